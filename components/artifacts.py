@@ -1,0 +1,204 @@
+"""What stages hand on: frozen records, each with the directory its files lie in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+
+class Artifact(BaseModel):
+    """One stage's result: facts small enough to carry along, and a directory of files.
+
+    Attributes:
+        directory: where the files are.
+        ref: `STAGE/FINGERPRINT`, relative to the store; empty until it is committed.
+        digest: sha256 over the facts and the files, whatever made them.
+        stats: figures for people and `--json`; not part of the digest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directory: Path = Field(exclude=True)
+    ref: str = ""
+    digest: str = ""
+    stats: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, value: Any, info: ValidationInfo) -> Any:
+        """An artifact inside another one is written as a reference; read what it points to."""
+        if isinstance(value, dict) and "$artifact" in value and info.context:
+            return info.context["load"](cls, value["$artifact"], value["digest"])
+        return value
+
+    def holds(self) -> bool:
+        """Whether what the artifact says of the world outside its directory is still so."""
+        return True
+
+
+class Examples(Artifact):
+    """Labelled examples, as a TFDS dataset that `tfds.builder_from_directory` reads.
+
+    ```
+    examples/1.0.0/      the TFDS dataset: splits train, validation, test
+    index.jsonl          a row an example: id, name, label, split, facts (sizes …)
+    quarantine.jsonl     a row a file that could not be used: name, label, reason
+    ```
+    """
+
+    modality: str
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+    """Examples by split."""
+
+    @property
+    def dataset(self) -> Path:
+        return self.directory / "examples" / "1.0.0"
+
+
+class Checks(Artifact):
+    """What validate found out about examples that passed: `checks.json`."""
+
+    examples: Examples
+    warnings: tuple[str, ...]
+
+
+class Weights(Artifact):
+    """A backbone trained on a source task: `backbone.weights.h5`."""
+
+    backbone: str
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "backbone.weights.h5"
+
+
+class AssembledModel(Artifact):
+    """A frozen backbone for our classes: `backbone.weights.h5`, its architecture in the facts."""
+
+    backbone: str
+    modality: str
+    input_size: int
+    resize: Literal["stretch", "crop", "pad"]
+    pooling: Literal["avg", "max"]
+    labels: tuple[str, ...]
+    pretrained: str
+    """Where the weights came from, in words."""
+
+    @property
+    def weights(self) -> Path:
+        return self.directory / "backbone.weights.h5"
+
+
+class Features(Artifact):
+    """What the frozen prefix gave for every example and view.
+
+    ```
+    rows.npz             ids, labels and splits, in the order of the rows
+    ```
+    The activations are in the activation store, under `key`.
+    """
+
+    model: AssembledModel
+    block: str | None
+    """First block of the suffix that reads the activations; None where there is no suffix."""
+    key: str
+    views: int
+    counts: dict[str, int]
+    store: Path
+
+    def holds(self) -> bool:
+        return (self.store / self.key).is_dir()
+
+
+class TrainedModel(Artifact):
+    """A model whose head, and maybe more, is trained.
+
+    ```
+    head.weights.h5      the head
+    backbone.weights.h5  the whole backbone, only where fine-tuning changed it
+    history.json         a row an epoch of this phase
+    ```
+    """
+
+    base: AssembledModel
+    before: TrainedModel | None = None
+    """The model this phase began with."""
+    phase: str
+    hidden: int
+    dropout: float
+    kept: str
+    """Which weights these are, as a sentence: this phase's, or those it began with."""
+    best_epoch: int | None = None
+    backbone_changed: bool = False
+
+    @property
+    def backbone_weights(self) -> Path:
+        if self.backbone_changed:
+            return self.directory / "backbone.weights.h5"
+        return self.before.backbone_weights if self.before else self.base.weights
+
+
+class ExportedModel(Artifact):
+    """A servable SavedModel.
+
+    ```
+    model/saved_model.pb, variables/
+    model/assets/labels.txt
+    model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json
+    model/MANIFEST.json  sha256 of every other file
+    ```
+    """
+
+    modality: str
+    labels: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "model"
+
+
+class Evaluation(Artifact):
+    """How an exported model does on the test split, through its serving signature.
+
+    ```
+    metrics.json         accuracy, log loss, per-class figures, confusion matrix
+    predictions.jsonl    a row an example: id, name, label, predicted, probabilities
+    ```
+    """
+
+    labels: tuple[str, ...]
+    examples: int
+    accuracy: float
+    log_loss: float
+    majority: float
+    """Accuracy of always answering the most frequent class of the test split."""
+    recall: dict[str, float]
+    invalid: int
+
+
+class Blessing(Artifact):
+    """The verdict, in an empty file called BLESSED or NOT_BLESSED, and the reasons."""
+
+    blessed: bool
+    reasons: tuple[str, ...]
+
+
+class PushedModel(Artifact):
+    """Where a blessed model was put, or why nothing was."""
+
+    path: Path | None
+    reason: str
+
+    def holds(self) -> bool:
+        return self.path is None or (self.path / "saved_model.pb").is_file()
+
+
+class Report(Artifact):
+    """`report.html`, one page that needs nothing else."""
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "report.html"

@@ -1,0 +1,113 @@
+"""augment: label-preserving changes to training examples, the same for the same seed and view.
+
+A policy is a row of `POLICIES`: a name and the Keras layers it stands for. A view's randomness
+is drawn from (seed, example id, view) alone, so that a view can be computed again tomorrow, on
+another machine and in another order, and be the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from etils import epy
+from pydantic import Field, field_validator
+
+from components.job import Section
+from models.mistakes import Mistake, nearest
+
+with epy.lazy_imports():
+    import keras
+    import keras_cv
+    import tensorflow as tf
+
+
+class AugmentConfig(Section):
+    """Augmented views of the training examples, computed once each and kept."""
+
+    views: int = Field(1, ge=1, le=64)
+    """Views of each training example; the first is the example itself."""
+    policies: tuple[str, ...] = ("flip", "rotation")
+    """What is done to the other views, in this order."""
+
+    @field_validator("policies")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in POLICIES:
+                raise Mistake(
+                    f"augment.policies must be names of policies, got {name!r}: "
+                    f"{nearest(name, POLICIES)}"
+                )
+        return names
+
+
+# Every layer reads and gives float32 pixels in 0 … 255.
+_RANGE = (0, 255)
+POLICIES: dict[str, Callable[[], Any]] = {
+    "flip": lambda: keras.layers.RandomFlip("horizontal"),
+    "rotation": lambda: keras.layers.RandomRotation(0.05, fill_mode="reflect"),
+    "crop": lambda: keras.layers.RandomZoom((-0.25, 0.0), fill_mode="reflect"),
+    "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, fill_mode="reflect"),
+    "colour": lambda: keras.layers.RandomColorJitter(
+        _RANGE, brightness_factor=0.2, contrast_factor=0.2, saturation_factor=0.2, hue_factor=0.03
+    ),
+    "erasing": lambda: keras.layers.RandomErasing(scale=(0.02, 0.15), value_range=_RANGE),
+    "gridmask": lambda: keras_cv.layers.GridMask(ratio_factor=(0.0, 0.3)),
+}
+
+
+def augmenter(config: AugmentConfig, seed: int) -> Callable[[Any, Any, Any], Any]:
+    """A function for a `tf.data` graph: (pixels, id, view) → the pixels of that view.
+
+    Pixels are float32 (height, width, 3) in 0 … 255, id a string and view an integer tensor;
+    view 0 is the example itself.
+    """
+    layers = [POLICIES[name]() for name in config.policies]
+    generators = [generator for layer in layers for generator in _generators(layer)]
+
+    def augmented(pixels: Any, identity: Any, view: Any) -> Any:
+        name = tf.strings.join([str(seed), identity, tf.strings.as_string(view)], "/")
+        example_seed = tf.stack([tf.strings.to_hash_bucket_fast(name, 2**31 - 1), 0])
+        _draw_from(generators, example_seed)
+        batch = pixels[tf.newaxis]
+        for layer in layers:
+            batch = layer(batch, training=True)
+        return tf.ensure_shape(tf.clip_by_value(batch[0], *_RANGE), pixels.shape)
+
+    def apply(pixels: Any, identity: Any, view: Any) -> Any:
+        return tf.cond(view > 0, lambda: augmented(pixels, identity, view), lambda: pixels)
+
+    return apply
+
+
+def _draw_from(generators: list[Any], seed: Any) -> None:
+    """Let Keras's random generators draw from one tensor instead of their own state.
+
+    Their state would make a view depend on what was drawn before it, and on the number of
+    threads. Draws are counted while the graph is traced, so that each has a seed of its own.
+    """
+    draws = itertools.count()
+
+    def following(ordered: bool = True) -> Any:
+        return tf.random.experimental.stateless_fold_in(seed, next(draws))
+
+    for generator in generators:
+        generator.next = following
+
+
+def _generators(value: Any, seen: set[int] | None = None) -> Iterator[Any]:
+    """Every SeedGenerator in a layer and the layers within it."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, keras.random.SeedGenerator):
+        yield value
+    elif isinstance(value, keras.layers.Layer):
+        for part in vars(value).values():
+            yield from _generators(part, seen)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _generators(part, seen)

@@ -1,0 +1,61 @@
+"""Examples as a TFDS dataset: how they are written, and how they are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from components.artifacts import Examples
+from components.modalities import MODALITIES
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """The TFDS builder of every dataset that `ingest` writes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    name = "examples"
+
+    def __init__(
+        self,
+        *,
+        graph: Callable[[Any], dict[str, Any]],
+        modality: str,
+        labels: tuple[str, ...],
+        **arguments: Any,
+    ) -> None:
+        self._graph = graph
+        self._modality = modality
+        self._labels = labels
+        super().__init__(**arguments)
+
+    def _info(self) -> Any:
+        features = {
+            "id": tfds.features.Text(),
+            "name": tfds.features.Text(),
+            self._modality: MODALITIES[self._modality].feature(),
+            "label": tfds.features.ClassLabel(names=list(self._labels)),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=(self._modality, "label"),
+        )
+
+    def _split_generators(self, dl_manager: Any, pipeline: Any) -> dict[str, Any]:
+        return self._graph(pipeline)
+
+    def _generate_examples(self, **_: Any) -> Any:
+        raise NotImplementedError("the Beam graph generates the examples")
+
+
+def read(examples: Examples, split: str) -> Any:
+    """A `tf.data.Dataset` of {id, name, MODALITY (raw bytes), label}, in a fixed order."""
+    builder = tfds.builder_from_directory(examples.dataset)
+    return builder.as_dataset(
+        split=split,
+        decoders={examples.modality: tfds.decode.SkipDecoding()},
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )

@@ -1,0 +1,97 @@
+"""Files that are whole or absent, and what proves them so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_each(paths: Iterable[Path]) -> list[str]:
+    """`sha256` of many files at once; a file that cannot be read has an empty one."""
+
+    def digest(path: Path) -> str:
+        try:
+            return sha256(path)
+        except OSError:
+            return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(digest, paths))
+
+
+def sha256_of_json(value: Any) -> str:
+    """The sha256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files in a folder and its folders, sorted by name."""
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def manifest_of(directory: Path, *, leave_out: str = "") -> dict[str, dict[str, Any]]:
+    """Relative path → size and sha256 of every file below `directory`."""
+    paths = [path for path in files_below(directory) if path.name != leave_out]
+    return {
+        path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": digest}
+        for path, digest in zip(paths, sha256_of_each(paths), strict=True)
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is whole or absent, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    fsync_directory(path.parent)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[Any]:
+    """The rows of a JSON Lines file; none where it does not exist."""
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            yield from (json.loads(line) for line in file if line.strip())
+
+
+def fsync_directory(directory: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def fsync_tree(directory: Path) -> None:
+    """Make every file and folder below `directory` durable."""
+    for path in [*directory.rglob("*"), directory]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

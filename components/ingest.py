@@ -1,0 +1,244 @@
+"""ingest (TFX: ExampleGen): raw examples → a TFDS dataset, written by Apache Beam."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from etils import epy
+from pydantic import Field
+
+from components.artifacts import Examples
+from components.files import read_jsonl, write_jsonl
+from components.job import Job, Section, UnhashedBool, stage
+from components.modalities import MODALITIES
+from components.sources import SPLITS, Record, Source
+from models.mistakes import Mistake, nearest
+
+with epy.lazy_imports():
+    import apache_beam as beam
+    import tensorflow_datasets as tfds
+    from apache_beam.options import pipeline_options
+
+    from components import dataset
+
+
+class DataConfig(Section):
+    """The labelled examples."""
+
+    path: str = ""
+    """Folder of class folders, folder of splits, CSV or JSONL file, `tfds:NAME`, or `digits`."""
+    modality: Literal["image"] = "image"
+    """What kind of input the examples are."""
+    classes: tuple[str, ...] = ()
+    """Use only these classes; all where empty."""
+    train_per_class: int | None = Field(None, ge=1)
+    """Use at most this many training examples a class."""
+    validation_fraction: float = Field(0.15, gt=0, lt=0.5)
+    """Share of the training examples to validate with, where the data has no such split."""
+    test_fraction: float = Field(0.15, gt=0, lt=0.5)
+    """Share of all examples to test with, where the data has no such split."""
+    allow_new_labels: UnhashedBool = False
+    """Accept a label set that differs from the last blessed model's."""
+
+
+@stage(version=1)
+def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
+    """Read, check, split and write the examples of `source`.
+
+    An example's id is the sha256 of its content. Splits that the data does not have are carved
+    out of the training examples, class by class, in the order of the ids: exact duplicates land
+    on one side, and more data tomorrow moves next to nobody from one side to the other. What
+    cannot be used is quarantined with the reason, and never stops the run.
+    """
+    labels = _labels(source, config)
+    missing = {
+        split: fraction
+        for split, fraction in (
+            ("test", config.test_fraction),
+            ("validation", config.validation_fraction),
+        )
+        if not source.splits.get(split)
+    }
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    builder = dataset.Builder(
+        graph=_Ingest(job.directory, source, config, labels, missing),
+        modality=config.modality,
+        labels=labels,
+        data_dir=job.directory,
+    )
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                beam_runner=job.beam_runner, beam_options=pipeline_options.PipelineOptions(list(job.beam_options)),
+            )
+        )
+    except ValueError as error:
+        if "number of generated examples is 0" not in str(error):
+            raise
+        reasons = [f"{r['name']} {r['reason']}" for r in _quarantine(job.directory)]
+        raise Mistake(
+            f"data.path must give at least one usable example for each of {', '.join(SPLITS)}, "
+            f"got {source.location!r}; {len(reasons)} quarantined"
+            + (f", the first: {reasons[0]}" if reasons else "")
+        ) from error
+    index = sorted(_lines(job.directory, "index"), key=lambda row: (row["id"], row["name"]))
+    quarantine = _quarantine(job.directory)
+    write_jsonl(job.directory / "index.jsonl", index)
+    write_jsonl(job.directory / "quarantine.jsonl", quarantine)
+    for left in job.directory.glob("*-of-*"):
+        left.unlink()
+    counts = Counter(row["split"] for row in index)
+    return Examples(
+        directory=job.directory,
+        modality=config.modality,
+        labels=labels,
+        counts={split: counts[split] for split in SPLITS},
+        stats={
+            **{split: counts[split] for split in SPLITS},
+            "quarantined": len(quarantine),
+            "quarantine": quarantine[:20],
+        },
+    )
+
+
+def _labels(source: Source, config: DataConfig) -> tuple[str, ...]:
+    for label in config.classes:
+        if label not in source.labels:
+            raise Mistake(
+                f"data.classes must be classes of {source.location!r}, got {label!r}: "
+                f"{nearest(label, source.labels)}"
+            )
+    return tuple(sorted(config.classes)) or source.labels
+
+
+class _Ingest:
+    """The Beam graph: a pipeline → a PCollection of (key, example) for each split."""
+
+    def __init__(
+        self,
+        directory: Path,
+        source: Source,
+        config: DataConfig,
+        labels: tuple[str, ...],
+        missing: dict[str, float],
+    ) -> None:
+        self._directory = directory
+        self._source = source
+        self._config = config
+        self._labels = labels
+        self._missing = missing
+
+    def __call__(self, pipeline: Any) -> dict[str, Any]:
+        modality = self._config.modality
+        records = self._source.records(pipeline) | "Choose classes" >> beam.Filter(
+            _has_label, self._labels
+        )
+        checked = records | "Check" >> beam.FlatMap(_check, modality).with_outputs(
+            "bad", main="good"
+        )
+        assigned = (
+            checked.good
+            | "Key by class" >> beam.Map(lambda row: (row["label"], (row["id"], row["split"])))
+            | "Gather classes" >> beam.GroupByKey()
+            | "Assign" >> beam.FlatMap(_assign, self._missing, self._config.train_per_class)
+        )
+        rows = (
+            {"rows": checked.good | "Key by id" >> beam.Map(lambda r: (r["id"], r)), "to": assigned}
+            | "Join" >> beam.CoGroupByKey()
+            | "Place" >> beam.FlatMap(_place)
+        )
+        for name, collection in (("index", rows | beam.Map(_facts)), ("bad", checked.bad)):
+            lines = collection | f"Lines of {name}" >> beam.Map(json.dumps)
+            _ = lines | f"Write {name}" >> beam.io.WriteToText(str(self._directory / name))
+        return {
+            split: rows
+            | f"Only {split}" >> beam.Filter(lambda row, split=split: row["split"] == split)
+            | f"As examples of {split}" >> beam.Map(_as_example, modality)
+            for split in SPLITS
+        }
+
+
+def _has_label(record: Record, labels: tuple[str, ...]) -> bool:
+    return record.label in labels
+
+
+def _check(record: Record, modality: str) -> Iterator[Any]:
+    """A usable record as a row, any other one as a line for the quarantine."""
+    try:
+        raw = Path(record.path).read_bytes() if record.raw is None else record.raw
+        facts = MODALITIES[modality].check(raw)
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        bad = {"name": record.name, "label": record.label, "reason": reason}
+        yield beam.pvalue.TaggedOutput("bad", bad)
+        return
+    yield {
+        "id": hashlib.sha256(raw).hexdigest()[:32],
+        "name": record.name,
+        "label": record.label,
+        "split": record.split,
+        "facts": facts,
+        "raw": raw,
+    }
+
+
+def _assign(
+    group: tuple[str, Iterable[tuple[str, str]]],
+    missing: dict[str, float],
+    train_per_class: int | None,
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """One class: (id, given split) of its examples → (id, (given split, assigned split))."""
+    _, members = group
+    unique = sorted(set(members))
+    pool = sorted({identity for identity, split in unique if split in ("", "train")})
+    sizes = {split: _share(len(pool), fraction) for split, fraction in missing.items()}
+    assigned = [split for split, size in sizes.items() for _ in range(size)]
+    left = len(pool) - len(assigned)
+    kept = left if train_per_class is None else min(left, train_per_class)
+    assigned += ["train"] * kept + ["unused"] * (left - kept)
+    carved = dict(zip(pool, assigned, strict=True))
+    for identity, split in unique:
+        yield identity, (split, carved[identity] if split in ("", "train") else split)
+
+
+def _share(size: int, fraction: float) -> int:
+    """At least one where there are three or more, so that no class is without a test."""
+    return max(round(size * fraction), min(1, size // 3))
+
+
+def _place(group: tuple[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of one content, each in its split; those of one given split always together."""
+    _, members = group
+    splits: dict[str, str] = {}
+    for given, assigned in sorted(members["to"]):
+        # Content with two labels is assigned once a label; the first in the alphabet decides.
+        splits.setdefault(given, assigned)
+    ordered = sorted(members["rows"], key=lambda row: (row["split"], row["name"]))
+    for occurrence, row in enumerate(ordered):
+        if splits[row["split"]] != "unused":
+            yield {**row, "split": splits[row["split"]], "key": f"{row['id']}-{occurrence}"}
+
+
+def _facts(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("id", "key", "name", "label", "split", "facts")}
+
+
+def _as_example(row: dict[str, Any], modality: str) -> tuple[str, dict[str, Any]]:
+    example = {"id": row["id"], "name": row["name"], modality: row["raw"], "label": row["label"]}
+    return row["key"], example
+
+
+def _lines(directory: Path, name: str) -> Iterator[Any]:
+    for shard in sorted(directory.glob(f"{name}-*-of-*")):
+        yield from read_jsonl(shard)
+
+
+def _quarantine(directory: Path) -> list[dict[str, str]]:
+    return sorted(_lines(directory, "bad"), key=lambda row: row["name"])

@@ -1,0 +1,72 @@
+"""What a stage is, and what the runner hands it besides its artifacts and its config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+P = ParamSpec("P")
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Section(BaseModel):
+    """A section of the config: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class _NotHashed:
+    """Marks a config field that another stage reads: it must not rerun its own."""
+
+
+NOT_HASHED = _NotHashed()
+UnhashedBool = Annotated[bool, NOT_HASHED]
+
+
+class Progress(Protocol):
+    """Where long work says how far it is."""
+
+    def say(self, message: str) -> None:
+        """One line of news."""
+
+    def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        """`items`, shown as a bar while they are gone through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Where a stage writes, and how it runs; nothing here may change what it computes.
+
+    Attributes:
+        directory: empty, and the artifact's when the stage returns.
+        activations: the store of activations, shared by all runs.
+        scratch: survives a killed run until the stage is done; for resumable state.
+        progress: told how far long work is.
+        beam_runner: a Beam runner's name; None for the local one.
+        beam_options: Beam's own command-line options.
+    """
+
+    directory: Path
+    activations: Path
+    scratch: Path
+    progress: Progress
+    beam_runner: str | None = None
+    beam_options: tuple[str, ...] = field(default=())
+
+
+def stage(
+    version: int,
+) -> Callable[[Callable[Concatenate[Job, P], A]], Callable[Concatenate[Job, P], A]]:
+    """Mark a function as a stage; a new `version` says that old results are void."""
+
+    def mark(function: Callable[Concatenate[Job, P], A]) -> Callable[Concatenate[Job, P], A]:
+        marked: Any = function
+        marked.stage_version = version
+        return function
+
+    return mark

@@ -1,0 +1,56 @@
+"""Artifacts of models → Keras networks, built from our own code, with weights read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from etils import epy
+
+from components.artifacts import AssembledModel, TrainedModel
+from models import backbones, splitting
+
+with epy.lazy_imports():
+    import keras
+
+    from models import heads
+
+
+def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
+    """The frozen backbone of `model`, with the weights in the file `weights`."""
+    network = backbones.build_backbone(
+        model.backbone, input_size=model.input_size, pooling=model.pooling
+    )
+    backbones.load_weights(network, weights)
+    return network
+
+
+def open_head(model: TrainedModel, features: int) -> keras.Model:
+    """The trained head of `model`, for feature vectors of this length."""
+    head = heads.build_head(
+        features=features,
+        num_classes=len(model.base.labels),
+        hidden=model.hidden,
+        dropout=model.dropout,
+    )
+    head.load_weights(model.directory / "head.weights.h5")
+    return head
+
+
+def open_classifier(model: TrainedModel) -> keras.Model:
+    """The whole of `model`: from decoded inputs to probabilities."""
+    network = open_backbone(model.base, model.backbone_weights)
+    return heads.join(network, open_head(model, network.output_shape[-1]))
+
+
+def cut(model: AssembledModel, network: keras.Model, block: str | None) -> splitting.Split:
+    """Split the backbone of `model` before `block`."""
+    row = backbones.find_backbone(model.backbone)
+    starts = splitting.block_starts(network, row.block, ends=row.block_ends)
+    return splitting.split(network, starts, block)
+
+
+def first_block(model: AssembledModel, network: keras.Model, unfreeze: int | str) -> str | None:
+    """The first block that `unfreeze` (see `splitting.resolve_block`) names."""
+    row = backbones.find_backbone(model.backbone)
+    starts = splitting.block_starts(network, row.block, ends=row.block_ends)
+    return splitting.resolve_block(starts, unfreeze)

@@ -1,0 +1,254 @@
+"""Where raw examples come from: each kind of source is a row of `KINDS`.
+
+A source is resolved before the flow: it is listed and its bytes are hashed, so that a changed
+file is noticed whatever its size and times say, and passed to `ingest` as a value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.files import sha256_of_each, sha256_of_json
+from components.modalities import MODALITIES
+from models.mistakes import Mistake, nearest
+
+with epy.lazy_imports():
+    import apache_beam as beam
+    import numpy as np
+    import sklearn
+    import tensorflow_datasets as tfds
+    from PIL import Image
+    from sklearn import datasets
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
+_DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One raw example, before anything is known of it. `raw` is None where `path` holds it."""
+
+    name: str
+    label: str
+    split: str
+    path: str = ""
+    raw: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw examples at one place.
+
+    Attributes:
+        location: as the user wrote it.
+        digest: over everything that decides what the examples are.
+        labels: every class, sorted.
+        splits: how many records are in each split; "" counts those not assigned to any.
+        records: a Beam pipeline → its PCollection of `Record`s.
+    """
+
+    location: str
+    digest: str
+    labels: tuple[str, ...]
+    splits: dict[str, int]
+    records: Callable[[Any], Any]
+
+
+def find_source(location: str, *, modality: str) -> Source:
+    """List and hash the examples at `location`; a `Mistake` says what is wrong with it."""
+    if not location:
+        raise Mistake("data.path must name labelled examples, got nothing: give --data.path PATH")
+    for matches, find in KINDS:
+        if matches(location):
+            return find(location, modality)
+    raise Mistake(f"data.path must exist, got {location!r}")
+
+
+def _folder(location: str, modality: str) -> Source:
+    """Class folders; or train/, validation/ and test/ of such; or tables named after splits."""
+    root = Path(location)
+    tables = {p: _SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
+    if tables:
+        listed = [(table, record) for table in tables for record in _rows(table, modality)]
+        records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
+        return _of_records(location, records)
+    folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
+    if any(path.name in ("train", "test") for path in folders):
+        unknown = [path.name for path in folders if path.name not in _SPLIT_NAMES]
+        if unknown:
+            raise Mistake(
+                f"data.path must hold either splits or classes, got {location!r} with both "
+                f"train/ or test/ and {unknown[0]}/"
+            )
+        splits = {path: _SPLIT_NAMES[path.name] for path in folders}
+    else:
+        splits = {root: ""}
+    records = [
+        Record(path.relative_to(root).as_posix(), label.name, split, str(path))
+        for folder, split in splits.items()
+        for label in sorted(folder.iterdir())
+        if _is_visible_folder(label)
+        for path in sorted(label.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    if not records:
+        raise Mistake(f"data.path must hold class folders with examples in them, got {location!r}")
+    return _of_records(location, records)
+
+
+def _table(location: str, modality: str) -> Source:
+    """A CSV or JSON Lines file."""
+    return _of_records(location, list(_rows(Path(location), modality)))
+
+
+def _tfds(location: str, modality: str) -> Source:
+    """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
+    name = location.removeprefix("tfds:")
+    try:
+        builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS's own errors, and those of the network.
+        reason = str(error).strip().splitlines()[0][:200]
+        raise Mistake(f"data.path must name a TFDS dataset, got {location!r}: {reason}") from error
+    if modality not in builder.info.features or not builder.info.supervised_keys:
+        raise Mistake(f"data.path must have a feature {modality!r} and a label, got {location!r}")
+    label = builder.info.supervised_keys[1]
+    names = builder.info.features[label].names
+    splits = {key: info.num_examples for key, info in builder.info.splits.items()}
+    files = [Path(f) for info in builder.info.splits.values() for f in info.filepaths]
+
+    def records(pipeline: Any) -> Any:
+        parts = []
+        for split in splits:
+            decoders = {modality: tfds.decode.SkipDecoding()}
+            rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
+                builder, split=split, decoders=decoders
+            )
+            parts.append(rows | f"Name {split}" >> beam.Map(_from_tfds, split, modality, label, names))
+        return parts | beam.Flatten()
+
+    return Source(
+        location,
+        sha256_of_json([location.split("/")[-1], names, splits, sha256_of_each(files)]),
+        tuple(sorted(names)),
+        {_SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},
+        records,
+    )
+
+
+def _digits(location: str, modality: str) -> Source:
+    """scikit-learn's 1,797 handwritten digits, 8 × 8 grey pixels, as PNG files."""
+
+    def records(pipeline: Any) -> Any:
+        bunch = datasets.load_digits()
+        rows = [
+            Record(f"digit-{i}", str(label), "", raw=_png(pixels))
+            for i, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True))
+        ]
+        return pipeline | "List" >> beam.Create(rows)
+
+    digest = sha256_of_json(["digits", sklearn.__version__])
+    return Source(location, digest, _DIGITS, {"": 1797}, records)
+
+
+# (does the row apply to this location?, how it is listed), the first that applies.
+KINDS: tuple[tuple[Callable[[str], bool], Callable[[str, str], Source]], ...] = (
+    (lambda location: location == "digits", _digits),
+    (lambda location: location.startswith("tfds:"), _tfds),
+    (lambda location: Path(location).is_dir(), _folder),
+    (lambda location: Path(location).is_file(), _table),
+)
+
+
+def _of_records(location: str, records: list[Record]) -> Source:
+    digests = sha256_of_each(Path(record.path) for record in records if record.path)
+    listing = [[r.name, r.label, r.split] for r in records]
+    raws = [r.raw.decode("utf-8", "replace") for r in records if r.raw is not None]
+    return Source(
+        location,
+        sha256_of_json([listing, digests, raws]),
+        tuple(sorted({record.label for record in records})),
+        dict(Counter(record.split for record in records)),
+        lambda pipeline: pipeline | "List" >> beam.Create(records),
+    )
+
+
+def _rows(table: Path, modality: str) -> Iterator[Record]:
+    """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
+    column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        rows = _READERS[table.suffix](text) if table.suffix in _READERS else None
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise Mistake(f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}") from error
+    if rows is None:
+        raise Mistake(f"data.path must be a folder, .csv or .jsonl, got {str(table)!r}")
+    if not rows:
+        raise Mistake(f"data.path must have rows, got {str(table)!r} with none")
+    for needed in (column, "label"):
+        if needed not in rows[0]:
+            raise Mistake(
+                f"data.path must have the column {needed!r}, got {str(table)!r} with "
+                f"{', '.join(map(repr, rows[0]))}"
+            )
+    labels = [str(row["label"]) for row in rows]
+    if len(rows) > 2 and len(set(labels)) == len(rows):
+        raise Mistake(
+            f"data.path must repeat its labels, got {str(table)!r}, whose column 'label' is all "
+            f"different ({len(rows)} rows)"
+        )
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
+        value, split = str(row[column]), str(row.get("split") or "").strip()
+        if split and split not in _SPLIT_NAMES:
+            raise Mistake(
+                f"data.path, column 'split', row {number} of {str(table)!r}, got {split!r}: "
+                f"{nearest(split, _SPLIT_NAMES)}"
+            )
+        yield Record(
+            value if is_path else f"{table.name}:{number}",
+            label.strip(),
+            _SPLIT_NAMES.get(split, ""),
+            str(table.parent / value) if is_path else "",
+            None if is_path else value.encode(),
+        )
+
+
+_READERS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+    ".csv": lambda text: list(csv.DictReader(io.StringIO(text))),
+    ".jsonl": lambda text: [json.loads(line) for line in text.splitlines() if line.strip()],
+}
+
+
+def _from_tfds(row: Any, split: str, modality: str, label: str, names: list[str]) -> Record:
+    value = row[modality]
+    raw = bytes(value.item() if hasattr(value, "item") else value)
+    return Record(f"{split}", names[int(row[label])], _SPLIT_NAMES.get(split, ""), raw=raw)
+
+
+def _png(pixels: Any) -> bytes:
+    """(8, 8) of 0 … 16 → PNG bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _with_split(record: Record, split: str) -> Record:
+    return Record(record.name, record.label, split, record.path, record.raw)
+
+
+def _is_visible_folder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _is_split_table(path: Path) -> bool:
+    return path.is_file() and path.suffix in _READERS and path.stem in _SPLIT_NAMES

@@ -1,0 +1,124 @@
+"""validate (TFX: StatisticsGen + SchemaGen + ExampleValidator): are the examples fit to train on?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from components.artifacts import Checks, Examples
+from components.files import read_jsonl, write_json
+from components.job import Job, stage
+from components.modalities import MODALITIES
+from models.mistakes import Mistake
+
+# A class this many times more frequent than another is worth a warning.
+IMBALANCE = 10
+
+
+@stage(version=1)
+def validate(
+    job: Job,
+    examples: Examples,
+    blessed_labels: tuple[str, ...] | None,
+    allow_new_labels: bool,
+) -> Checks:
+    """Count, look for leaks, and compare the labels with the last blessed model's.
+
+    Args:
+        blessed_labels: of the last blessed model; None where there is none.
+        allow_new_labels: accept other labels than these.
+
+    Raises:
+        Mistake: one class; a class with no example in train or test; an example in two splits;
+            another label set than the last blessed model's, without `allow_new_labels`.
+    """
+    rows = list(read_jsonl(examples.directory / "index.jsonl"))
+    quarantined = sum(1 for _ in read_jsonl(examples.directory / "quarantine.jsonl"))
+    counts = {split: Counter(r["label"] for r in rows if r["split"] == split) for split in examples.counts}
+    _check_classes(examples.labels, counts)
+    _check_splits(rows)
+    _check_labels(examples.labels, blessed_labels, allow_new_labels)
+    labels_of = defaultdict(set)
+    for row in rows:
+        labels_of[row["id"]].add(row["label"])
+    conflicts = sum(len(labels) > 1 for labels in labels_of.values())
+    duplicates = len(rows) - len(labels_of)
+    facts = MODALITIES[examples.modality].summary([row["facts"] for row in rows])
+    warnings = _warnings(counts, quarantined, len(rows), duplicates, conflicts, facts)
+    statistics = {
+        "counts": {split: {label: count[label] for label in examples.labels} for split, count in counts.items()},
+        "duplicates": duplicates,
+        "conflicting_labels": conflicts,
+        "quarantined": quarantined,
+        "facts": facts,
+        "warnings": warnings,
+    }
+    write_json(job.directory / "checks.json", statistics)
+    return Checks(
+        directory=job.directory,
+        examples=examples,
+        warnings=tuple(warnings),
+        stats={"classes": len(examples.labels), "duplicates": duplicates, "warnings": warnings},
+    )
+
+
+def _check_classes(labels: tuple[str, ...], counts: dict[str, Counter[str]]) -> None:
+    if len(labels) < 2:
+        raise Mistake(f"data.path must have at least two classes, got {', '.join(labels)!r} alone")
+    for split in ("train", "test"):
+        for label in labels:
+            if not counts[split][label]:
+                raise Mistake(
+                    f"data.path must have examples of every class in {split}, got none of {label!r}"
+                )
+
+
+def _check_splits(rows: list[dict[str, Any]]) -> None:
+    seen: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        other = seen.setdefault(row["id"], row)
+        if other["split"] != row["split"]:
+            raise Mistake(
+                f"data.path must not have one example in two splits, got {other['name']!r} in "
+                f"{other['split']} and the same content as {row['name']!r} in {row['split']}"
+            )
+
+
+def _check_labels(
+    labels: tuple[str, ...], blessed: tuple[str, ...] | None, allow_new_labels: bool
+) -> None:
+    if blessed is None or allow_new_labels or set(labels) == set(blessed):
+        return
+    new, gone = sorted(set(labels) - set(blessed)), sorted(set(blessed) - set(labels))
+    raise Mistake(
+        f"data.path must have the labels of the last blessed model, got new labels "
+        f"{', '.join(new) or 'none'} and lost labels {', '.join(gone) or 'none'}: "
+        f"say --data.allow-new-labels if this is meant"
+    )
+
+
+def _warnings(
+    counts: dict[str, Counter[str]],
+    quarantined: int,
+    usable: int,
+    duplicates: int,
+    conflicts: int,
+    facts: dict[str, Any],
+) -> list[str]:
+    train = counts["train"]
+    most, least = max(train, key=lambda c: train[c]), min(train, key=lambda c: train[c])
+    said = []
+    if train[most] > IMBALANCE * train[least]:
+        said.append(f"{most} has {train[most]} training examples, {least} has {train[least]}.")
+    if quarantined > 0.1 * (usable + quarantined):
+        said.append(f"{quarantined} of {usable + quarantined} examples could not be used.")
+    if conflicts:
+        said.append(f"{conflicts} examples have two different labels.")
+    elif duplicates:
+        said.append(f"{duplicates} examples are exact copies of another one in their split.")
+    if facts.get("exif_turned"):
+        said.append(
+            f"{facts['exif_turned']} pictures have an EXIF orientation, which neither training "
+            f"nor serving applies."
+        )
+    return said

@@ -1,0 +1,36 @@
+"""A small convolutional network for small pictures, and for tests: three blocks, 72,000 weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+
+def small_convnet(
+    *, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]
+) -> keras.Model:
+    """Three blocks of convolution, BatchNormalization and ReLU, called like Keras Applications.
+
+    The signature is that of `keras.applications`, so that it is a row of the same table; there
+    are no published weights and there is no classifier to include.
+
+    Args:
+        include_top: must be False.
+        weights: must be None.
+        input_shape: (height, width, 3).
+    """
+    if include_top or weights is not None:
+        raise ValueError(f"small_convnet has neither top nor weights, got {include_top}, {weights}")
+    images = keras.Input(input_shape, name="image")
+    x: Any = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
+    for block, filters in enumerate((32, 64, 96), start=1):
+        name = f"block{block}"
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.9)(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
+    return keras.Model(images, x, name="small_convnet")

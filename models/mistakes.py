@@ -1,0 +1,23 @@
+"""The one exception for what a person got wrong: a field, a rule, the value received."""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class Mistake(Exception):
+    """A mistake in the command, the config or the data; told in one line, exit status 2.
+
+    Anything else that is raised is a bug of ours and keeps its traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A half sentence with the known names closest to `name`, to end an error with."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(by_lower[match] for match in close) + "?"
+    return "known: " + ", ".join(by_lower.values())

@@ -1,0 +1,146 @@
+"""Cut a functional network in two at any block boundary: a frozen prefix and a suffix to train.
+
+`suffix(prefix(x))` is the network: both are built on the network's own graph and share its
+layers, so that weights set in one are seen by all. Where a block's first layer reads more than
+its predecessor's output, several tensors cross.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from etils import epy
+
+from models.mistakes import Mistake, nearest
+
+with epy.lazy_imports():
+    import keras
+
+STEM = "stem"
+
+
+@dataclass(frozen=True)
+class Split:
+    """A network cut in two.
+
+    Attributes:
+        block: the first block of the suffix; empty where the suffix is.
+        prefix: inputs → the list of tensors that cross, in graph order.
+        suffix: that list → the network's output.
+    """
+
+    block: str
+    prefix: keras.Model
+    suffix: keras.Model
+
+
+def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> dict[str, int]:
+    """Each block's name, in graph order, and the position of its first operation.
+
+    What comes before the first named block is the block `stem`. A boundary is put where the
+    fewest tensors cross between a block's last and the next one's first named layer, because
+    layers with automatic names in between may belong to either.
+
+    Args:
+        network: a functional model.
+        pattern: `Backbone.block`.
+        ends: `Backbone.block_ends`.
+    """
+    expression = re.compile(pattern)
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for position, operation in enumerate(network.operations):
+        if match := expression.match(operation.name):
+            name = match[match.lastindex or 0]
+            first.setdefault(name, position)
+            last[name] = position
+    starts = {STEM: 0}
+    end = -1
+    for name in first:
+        if ends:
+            if end >= 0:
+                starts[name] = end + 1
+            elif last[name] > 0:
+                starts[name] = _narrowest(network, 1, last[name])
+        else:
+            starts[name] = _narrowest(network, end + 1, first[name])
+        end = max(end, last[name])
+    return starts
+
+
+def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Split:
+    """Cut `network` before `block`; None puts the whole network into the prefix.
+
+    Args:
+        network: a functional model.
+        starts: what `block_starts` says of it.
+        block: a key of `starts`; `stem` puts everything into the suffix, and the prefix is the
+            identity.
+    """
+    if block is None:
+        return Split("", network, keras.Model(network.outputs, network.outputs, name="identity"))
+    if block not in starts:
+        raise Mistake(
+            f"fine_tune.unfreeze must be a block of {network.name}, got {block!r}: "
+            f"{nearest(block, starts)}"
+        )
+    if block == STEM:
+        crossing = list(network.inputs)
+    else:
+        crossing = _crossing(network, starts[block])
+    outputs = network.outputs[0] if len(network.outputs) == 1 else network.outputs
+    return Split(
+        block,
+        keras.Model(network.inputs, crossing, name="prefix"),
+        keras.Model(crossing, outputs, name="suffix"),
+    )
+
+
+def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:
+    """The first block to unfreeze: by name, as a number of blocks from the top, or `all`.
+
+    Returns:
+        A key of `starts`, or None where `unfreeze` is 0. (A name is checked by `split`.)
+    """
+    names = list(starts)
+    if unfreeze == "all":
+        return STEM
+    if isinstance(unfreeze, str):
+        return unfreeze
+    if unfreeze < 0 or unfreeze >= len(names):
+        raise Mistake(
+            f"fine_tune.unfreeze must be between 0 and the network's {len(names) - 1} blocks, "
+            f"or 'all', got {unfreeze}"
+        )
+    return names[-unfreeze] if unfreeze else None
+
+
+def _narrowest(network: keras.Model, low: int, high: int) -> int:
+    """The latest position in low … high at which the fewest tensors cross."""
+    low = max(low, 1)
+    return min(range(high, low - 1, -1), key=lambda at: len(_crossing(network, at)), default=high)
+
+
+def _crossing(network: keras.Model, position: int) -> list[Any]:
+    """The tensors made by operations before `position` and used by those from it on."""
+    before = {
+        id(tensor): tensor
+        for operation in network.operations[:position]
+        for tensor in _tensors(operation.output)
+    }
+    used = [
+        id(tensor)
+        for operation in network.operations[position:]
+        if not isinstance(operation, keras.layers.InputLayer)
+        for tensor in _tensors(operation.input)
+    ]
+    used += [id(tensor) for tensor in network.outputs]
+    wanted = set(used)
+    return [tensor for key, tensor in before.items() if key in wanted]
+
+
+def _tensors(nested: Any) -> Sequence[Any]:
+    return keras.tree.flatten(nested)

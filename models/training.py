@@ -1,0 +1,159 @@
+"""The training loop: Keras and NumPy only, so that it runs on TensorFlow, JAX and PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+# Called with (epoch, logs) after every epoch.
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples that are gathered a batch at a time.
+
+    Attributes:
+        targets: (examples, classes), each row a distribution over the classes.
+        gather: (rows, epoch) → the model's inputs for these rows, as it is to see them in
+            this epoch.
+    """
+
+    targets: np.ndarray
+    gather: Callable[[np.ndarray, int], Any]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a phase of training did.
+
+    Attributes:
+        epochs: a row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate.
+        best_epoch: the epoch (from 0) whose weights the model now has.
+    """
+
+    epochs: tuple[dict[str, float], ...]
+    best_epoch: int
+
+    @property
+    def best(self) -> dict[str, float]:
+        return self.epochs[self.best_epoch]
+
+
+def train(
+    model: keras.Model,
+    training: Data,
+    validation: Data,
+    *,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+    weight_decay: float = 0.0,
+    warmup_epochs: float = 0.0,
+    label_smoothing: float = 0.0,
+    patience: int = 5,
+    min_delta: float = 0.0,
+    start_from_epoch: int = 0,
+    on_epoch: OnEpoch | None = None,
+) -> History:
+    """Train what is trainable in `model`; it ends with the weights of its best epoch.
+
+    Adam, or AdamW where `weight_decay` is not 0 (Loshchilov & Hutter 2019, arXiv:1711.05101),
+    whose learning rate rises linearly for `warmup_epochs` and then falls along a cosine to 0
+    (arXiv:1608.03983). Early stopping is Keras's own, on validation loss.
+
+    Args:
+        model: from inputs to probabilities. It is compiled anew, so that no optimizer's
+            momentum from an earlier phase is carried on.
+        warmup_epochs: may be a fraction; 0 for none.
+        patience: epochs without an improvement of `min_delta` before training stops.
+        start_from_epoch: the first epoch whose weights may be the best.
+        on_epoch: called after every epoch.
+    """
+    batches = -(-len(training) // batch_size)
+    model.compile(
+        optimizer=_optimizer(
+            learning_rate, epochs * batches, round(warmup_epochs * batches), weight_decay
+        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        # "auto" means XLA, which is several times slower on the CPU for depthwise networks.
+        jit_compile=False,
+    )
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss",
+        min_delta=min_delta,
+        patience=patience,
+        restore_best_weights=True,
+        start_from_epoch=start_from_epoch,
+    )
+    callbacks = keras.callbacks.CallbackList([stopping], model=model)
+    callbacks.on_train_begin()
+    model.stop_training = False
+    rows: list[dict[str, float]] = []
+    for epoch in range(epochs):
+        model.reset_metrics()
+        rate = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        for chosen in _batches(len(training), batch_size, seed, epoch):
+            model.train_on_batch(training.gather(chosen, epoch), training.targets[chosen])
+        logs = _numbers(model.get_metrics_result())
+        logs |= {f"val_{k}": v for k, v in evaluate(model, validation, batch_size).items()}
+        rows.append(logs | {"learning_rate": rate})
+        callbacks.on_epoch_end(epoch, logs)
+        if on_epoch:
+            on_epoch(epoch, rows[-1])
+        if model.stop_training:
+            break
+    callbacks.on_train_end()
+    return History(tuple(rows), stopping.best_epoch)
+
+
+def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
+    """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
+    model.reset_metrics()
+    for start in range(0, len(data), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(data)))
+        model.test_on_batch(data.gather(rows, 0), data.targets[rows])
+    return _numbers(model.get_metrics_result())
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(examples,) of class numbers → (examples, num_classes), float32."""
+    return np.eye(num_classes, dtype="float32")[labels]
+
+
+def _optimizer(
+    learning_rate: float, steps: int, warmup_steps: int, weight_decay: float
+) -> keras.optimizers.Optimizer:
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup_steps else learning_rate,
+        decay_steps=max(1, steps - warmup_steps),
+        warmup_target=learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
+    if not weight_decay:
+        return keras.optimizers.Adam(schedule)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _batches(size: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The rows of each batch of one epoch: a permutation that seed and epoch alone decide."""
+    order = np.random.default_rng([seed, epoch]).permutation(size)
+    return [np.sort(order[start : start + batch_size]) for start in range(0, size, batch_size)]
+
+
+def _numbers(logs: dict[str, Any]) -> dict[str, float]:
+    return {name: float(keras.ops.convert_to_numpy(value)) for name, value in logs.items()}
