@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationInfo,
+    model_validator,
+)
 
 
 class Artifact(BaseModel):
@@ -25,13 +32,16 @@ class Artifact(BaseModel):
     digest: str = ""
     stats: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _follow(cls, value: Any, info: ValidationInfo) -> Any:
+    def _follow(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
         """An artifact inside another one is written as a reference; read what it points to."""
         if isinstance(value, dict) and "$artifact" in value and info.context:
-            return info.context["load"](cls, value["$artifact"], value["digest"])
-        return value
+            found: Self = info.context["load"](cls, value["$artifact"], value["digest"])
+            return found
+        return handler(value)
 
     def holds(self) -> bool:
         """Whether what the artifact says of the world outside its directory is still so."""
@@ -93,24 +103,26 @@ class AssembledModel(Artifact):
 
 
 class Features(Artifact):
-    """What the frozen prefix gave for every example and view.
+    """Which rows of the activation store are the examples to train on.
 
     ```
-    rows.npz             ids, labels and splits, in the order of the rows
+    rows.jsonl           a row an example: id, split, label (a class number)
     ```
-    The activations are in the activation store, under `key`.
     """
 
     model: AssembledModel
     block: str | None
-    """First block of the suffix that reads the activations; None where there is no suffix."""
-    key: str
-    views: int
+    """First block of the suffix that reads the activations; None where nothing but the head is
+    to be trained."""
+    variants: tuple[str, ...]
+    """What is appended to an example's id to name each of its views."""
+    keys: dict[str, str]
+    """The output (`pooled`, `crossing`) → its key in the store."""
     counts: dict[str, int]
-    store: Path
+    store: Path = Field(exclude=True)
 
     def holds(self) -> bool:
-        return (self.store / self.key).is_dir()
+        return all((self.store / key / "meta.json").is_file() for key in self.keys.values())
 
 
 class TrainedModel(Artifact):
@@ -129,9 +141,9 @@ class TrainedModel(Artifact):
     phase: str
     hidden: int
     dropout: float
+    normalize: bool = True
     kept: str
     """Which weights these are, as a sentence: this phase's, or those it began with."""
-    best_epoch: int | None = None
     backbone_changed: bool = False
 
     @property

@@ -54,7 +54,10 @@ POLICIES: dict[str, Callable[[], Any]] = {
         _RANGE, brightness_factor=0.2, contrast_factor=0.2, saturation_factor=0.2, hue_factor=0.03
     ),
     "erasing": lambda: keras.layers.RandomErasing(scale=(0.02, 0.15), value_range=_RANGE),
-    "gridmask": lambda: keras_cv.layers.GridMask(ratio_factor=(0.0, 0.3)),
+    "gridmask": lambda: keras_cv.layers.GridMask(
+        # Its own uniform sampler draws from the process, not from the layer.
+        ratio_factor=keras_cv.core.ConstantFactorSampler(0.3)
+    ),
 }
 
 
@@ -93,12 +96,21 @@ def _draw_from(generators: list[Any], seed: Any) -> None:
     def following(ordered: bool = True) -> Any:
         return tf.random.experimental.stateless_fold_in(seed, next(draws))
 
+    def uniform(shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = tf.float32) -> Any:
+        return tf.random.stateless_uniform(shape, following(), minval, maxval, dtype)
+
+    def normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = tf.float32) -> Any:
+        return tf.random.stateless_normal(shape, following(), mean, stddev, dtype)
+
     for generator in generators:
-        generator.next = following
+        if isinstance(generator, tf.random.Generator):  # KerasCV's layers have TensorFlow's.
+            generator.uniform, generator.normal = uniform, normal
+        else:
+            generator.next = following
 
 
 def _generators(value: Any, seen: set[int] | None = None) -> Iterator[Any]:
-    """Every SeedGenerator in a layer and the layers within it."""
+    """Every random generator in a layer and the layers within it, each the layer's own."""
     seen = set() if seen is None else seen
     if id(value) in seen:
         return
@@ -106,7 +118,11 @@ def _generators(value: Any, seen: set[int] | None = None) -> Iterator[Any]:
     if isinstance(value, keras.random.SeedGenerator):
         yield value
     elif isinstance(value, keras.layers.Layer):
-        for part in vars(value).values():
+        for name, part in list(vars(value).items()):
+            if isinstance(part, tf.random.Generator):  # It may be the process's global one.
+                part = tf.random.Generator.from_seed(0)
+                setattr(value, name, part)
+                yield part
             yield from _generators(part, seen)
     elif isinstance(value, (list, tuple)):
         for part in value:

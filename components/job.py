@@ -29,13 +29,9 @@ UnhashedBool = Annotated[bool, NOT_HASHED]
 
 
 class Progress(Protocol):
-    """Where long work says how far it is."""
+    """Told how far long work is."""
 
-    def say(self, message: str) -> None:
-        """One line of news."""
-
-    def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
-        """`items`, shown as a bar while they are gone through."""
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +53,12 @@ class Job:
     progress: Progress
     beam_runner: str | None = None
     beam_options: tuple[str, ...] = field(default=())
+
+    def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
+        """`items`, telling the progress how many have been gone through."""
+        for done, item in enumerate(items, start=1):
+            yield item
+            self.progress(what, done, total)
 
 
 def stage(

@@ -33,6 +33,7 @@ class Modality:
         input_spec: shape → that input's tensor shape, unbatched.
         contract: shape → the preprocessing in words, to travel with the model.
         summary: list of facts → figures for the report.
+        sample: → a made-up raw example, for warming up a server.
         thumbnail: raw → HTML that shows the example in the report.
     """
 
@@ -44,6 +45,7 @@ class Modality:
     input_spec: Callable[[Shape], tuple[int | None, ...]]
     contract: Callable[[Shape], dict[str, Any]]
     summary: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    sample: Callable[[], bytes]
     thumbnail: Callable[[bytes], str]
 
 
@@ -57,6 +59,7 @@ MODALITIES: dict[str, Modality] = {
         input_spec=photos.input_spec,
         contract=photos.contract,
         summary=photos.summary,
+        sample=photos.sample,
         thumbnail=photos.thumbnail,
     )
 }

@@ -31,6 +31,7 @@ def open_head(model: TrainedModel, features: int) -> keras.Model:
         num_classes=len(model.base.labels),
         hidden=model.hidden,
         dropout=model.dropout,
+        normalize=model.normalize,
     )
     head.load_weights(model.directory / "head.weights.h5")
     return head

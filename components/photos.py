@@ -103,6 +103,13 @@ def summary(facts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def sample() -> bytes:
+    """A grey JPEG of 256 × 256 pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (256, 256), (128, 128, 128)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def thumbnail(raw: bytes) -> str:
     """An `<img>` of at most 160 pixels that carries its data."""
     with Image.open(io.BytesIO(raw)) as picture:

@@ -40,9 +40,9 @@ def movement(network: keras.Model, before: dict[str, np.ndarray]) -> dict[str, f
     }
 
 
-def frozen_names(network: keras.Model) -> set[str]:
-    """The names, as `snapshot` spells them, of the weights that training must not move."""
-    trainable = {id(variable) for variable in network.trainable_variables}
+def frozen_names(network: keras.Model, trained: keras.Model) -> set[str]:
+    """The weights of `network`, named as `snapshot` does, that training `trained` must not move."""
+    trainable = {id(variable) for variable in trained.trainable_variables}
     random_states = {id(v) for v in network.weights if "seed_generator" in v.path}
     return {
         f"{position}/{variable.path}"

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 with epy.lazy_imports():
     import keras
 
+_NORMALIZATION = "normalization"
+
 
 def build_head(
-    *, features: int, num_classes: int, hidden: int = 0, dropout: float = 0.0, seed: int = 0
+    *,
+    features: int,
+    num_classes: int,
+    hidden: int = 0,
+    dropout: float = 0.0,
+    normalize: bool = True,
+    seed: int = 0,
 ) -> keras.Model:
     """Dropout and a softmax layer, with one hidden layer before them if `hidden` is not 0.
+
+    Features of different giants differ in scale by orders of magnitude, and all of one have a
+    large mean in common. `adapt` a head to them, and one learning rate suits all.
 
     Args:
         features: length of the giant's feature vector.
         num_classes: number of probabilities.
         hidden: units of a hidden ReLU layer; 0 for none.
         dropout: the rate before each dense layer.
+        normalize: bring every feature to mean 0 and variance 1 first; see `adapt`.
         seed: of the initial weights and the dropout.
 
     Returns:
@@ -28,6 +41,8 @@ def build_head(
     """
     inputs = keras.Input((features,), name="features")
     x: Any = inputs
+    if normalize:
+        x = keras.layers.Normalization(name=_NORMALIZATION)(x)
     initializer = keras.initializers.GlorotUniform
     if hidden:
         x = keras.layers.Dropout(dropout, seed=seed + 1, name="hidden_dropout")(x)
@@ -45,7 +60,16 @@ def build_head(
     return keras.Model(inputs, probabilities, name="head")
 
 
+def adapt(head: keras.Model, features: np.ndarray) -> None:
+    """Let a head that normalizes take mean and variance from `features`, (examples, features)."""
+    head.get_layer(_NORMALIZATION).adapt(features)
+
+
 def join(network: keras.Model, head: keras.Model) -> keras.Model:
-    """`head(network(x))` as one model that shares the layers of both."""
-    outputs = head(network(network.inputs, training=False), training=False)
-    return keras.Model(network.inputs, outputs, name="classifier")
+    """`head(network(x))` as one model that shares the layers of both.
+
+    The network always computes as in inference (no dropout or stochastic depth of its own),
+    as the Keras guide to transfer learning has it; the head's dropout works in training.
+    """
+    inputs = network.inputs if len(network.inputs) > 1 else network.inputs[0]
+    return keras.Model(inputs, head(network(inputs, training=False)), name="classifier")

@@ -95,7 +95,7 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
     return Split(
         block,
         keras.Model(network.inputs, crossing, name="prefix"),
-        keras.Model(crossing, outputs, name="suffix"),
+        keras.Model(crossing if len(crossing) > 1 else crossing[0], outputs, name="suffix"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -103,11 +104,12 @@ def train(
     model.stop_training = False
     rows: list[dict[str, float]] = []
     for epoch in range(epochs):
-        model.reset_metrics()
         rate = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        seen = _Mean()
         for chosen in _batches(len(training), batch_size, seed, epoch):
-            model.train_on_batch(training.gather(chosen, epoch), training.targets[chosen])
-        logs = _numbers(model.get_metrics_result())
+            inputs, targets = training.gather(chosen, epoch), training.targets[chosen]
+            seen.add(model.train_on_batch(inputs, targets, return_dict=True), len(chosen))
+        logs = seen.result()
         logs |= {f"val_{k}": v for k, v in evaluate(model, validation, batch_size).items()}
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
@@ -121,11 +123,12 @@ def train(
 
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
     """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
-    model.reset_metrics()
+    seen = _Mean()
     for start in range(0, len(data), batch_size):
         rows = np.arange(start, min(start + batch_size, len(data)))
-        model.test_on_batch(data.gather(rows, 0), data.targets[rows])
-    return _numbers(model.get_metrics_result())
+        logs = model.test_on_batch(data.gather(rows, 0), data.targets[rows], return_dict=True)
+        seen.add(logs, len(rows))
+    return seen.result()
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -155,5 +158,17 @@ def _batches(size: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarr
     return [np.sort(order[start : start + batch_size]) for start in range(0, size, batch_size)]
 
 
-def _numbers(logs: dict[str, Any]) -> dict[str, float]:
-    return {name: float(keras.ops.convert_to_numpy(value)) for name, value in logs.items()}
+class _Mean:
+    """The mean over examples of what is known for each batch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = defaultdict(float)
+        self._examples = 0
+
+    def add(self, logs: dict[str, Any], examples: int) -> None:
+        self._examples += examples
+        for name, value in logs.items():
+            self._sums[name] += examples * float(value)
+
+    def result(self) -> dict[str, float]:
+        return {name: value / self._examples for name, value in self._sums.items()}

@@ -1,0 +1,118 @@
+"""evaluate (TFX: Evaluator): the exported model, on the test split, through its signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epy
+from pydantic import Field
+
+from components.artifacts import Evaluation, Examples, ExportedModel
+from components.export import verify_manifest
+from components.files import write_json, write_jsonl
+from components.job import Job, Section, stage
+
+with epy.lazy_imports():
+    import tensorflow as tf
+    from sklearn import metrics
+
+    from components import dataset
+
+
+class EvaluateConfig(Section):
+    """The test."""
+
+    batch_size: int = Field(32, ge=1)
+    """Examples a request."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that was pushed before, resolved before the flow.
+
+    Attributes:
+        path: the version's directory.
+        digest: of its manifest.
+    """
+
+    path: Path
+    digest: str
+    labels: tuple[str, ...]
+
+
+@stage(version=1)
+def evaluate(
+    job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
+) -> Evaluation:
+    """Ask the model about every test example, as raw bytes, and count.
+
+    Classes that the model does not know have probability 0; what it calls invalid is wrong.
+    """
+    verify_manifest(model.path)
+    predictions = list(_predict(job, model, examples, config.batch_size))
+    known = list(examples.labels)
+    truth = [row["label"] for row in predictions]
+    answers = [row["predicted"] for row in predictions]
+    columns = [model.labels.index(label) if label in model.labels else None for label in known]
+    probabilities = np.array(
+        [[0.0 if c is None else row["probabilities"][c] for c in columns] for row in predictions]
+    )
+    # Rows that sum to 0 (invalid, or all on unknown classes) become uniform.
+    probabilities += 1e-7
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        truth, answers, labels=known, zero_division=0
+    )
+    accuracy = float(metrics.accuracy_score(truth, answers))
+    loss = float(metrics.log_loss(truth, probabilities, labels=known))
+    invalid = sum(not row["valid"] for row in predictions)
+    columns_of_confusion = [*known, *sorted({a for a in answers if a not in known})]
+    confusion = metrics.confusion_matrix(truth, answers, labels=columns_of_confusion)
+    figures = {
+        "accuracy": accuracy,
+        "log_loss": loss,
+        "majority": float(np.max(support) / len(truth)),
+        "examples": len(truth),
+        "invalid": invalid,
+        "classes": {
+            label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+            for label, p, r, f, s in zip(known, precision, recall, f1, support, strict=True)
+        },
+        "confusion": {"labels": columns_of_confusion, "counts": confusion.tolist()},
+    }
+    write_json(job.directory / "metrics.json", figures)
+    write_jsonl(job.directory / "predictions.jsonl", predictions)
+    return Evaluation(
+        directory=job.directory,
+        labels=examples.labels,
+        examples=len(truth),
+        accuracy=accuracy,
+        log_loss=loss,
+        majority=figures["majority"],
+        recall={label: float(r) for label, r in zip(known, recall, strict=True)},
+        invalid=invalid,
+        stats={"accuracy": accuracy, "log_loss": loss, "examples": len(truth), "invalid": invalid},
+    )
+
+
+def _predict(
+    job: Job, model: ExportedModel | ServedModel, examples: Examples, batch_size: int
+) -> Any:
+    serve = tf.saved_model.load(model.path).signatures["serving_default"]
+    names = examples.labels
+    batches = dataset.read(examples, "test").batch(batch_size).as_numpy_iterator()
+    count = -(-examples.counts["test"] // batch_size)
+    for batch in job.track(batches, count, "evaluate"):
+        answer = serve(raw=tf.constant(batch[examples.modality]))
+        for number, identity in enumerate(batch["id"]):
+            yield {
+                "id": identity.decode(),
+                "name": batch["name"][number].decode(),
+                "label": names[batch["label"][number]],
+                "predicted": answer["labels"][number].numpy().decode(),
+                "valid": bool(answer["valid"][number]),
+                "probabilities": [float(p) for p in answer["probabilities"][number].numpy()],
+            }

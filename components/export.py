@@ -1,0 +1,206 @@
+"""export (TFX: Trainer's output + InfraValidator): a SavedModel, proven to say what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epy
+from pydantic import Field
+
+from components.artifacts import Examples, ExportedModel, TrainedModel
+from components.files import manifest_of, read_json, write_json
+from components.job import Job, Section, stage
+from components.modalities import MODALITIES, Modality
+from components.networks import open_classifier
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    from components import dataset
+
+# What the exported model may differ by from the one in memory, in probability.
+TOLERANCE = 1e-5
+MANIFEST = "MANIFEST.json"
+
+
+class ExportConfig(Section):
+    """The SavedModel."""
+
+    warmup_requests: int = Field(4, ge=0, le=1000)
+    """Requests that TensorFlow Serving replays before it takes any, half of them of one example."""
+    agreement_examples: int = Field(16, ge=2, le=1024)
+    """Validation examples on which the exported model must agree with the one in memory."""
+
+
+@stage(version=1)
+def export(
+    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
+) -> ExportedModel:
+    """Write the SavedModel, query it as a client would, and compare with the model in memory.
+
+    Signatures: `serving_default` takes `raw`, (batch,) of encoded examples; `serve_float` takes
+    `decoded`, the network's float32 inputs. Both give `probabilities` (batch, classes), `labels`
+    (batch,), the most probable class, and `valid` (batch,). What cannot be decoded has `valid`
+    false, probabilities 0 and an empty label, and leaves its neighbours as they are.
+
+    Raises:
+        RuntimeError: the exported model does not agree, alone or in a batch.
+    """
+    base, modality = model.base, MODALITIES[model.base.modality]
+    classifier = open_classifier(model)
+    path = job.directory / "model"
+    _save(classifier, model, modality, path)
+    (path / "assets").mkdir(exist_ok=True)
+    (path / "assets" / "labels.txt").write_text("".join(f"{label}\n" for label in base.labels))
+    extra = path / "assets.extra"
+    extra.mkdir()
+    write_json(extra / "contract.json", modality.contract(base))
+    (extra / "model_card.md").write_text(_card(model, examples, modality))
+    _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
+    difference = _check_agreement(path, classifier, model, examples, config.agreement_examples)
+    write_json(path / MANIFEST, {"labels": base.labels, "modality": base.modality, "files": manifest_of(path)})
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return ExportedModel(
+        directory=job.directory,
+        modality=base.modality,
+        labels=base.labels,
+        stats={"largest_difference": difference, "bytes": size},
+    )
+
+
+def _save(classifier: keras.Model, model: TrainedModel, modality: Modality, path: Path) -> None:
+    base = model.base
+    labels = tf.constant(base.labels)
+    spec = modality.input_spec(base)
+
+    def answer(decoded: Any, valid: Any) -> dict[str, Any]:
+        probabilities = classifier(decoded, training=False)
+        named = tf.gather(labels, tf.argmax(probabilities, axis=-1))
+        return {
+            "probabilities": tf.where(valid[:, tf.newaxis], probabilities, 0.0),
+            "labels": tf.where(valid, named, ""),
+            "valid": valid,
+        }
+
+    def serve(raw: Any) -> dict[str, Any]:
+        return answer(*_decode_each(raw, lambda one: modality.decode(base, one), spec))
+
+    def serve_float(decoded: Any) -> dict[str, Any]:
+        return answer(decoded, tf.ones(tf.shape(decoded)[:1], tf.bool))
+
+    archive = keras.export.ExportArchive()
+    archive.track(classifier)
+    raw_spec = tf.TensorSpec((None,), tf.string, name="raw")
+    archive.add_endpoint("serving_default", serve, input_signature=[raw_spec])
+    float_spec = tf.TensorSpec((None, *spec), tf.float32, name="decoded")
+    archive.add_endpoint("serve_float", serve_float, input_signature=[float_spec])
+    archive.write_out(path, verbose=False)
+
+
+def _decode_each(raw: Any, decode: Any, spec: tuple[int | None, ...]) -> tuple[Any, Any]:
+    """(batch,) of strings → (batch, *spec), zeros where decoding fails, and (batch,) whether not.
+
+    A graph has no `try`; a tf.data pipeline in it does: `ignore_errors` drops what fails. One
+    element more, which is always good, keeps the batch from being empty.
+    """
+    size = tf.size(raw, out_type=tf.int64)
+    numbered = tf.data.Dataset.from_tensor_slices((tf.range(size), raw))
+    decoded = numbered.map(
+        lambda number, one: (number, decode(one)), num_parallel_calls=tf.data.AUTOTUNE
+    ).ignore_errors(log_warning=False)
+    last = tf.data.Dataset.from_tensors((size, tf.zeros(spec)))
+    whole = decoded.concatenate(last).batch(size + 1)
+    at, values = whole.get_single_element()
+    shape = tf.concat([[size + 1], tf.constant(spec, tf.int64)], axis=0)
+    inputs = tf.scatter_nd(at[:, tf.newaxis], values, shape)[:-1]
+    valid = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), tf.stack([size + 1]))[:-1] > 0
+    return tf.ensure_shape(inputs, (None, *spec)), valid
+
+
+def _check_agreement(
+    path: Path, classifier: keras.Model, model: TrainedModel, examples: Examples, count: int
+) -> float:
+    """The largest difference in probability, over batch 1 and batch N, with a bad one in between."""
+    modality = MODALITIES[model.base.modality]
+    rows = dataset.read(examples, "validation").take(count).as_numpy_iterator()
+    raws = [row[examples.modality] for row in rows]
+    decoded = np.stack([modality.decode(model.base, tf.constant(raw)).numpy() for raw in raws])
+    expected = np.asarray(classifier(decoded, training=False))
+    serving = tf.saved_model.load(path).signatures
+    answers = {
+        "serve_float": serving["serve_float"](decoded=tf.constant(decoded))["probabilities"],
+        "a batch": serving["serving_default"](raw=tf.constant(raws))["probabilities"],
+        "one at a time": tf.concat(
+            [serving["serving_default"](raw=tf.constant([raw]))["probabilities"] for raw in raws], 0
+        ),
+    }
+    broken = serving["serving_default"](raw=tf.constant([raws[0], b"not an example", *raws[1:]]))
+    if broken["valid"].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
+        raise RuntimeError(f"the exported model must mark what is bad, got {broken['valid']}")
+    answers["beside a bad one"] = np.delete(broken["probabilities"].numpy(), 1, axis=0)
+    worst = 0.0
+    for how, got in answers.items():
+        difference = float(np.max(np.abs(np.asarray(got) - expected)))
+        if not difference <= TOLERANCE:
+            raise RuntimeError(
+                f"the exported model must agree with the one in memory to {TOLERANCE}, got a "
+                f"difference of {difference:.2g} by {how}"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def _write_warmup(path: Path, modality: Modality, count: int) -> None:
+    """TFRecords of PredictionLog; TensorFlow Serving replays them when it loads the model.
+
+    The examples in them are made up: a model travels further than its training data may.
+    """
+    if not count:
+        return
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in range(count):
+            raws = [modality.sample()] * (1 if number % 2 == 0 else 8)
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = "serving_default"
+            request.inputs["raw"].CopyFrom(tf.make_tensor_proto(raws, tf.string))
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+            writer.write(log.SerializeToString())
+
+
+def _card(model: TrainedModel, examples: Examples, modality: Modality) -> str:
+    base = model.base
+    contract = "\n".join(f"- {key}: {value}" for key, value in modality.contract(base).items())
+    counts = ", ".join(f"{count} {split}" for split, count in examples.counts.items())
+    return f"""# Model card
+
+- Task: classify {base.modality}s as {", ".join(base.labels)}
+- Backbone: {base.backbone}, {base.pretrained}, {base.pooling} pooling
+- Weights: {model.kept}
+- Examples: {counts}
+
+## Preprocessing
+
+{contract}
+
+## Use
+
+`serving_default` takes `raw`, a batch of encoded examples, and gives `probabilities` in the
+order of `assets/labels.txt`, `labels` and `valid`. It knows only these classes: anything else is
+given one of them, too.
+"""
+
+
+def verify_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the model at `path`; RuntimeError if a file is not what it says."""
+    manifest: dict[str, Any] = read_json(path / MANIFEST)
+    found = manifest_of(path, leave_out=MANIFEST)
+    wrong = sorted(name for name in manifest["files"].keys() | found if manifest["files"].get(name) != found.get(name))
+    if wrong:
+        raise RuntimeError(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
+    return manifest

@@ -1,0 +1,56 @@
+"""Ask a SavedModel of ours, through the signature that is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.export import MANIFEST, verify_manifest
+from components.modalities import MODALITIES
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import tensorflow as tf
+
+
+def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What the model in `model` says of each input: input, label, valid, probabilities by class.
+
+    Args:
+        model: the directory of an exported or pushed model. Its files must match its manifest:
+            a SavedModel is a program, and one that was tampered with is not run.
+        inputs: files, or the examples themselves where the modality has no files.
+    """
+    if not (model / MANIFEST).is_file():
+        raise Mistake(f"MODEL_DIR must hold a model that was pushed or exported, got {str(model)!r}")
+    try:
+        manifest = verify_manifest(model)
+    except RuntimeError as error:
+        raise Mistake(f"MODEL_DIR must be unchanged since it was exported: {error}") from error
+    is_path = MODALITIES[manifest["modality"]].is_path
+    raws = [_read(name) if is_path else name.encode() for name in inputs]
+    answer = tf.saved_model.load(model).signatures["serving_default"](raw=tf.constant(raws))
+    return [
+        {
+            "input": name,
+            "label": label.decode(),
+            "valid": bool(valid),
+            "probabilities": dict(zip(manifest["labels"], map(float, row), strict=True)),
+        }
+        for name, label, valid, row in zip(
+            inputs,
+            answer["labels"].numpy(),
+            answer["valid"].numpy(),
+            answer["probabilities"].numpy(),
+            strict=True,
+        )
+    ]
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise Mistake(f"INPUT must be a file that can be read, got {name!r}: {error.strerror}") from error

@@ -1,0 +1,76 @@
+"""train_from_scratch: the whole network from its first weights, to transfer from or to beat."""
+
+from __future__ import annotations
+
+from etils import epy
+from pydantic import Field
+
+from components.artifacts import Features, TrainedModel
+from components.batches import training_data
+from components.ingest import DataConfig
+from components.job import Job, stage
+from components.networks import cut, open_backbone
+from components.phases import PhaseConfig, run_phase
+
+with epy.lazy_imports():
+    import keras
+
+    from models import freezing, heads
+
+
+class ScratchConfig(PhaseConfig):
+    """Training of the whole network."""
+
+    epochs: int = Field(30, ge=1, le=10_000)
+    """Most epochs to train."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Rate of dropout before the dense layer."""
+
+
+class PretrainConfig(ScratchConfig):
+    """Where no hub can be reached: train the giant on a source task first."""
+
+    data: DataConfig = DataConfig()
+    """The source task."""
+
+
+class ControlConfig(ScratchConfig):
+    """The control: the same network, from random weights, on the same labels."""
+
+    enabled: bool = False
+    """Train it, and say in the report whether transferring helped."""
+
+
+@stage(version=1)
+def train_from_scratch(
+    job: Job, features: Features, config: ScratchConfig, *, seed: int
+) -> TrainedModel:
+    """Train every layer, BatchNormalization too, on decoded inputs (features of block `stem`)."""
+    model = features.model
+    network = open_backbone(model, model.weights)
+    suffix = cut(model, network, features.block).suffix
+    keras.utils.set_random_seed(seed)
+    head = heads.build_head(
+        features=network.output_shape[-1],
+        num_classes=len(model.labels),
+        dropout=config.dropout,
+        normalize=False,  # There are no features yet to adapt to.
+        seed=seed,
+    )
+    freezing.unfreeze(suffix, batch_normalization=True)
+    whole = keras.Model(suffix.inputs, head(suffix(suffix.inputs[0])))
+    data = training_data(features, "crossing", in_memory=False)
+    history = run_phase(job, "train_from_scratch", whole, data, config, seed)
+    head.save_weights(job.directory / "head.weights.h5")
+    network.save_weights(job.directory / "backbone.weights.h5")
+    return TrainedModel(
+        directory=job.directory,
+        base=model,
+        phase="train_from_scratch",
+        hidden=0,
+        dropout=config.dropout,
+        normalize=False,
+        kept=f"the weights of epoch {history.best_epoch + 1} of {len(history.epochs)}",
+        backbone_changed=True,
+        stats={"epochs": len(history.epochs), **history.best},
+    )

@@ -1,0 +1,188 @@
+"""The commands behind the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.modalities import MODALITIES
+from models.mistakes import Mistake
+from pipeline.config import Config, recipe_path
+from pipeline.console import Console
+from pipeline.flow import Outcome, flow
+from pipeline.outside import Runtime, resolve, resolve_request
+from pipeline.records import RunRecord, new_run_id, past_runs
+from pipeline.runs import Executor, Planner, Step, print_plan
+from pipeline.store import Store
+
+with epy.lazy_imports():
+    import rich.console
+    import rich.table
+
+    from components import serving
+
+
+def run(
+    recipe: str,
+    config: Config,
+    store_path: Path,
+    serving_dir: Path | None,
+    *,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Execute the flow; the exit status is 0, or 3 where the model was not blessed."""
+    name = recipe_path(recipe).stem
+    store = Store(store_path)
+    runtime = _runtime(config, store, serving_dir, name, fresh)
+    console = Console()
+    with store.lock():
+        started = time.monotonic()
+        request = resolve_request(config, download=True)
+        outside = resolve(request, runtime, past_runs(store.runs))
+        begun = time.strftime("%Y-%m-%dT%H:%M:%S")
+        record = RunRecord(
+            run_id=new_run_id(name, begun),
+            recipe=name,
+            request=request.digest,
+            serving=outside.serving.digest,
+            baseline=str(outside.blessed.path) if outside.blessed else None,
+            started=begun,
+            process=os.getpid(),
+        )
+        record.save(store.runs)
+        steps: list[Step] = []
+        try:
+            outcome = flow(Executor(store, runtime, console, steps), config, outside)
+        except BaseException as error:
+            console.stop()
+            stopped = isinstance(error, KeyboardInterrupt)
+            why = "stopped" if stopped else f"failed: {error}"
+            seconds = time.monotonic() - started
+            record.model_copy(update={"outcome": why, "seconds": seconds}).save(store.runs)
+            raise
+        seconds = round(time.monotonic() - started, 3)
+        result = _result(record.run_id, name, steps, outcome)
+        record.model_copy(
+            update={
+                "outcome": "pushed" if outcome.pushed.path else "not blessed",
+                "seconds": seconds,
+                "accuracy": outcome.evaluation.accuracy,
+                "pushed": result["pushed"],
+                "report": result["report"],
+                "stages": [{"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps],
+            }
+        ).save(store.runs)
+    _tell(result, outcome, seconds, console, as_json)
+    return 0 if outcome.blessing.blessed else 3
+
+
+def plan(
+    recipe: str,
+    config: Config,
+    store_path: Path,
+    serving_dir: Path | None,
+    *,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Trace the flow and print what would run."""
+    store = Store(store_path)
+    runtime = _runtime(config, store, serving_dir, recipe_path(recipe).stem, fresh)
+    request = resolve_request(config, download=False)
+    outside = resolve(request, runtime, past_runs(store.runs))
+    steps: list[Step] = []
+    flow(Planner(store, fresh, steps), config, outside)
+    if as_json:
+        rows = [{"name": s.name, "status": s.status, "why": s.why, "artifact": s.artifact or None} for s in steps]
+        _print_json({"recipe": recipe, "stages": rows})
+    else:
+        print_plan(steps)
+    return 0
+
+
+def runs(store_path: Path, *, as_json: bool) -> int:
+    """List the records of past runs."""
+    records = past_runs(Store(store_path).runs)
+    if as_json:
+        _print_json([r.model_dump() | {"outcome": r.says()} for r in records])
+        return 0
+    table = rich.table.Table("run", "outcome", "accuracy", "seconds", "pushed", box=None, pad_edge=False)
+    for record in records:
+        accuracy = "" if record.accuracy is None else f"{record.accuracy:.3f}"
+        table.add_row(
+            record.run_id, record.says(), accuracy, f"{record.seconds:.1f}", record.pushed or ""
+        )
+    rich.console.Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
+    """Print what an exported model says of each input, in the order given."""
+    if not inputs:
+        raise Mistake("INPUT must name at least one example, got none")
+    answers = serving.predict(model, inputs)
+    if as_json:
+        _print_json(answers)
+        return 0
+    for answer in answers:
+        if answer["valid"]:
+            probability = max(answer["probabilities"].values())
+            sys.stdout.write(f"{answer['input']}\t{answer['label']}\t{probability:.4f}\n")
+        else:
+            sys.stdout.write(f"{answer['input']}\tinvalid\t\n")
+    return 0
+
+
+def _runtime(
+    config: Config, store: Store, serving_dir: Path | None, recipe: str, fresh: bool
+) -> Runtime:
+    return Runtime(
+        store=store.root,
+        serving=serving_dir or store.root / "serving" / recipe,
+        fresh=fresh,
+        beam_runner=config.beam.runner,
+        beam_options=config.beam.options,
+    )
+
+
+def _result(run_id: str, recipe: str, steps: list[Step], outcome: Outcome) -> dict[str, Any]:
+    """The object that --json prints."""
+    stages = [{k: v for k, v in asdict(step).items() if k != "why"} for step in steps]
+    accuracies = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
+    metrics = {"test": accuracies.pop("evaluate")}
+    metrics |= {name.removesuffix(".evaluate"): stats for name, stats in accuracies.items()}
+    return {
+        "run_id": run_id,
+        "recipe": recipe,
+        "stages": stages,
+        "metrics": metrics,
+        "blessed": outcome.blessing.blessed,
+        "reasons": list(outcome.blessing.reasons),
+        "pushed": str(outcome.pushed.path) if outcome.pushed.path else None,
+        "report": str(outcome.report.path),
+    }
+
+
+def _tell(
+    result: dict[str, Any], outcome: Outcome, seconds: float, console: Console, as_json: bool
+) -> None:
+    if as_json:
+        _print_json(result)
+        return
+    console.say("")
+    verdict = "BLESSED" if outcome.blessing.blessed else "NOT BLESSED"
+    lines = [f"{verdict} after {seconds:.1f} s", *(f"  {r}" for r in outcome.blessing.reasons)]
+    lines += [f"{'pushed':<8}{result['pushed'] or 'nothing'}", f"{'report':<8}{result['report']}"]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")

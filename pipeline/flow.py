@@ -1,0 +1,134 @@
+"""The pipeline: which stages there are, in which order, and what each gets. Read this first.
+
+`flow` may branch on the config, never on what an artifact holds. So the same function can be
+executed, traced to say what would run, and compiled for a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from components.artifacts import (
+    AssembledModel,
+    Blessing,
+    Evaluation,
+    Examples,
+    PushedModel,
+    Report,
+    TrainedModel,
+)
+from components.assemble import NO_WEIGHTS, Pretrained, assemble
+from components.bless import bless
+from components.evaluate import ServedModel, evaluate
+from components.export import export
+from components.extract import extract
+from components.fine_tune import fine_tune
+from components.ingest import ingest
+from components.job import Job
+from components.push import ServingDirectory, push
+from components.report import report
+from components.sources import Source
+from components.train_from_scratch import ScratchConfig, train_from_scratch
+from components.train_head import train_head
+from components.validate import validate
+from pipeline.config import Config
+
+P = ParamSpec("P")
+A = TypeVar("A")
+
+
+class Run(Protocol):
+    """Interprets the flow, a stage at a time."""
+
+    def __call__(
+        self, stage: Callable[Concatenate[Job, P], A], *args: P.args, **kwargs: P.kwargs
+    ) -> A: ...
+
+    def under(self, name: str) -> Run:
+        """The same interpreter, which calls the stages of a branch `NAME.STAGE`."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything from outside that a run depends on, resolved once, before the flow."""
+
+    source: Source
+    pretrain_source: Source | None
+    pretrained: Pretrained | None
+    blessed: ServedModel | None
+    serving: ServingDirectory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    evaluation: Evaluation
+    blessing: Blessing
+    pushed: PushedModel
+    report: Report
+
+
+def flow(run: Run, config: Config, outside: Outside) -> Outcome:
+    """From raw examples to a pushed model."""
+    seed = config.seed
+    examples = run(ingest, outside.source, config.data)
+    blessed_labels = outside.blessed.labels if outside.blessed else None
+    checks = run(validate, examples, blessed_labels, config.data.allow_new_labels)
+
+    pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
+    model = run(assemble, checks, pretrained, config.model, seed=seed)
+    unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
+    features = run(
+        extract, model, examples, unfreeze, config.augment, config.extract, pooled=True, seed=seed
+    )
+    head = run(train_head, features, config.head, seed=seed)
+    tuned = run(fine_tune, head, features, config.fine_tune, seed=seed)
+    exported = run(export, tuned, examples, config.export)
+    evaluation = run(evaluate, exported, examples, config.evaluate)
+
+    control = None
+    if config.control.enabled:
+        branch = run.under("control")
+        network = branch(assemble, checks, NO_WEIGHTS, config.model, seed=seed)
+        scratch = from_scratch(branch, network, examples, config.control, config)
+        control = branch(
+            evaluate, branch(export, scratch, examples, config.export), examples, config.evaluate
+        )
+    blessed = None
+    if outside.blessed:
+        blessed = run.under("blessed")(evaluate, outside.blessed, examples, config.evaluate)
+
+    blessing = run(bless, evaluation, blessed, control, config.bless)
+    pushed = run(push, exported, blessing, outside.serving)
+    page = run(report, checks, head, tuned, exported, evaluation, blessed, control, blessing, pushed)
+    return Outcome(evaluation, blessing, pushed, page)
+
+
+def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:
+    """Where no hub can be reached: train the giant on a source task first."""
+    if outside.pretrain_source is None:
+        raise ValueError("without weights from outside, there must be a source task")
+    examples = run(ingest, outside.pretrain_source, config.pretrain.data)
+    checks = run(validate, examples, None, True)
+    network = run(assemble, checks, NO_WEIGHTS, config.model, seed=config.seed)
+    return from_scratch(run, network, examples, config.pretrain, config)
+
+
+def from_scratch(
+    run: Run, network: AssembledModel, examples: Examples, scratch: ScratchConfig, config: Config
+) -> TrainedModel:
+    """Train every layer of `network`; with nothing frozen, its features are the inputs."""
+    inputs = run(
+        extract,
+        network,
+        examples,
+        "all",
+        config.augment,
+        config.extract,
+        pooled=False,
+        seed=config.seed,
+    )
+    return run(train_from_scratch, inputs, scratch, seed=config.seed)

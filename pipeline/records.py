@@ -1,0 +1,66 @@
+"""Records of past runs: a JSON file each, in the store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.files import read_json, write_json
+
+
+class RunRecord(BaseModel):
+    """What a run was asked for, and what became of it.
+
+    Attributes:
+        request: digest of the config and of all that was resolved from outside, but the last
+            blessed model.
+        baseline: the blessed model it was compared with.
+        outcome: running, pushed, not blessed, stopped, or failed; and why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    recipe: str
+    request: str
+    serving: str
+    baseline: str | None
+    started: str
+    process: int
+    outcome: str = "running"
+    seconds: float = 0.0
+    accuracy: float | None = None
+    pushed: str | None = None
+    report: str | None = None
+    stages: list[dict[str, Any]] = []
+
+    @property
+    def finished(self) -> bool:
+        return self.outcome in ("pushed", "not blessed")
+
+    def says(self) -> str:
+        """The outcome, which a killed process could not write itself."""
+        alive = self.outcome == "running" and Path(f"/proc/{self.process}").exists()
+        return "killed" if self.outcome == "running" and not alive else self.outcome
+
+    def save(self, runs: Path) -> None:
+        runs.mkdir(parents=True, exist_ok=True)
+        write_json(runs / f"{self.run_id}.json", self.model_dump())
+
+
+def past_runs(runs: Path) -> list[RunRecord]:
+    """All records, the oldest first; a file that is no record is passed over."""
+    found = []
+    for path in sorted(runs.glob("*.json")):
+        try:
+            found.append(RunRecord.model_validate(read_json(path)))
+        except (ValidationError, ValueError):
+            continue
+    return sorted(found, key=lambda record: (record.started, record.run_id))
+
+
+def new_run_id(recipe: str, started: str) -> str:
+    return f"{started.replace(':', '').replace('-', '')}-{recipe}-{os.getpid()}"

@@ -1,0 +1,203 @@
+"""The store: artifacts by fingerprint, whole or absent, and one run at a time.
+
+```
+STORE/
+    STAGE/FINGERPRINT/           a stage's files; artifact.json last
+    activations/                 what frozen networks gave, shared by all runs
+    scratch/STAGE-FINGERPRINT/   resumable state of a stage that is not done
+    runs/RUN_ID.json             past runs
+    serving/RECIPE/              the default serving directory
+    lock
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import os
+import platform
+import shutil
+import time
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from components.artifacts import Artifact
+from components.files import files_below, manifest_of, read_json, sha256_of_json, write_json
+from components.job import NOT_HASHED
+from models.mistakes import Mistake
+
+A = TypeVar("A", bound=Artifact)
+
+ARTIFACT = "artifact.json"
+_LIBRARIES = ("tensorflow", "keras", "tensorflow-datasets", "apache-beam", "numpy")
+
+
+class StoreIsHeld(Exception):
+    """Another run holds this store."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A stage with its arguments, which its fingerprint is made of."""
+
+    stage: str
+    version: int
+    inputs: dict[str, Any]
+    returns: type[Artifact]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        bound = inspect.signature(function).bind(None, *args, **kwargs)
+        inputs = {name: hashed(value) for name, value in list(bound.arguments.items())[1:]}
+        returns = typing.get_type_hints(function)["return"]
+        return cls(function.__name__, function.stage_version, inputs, returns)  # type: ignore[attr-defined]
+
+    @property
+    def fingerprint(self) -> str:
+        return sha256_of_json([self.stage, self.version, self.inputs])[:24]
+
+
+def hashed(value: Any) -> Any:
+    """What of an argument goes into the fingerprint: content, never place or time."""
+    if isinstance(value, Artifact) or hasattr(value, "digest"):
+        return {"digest": value.digest}
+    if isinstance(value, BaseModel):
+        return {
+            name: hashed(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if NOT_HASHED not in field.metadata
+        }
+    return value
+
+
+class Store:
+    """A directory of artifacts."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.activations = self.root / "activations"
+        self.runs = self.root / "runs"
+
+    def directory(self, call: Call) -> Path:
+        return self.root / call.stage / call.fingerprint
+
+    def scratch(self, call: Call) -> Path:
+        return self.root / "scratch" / f"{call.stage}-{call.fingerprint}"
+
+    def find(self, call: Call) -> Artifact | None:
+        """The artifact of this call, if it is there, whole, and still holds."""
+        return self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
+
+    def begin(self, call: Call) -> Path:
+        """An empty directory for the stage to write into; nothing in it exists until `commit`."""
+        directory = self.directory(call)
+        (directory / ARTIFACT).unlink(missing_ok=True)  # First, so that it is never half there.
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        self.scratch(call).mkdir(parents=True, exist_ok=True)
+        self.activations.mkdir(exist_ok=True)
+        return directory
+
+    def commit(self, call: Call, artifact: A, seconds: float) -> A:
+        """Write `artifact.json`, last, and return the artifact with its reference and digest."""
+        files = manifest_of(artifact.directory)
+        facts = _facts(artifact)
+        digest = sha256_of_json([facts, {name: file["sha256"] for name, file in files.items()}])
+        committed = artifact.model_copy(
+            update={"ref": f"{call.stage}/{call.fingerprint}", "digest": digest}
+        )
+        manifest = {
+            "stage": call.stage,
+            "version": call.version,
+            "fingerprint": call.fingerprint,
+            "digest": digest,
+            "inputs": call.inputs,
+            "facts": facts,
+            "stats": artifact.stats,
+            "files": files,
+            "seconds": round(seconds, 3),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": {"python": platform.python_version()} | {n: version(n) for n in _LIBRARIES},
+        }
+        write_json(artifact.directory / ARTIFACT, manifest)
+        shutil.rmtree(self.scratch(call), ignore_errors=True)
+        return committed
+
+    def abandon(self, call: Call) -> None:
+        """Remove what a stage that failed has written."""
+        shutil.rmtree(self.directory(call), ignore_errors=True)
+
+    def _read(self, kind: Any, ref: str, digest: str | None) -> Any:
+        """The artifact at `ref`, or None; `digest`, where given, must be its own."""
+        directory = self.root / ref
+        try:
+            manifest = read_json(directory / ARTIFACT)
+        except (OSError, ValueError):
+            return None
+        if digest is not None and manifest["digest"] != digest:
+            return None
+        sizes = {p.relative_to(directory).as_posix(): p.stat().st_size for p in files_below(directory)}
+        if any(sizes.get(name) != file["size"] for name, file in manifest["files"].items()):
+            return None
+        value = manifest["facts"] | {
+            "directory": directory,
+            "ref": ref,
+            "digest": manifest["digest"],
+            "stats": manifest["stats"],
+        }
+        if "store" in kind.model_fields:
+            value["store"] = self.activations
+        try:
+            artifact = kind.model_validate(value, context={"load": self._follow})
+        except (ValidationError, FileNotFoundError):
+            return None
+        return artifact if artifact.holds() else None
+
+    def _follow(self, kind: type[Artifact], ref: str, digest: str) -> Any:
+        found = self._read(kind, ref, digest)
+        if found is None:
+            raise FileNotFoundError(ref)
+        return found
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store; StoreIsHeld if another process does. The kernel frees it at death."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = (self.root / "lock").open("a+")
+        except OSError as error:
+            raise Mistake(f"--store must be a directory that can be written, got {str(self.root)!r}: {error.strerror}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise StoreIsHeld(f"the store {self.root} is held by another run (process {holder})") from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+
+def _facts(artifact: Artifact) -> dict[str, Any]:
+    """The fields of an artifact that say what it is; other artifacts in it as references."""
+    left_out = {"ref", "digest", "stats"}
+    facts = {}
+    for name, field in type(artifact).model_fields.items():
+        if name in left_out or field.exclude:
+            continue
+        value = getattr(artifact, name)
+        if isinstance(value, Artifact):
+            facts[name] = {"$artifact": value.ref, "digest": value.digest}
+        else:
+            facts[name] = str(value) if isinstance(value, Path) else value
+    return facts

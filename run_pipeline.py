@@ -1,0 +1,170 @@
+"""Shoulders: production transfer learning for Keras. Labelled examples in, a SavedModel out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+# TensorFlow and Beam announce themselves on stderr unless told not to, before they are imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+import cyclopts
+from pydantic import ValidationError
+
+from models.mistakes import Mistake
+from pipeline import config as configs
+from pipeline.config import Config
+from pipeline.store import StoreIsHeld
+
+MISTAKE, NOT_BLESSED, HELD, STOPPED = 2, 3, 4, 143
+DEFAULT_STORE = Path(".store")
+
+app = cyclopts.App(
+    name="run_pipeline.py",
+    help=__doc__,
+    help_format="plaintext",
+    version_flags=[],
+)
+Flags = Annotated[Config, cyclopts.Parameter(name="*")]
+
+
+@app.command
+def run(
+    recipe: str = "digits",
+    *,
+    config: Flags = Config(),
+    store: Path = DEFAULT_STORE,
+    serving_dir: Path | None = None,
+    fresh: bool = False,
+    json: bool = False,
+) -> int:
+    """Run the pipeline: ingest to push.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        store: Where artifacts are kept and reused from.
+        serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
+        fresh: Compute every stage again.
+        json: Print the result as one JSON object.
+    """
+    from pipeline import commands
+
+    return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
+
+
+@app.command
+def plan(
+    recipe: str = "digits",
+    *,
+    config: Flags = Config(),
+    store: Path = DEFAULT_STORE,
+    serving_dir: Path | None = None,
+    fresh: bool = False,
+    json: bool = False,
+) -> int:
+    """Say which stages would run and which would be reused; computes nothing.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        store: Where artifacts are kept and reused from.
+        serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
+        fresh: As if every stage were to be computed again.
+        json: Print the plan as one JSON object.
+    """
+    from pipeline import commands
+
+    return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
+
+
+@app.command
+def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
+    """Print the config that a recipe and flags come to, as TOML.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+    """
+    sys.stdout.write(configs.to_toml(config) + "\n")
+    return 0
+
+
+@app.command
+def runs(*, store: Path = DEFAULT_STORE, json: bool = False) -> int:
+    """List past runs and what became of them.
+
+    Args:
+        store: Where artifacts are kept.
+        json: Print them as one JSON array.
+    """
+    from pipeline import commands
+
+    return commands.runs(store, as_json=json)
+
+
+@app.command
+def predict(model: Path, inputs: tuple[str, ...], /, *, json: bool = False) -> int:
+    """Ask an exported model about files, through its serving signature.
+
+    Args:
+        model: A version's directory.
+        inputs: Files to classify.
+        json: Print the answers as one JSON array.
+    """
+    from pipeline import commands
+
+    return commands.predict(model, inputs, as_json=json)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; returns the exit status."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if not arguments:
+            arguments = ["run", "digits"]
+        app.config = [_recipe_of(arguments)]
+        result: Any = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
+        return int(result or 0)
+    except Mistake as mistake:
+        return _fail(str(mistake), MISTAKE)
+    except cyclopts.CycloptsError as error:
+        return _fail(_one_line(error), MISTAKE)
+    except StoreIsHeld as held:
+        return _fail(str(held), HELD)
+    except KeyboardInterrupt:
+        return _fail("stopped; run the same command again to go on", STOPPED)
+
+
+def _recipe_of(arguments: list[str]) -> Any:
+    """The recipe named on the command line, between the defaults and the flags."""
+    command, *rest = arguments
+    if command not in ("run", "plan", "show") or {"-h", "--help"} & set(rest):
+        return lambda *_: None
+    named = rest[0] if rest and not rest[0].startswith("-") else "digits"
+    path = configs.recipe_path(named)
+    content = configs.read_recipe(path)
+    configs.validate(content)
+    return cyclopts.config.Dict(content, source=str(path), use_commands_as_keys=False)
+
+
+def _one_line(error: cyclopts.CycloptsError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        return "--" + str(configs.mistake_of(cause)).replace("_", "-", 1)
+    return str(error)
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"run_pipeline.py: {message}\n")
+    return status
+
+
+def _stop(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
