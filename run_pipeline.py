@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -126,7 +125,9 @@ def main(arguments: list[str]) -> int:
         if not arguments:
             arguments = ["run", "digits"]
         app.config = [_recipe_of(arguments)]
-        result: Any = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
+        result: Any = app(
+            arguments, print_error=False, exit_on_error=False, result_action="return_value"
+        )
         return int(result or 0)
     except Mistake as mistake:
         return _fail(str(mistake), MISTAKE)

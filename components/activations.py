@@ -38,7 +38,7 @@ def network_digest(network: keras.Model) -> str:
     """sha256 over the weights of a network, in order."""
     digest = hashlib.sha256()
     for weight in network.get_weights():
-        digest.update(np.ascontiguousarray(weight))
+        digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
 
 
@@ -73,7 +73,9 @@ class Activations:
 
     def row_bytes(self) -> int:
         """Bytes that one row of all tensors takes on disk."""
-        return sum(int(np.prod(shape)) * _numpy_dtype(dtype).itemsize for shape, dtype in self.tensors)
+        return sum(
+            int(np.prod(shape)) * _numpy_dtype(dtype).itemsize for shape, dtype in self.tensors
+        )
 
     def index(self) -> dict[str, tuple[str, int]]:
         """Every row's name → (shard, position in it)."""
@@ -141,7 +143,9 @@ class Reader:
         self._position = np.array([index[name][1] for name in names], np.int64)
         self._maps = [
             [
-                np.memmap(activations.directory / f"{shard}.{n}.bin", _numpy_dtype(dtype), "r").reshape(-1, *shape)
+                np.memmap(
+                    activations.directory / f"{shard}.{n}.bin", _numpy_dtype(dtype), "r"
+                ).reshape(-1, *shape)
                 for n, (shape, dtype) in enumerate(activations.tensors)
             ]
             for shard in shards

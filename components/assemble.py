@@ -89,6 +89,7 @@ def assemble(
         pooling=config.pooling,
         weights="imagenet" if imagenet else None,
     )
+    path: Path | None
     if isinstance(pretrained, TrainedModel):
         path, description = pretrained.backbone_weights, f"pretrained on {pretrained.base.labels}"
     else:
@@ -114,4 +115,3 @@ def assemble(
     )
     network.save_weights(model.weights)
     return model
-

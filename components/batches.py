@@ -18,8 +18,8 @@ def training_data(features: Features, output: str, *, in_memory: bool) -> tuple[
         in_memory: read everything now, instead of each batch from the memory map.
 
     Returns:
-        Data whose inputs are a float32 array, or a list of them where several tensors cross. Epoch e sees view
-        e mod V of every training example, and view 0 of every validation example.
+        Data whose inputs are a float32 array, or a list of them where several tensors cross.
+        Epoch e sees view e mod V of every training example, and view 0 of every validation one.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
     train = [row for row in rows if row["split"] == "train"]

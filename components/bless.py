@@ -38,7 +38,8 @@ def bless(
     A first run has no blessed model to be compared with, and says so. Every reason is a
     sentence; those that spoke against the candidate come first.
     """
-    against, speaking_for = [], []
+    against: list[str] = []
+    speaking_for: list[str] = []
     for holds, sentence in _judgements(candidate, blessed, control, config):
         (speaking_for if holds else against).append(sentence)
     verdict = not against or bool(config.force)
@@ -65,8 +66,8 @@ def _judgements(
     said = [
         (
             accuracy >= config.min_accuracy,
-            f"Accuracy is {accuracy:.3f} on {candidate.examples} test examples, where "
-            f"{config.min_accuracy:.3f} is asked for.",
+            f"Accuracy is {accuracy:.3f} on {candidate.examples} test examples; "
+            f"{config.min_accuracy or 'no least value'} is asked for.",
         )
     ]
     if config.beat_majority:

@@ -27,9 +27,8 @@ def line_chart(curves: dict[str, list[float]], *, mark: int, x: str, y: str) -> 
         parts.append(f'<text x="{LEFT - 6}" y="{up + 4}" text-anchor="end">{value:.2f}</text>')
     for position in sorted({0, length // 2, length - 1}):
         across, _ = at(position, low)
-        parts.append(
-            f'<text x="{across}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{position + 1}</text>'
-        )
+        below = HEIGHT - BOTTOM + 16
+        parts.append(f'<text x="{across}" y="{below}" text-anchor="middle">{position + 1}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{x}</text>')
     across, _ = at(mark, low)
@@ -39,12 +38,16 @@ def line_chart(curves: dict[str, list[float]], *, mark: int, x: str, y: str) -> 
     for number, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         points = " ".join(f"{a},{b}" for a, b in (at(i, v) for i, v in enumerate(curve)))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
         if len(curve) == 1:
             a, b = at(0, curve[0])
             parts.append(f'<circle cx="{a}" cy="{b}" r="3" fill="{colour}"/>')
         row = TOP + 14 + 18 * number
-        parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{row}" fill="{colour}">{name}</text>')
+        parts.append(
+            f'<text x="{WIDTH - RIGHT + 10}" y="{row}" style="fill: {colour}">{name}</text>'
+        )
     row = TOP + 14 + 18 * len(curves)
     parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{row}" class="dim">┆ chosen</text>')
     return "".join([*parts, "</svg>"])

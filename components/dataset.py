@@ -11,7 +11,7 @@ from components.artifacts import Examples
 from components.modalities import MODALITIES
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+class Builder(tfds.core.GeneratorBasedBuilder):
     """The TFDS builder of every dataset that `ingest` writes."""
 
     VERSION = tfds.core.Version("1.0.0")

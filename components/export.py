@@ -62,7 +62,10 @@ def export(
     (extra / "model_card.md").write_text(_card(model, examples, modality))
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
     difference = _check_agreement(path, classifier, model, examples, config.agreement_examples)
-    write_json(path / MANIFEST, {"labels": base.labels, "modality": base.modality, "files": manifest_of(path)})
+    write_json(
+        path / MANIFEST,
+        {"labels": base.labels, "modality": base.modality, "files": manifest_of(path)},
+    )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportedModel(
         directory=job.directory,
@@ -124,7 +127,7 @@ def _decode_each(raw: Any, decode: Any, spec: tuple[int | None, ...]) -> tuple[A
 def _check_agreement(
     path: Path, classifier: keras.Model, model: TrainedModel, examples: Examples, count: int
 ) -> float:
-    """The largest difference in probability, over batch 1 and batch N, with a bad one in between."""
+    """The largest difference in probability: in a batch, alone, and beside a bad one."""
     modality = MODALITIES[model.base.modality]
     rows = dataset.read(examples, "validation").take(count).as_numpy_iterator()
     raws = [row[examples.modality] for row in rows]
@@ -200,7 +203,13 @@ def verify_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the model at `path`; RuntimeError if a file is not what it says."""
     manifest: dict[str, Any] = read_json(path / MANIFEST)
     found = manifest_of(path, leave_out=MANIFEST)
-    wrong = sorted(name for name in manifest["files"].keys() | found if manifest["files"].get(name) != found.get(name))
+    wrong = sorted(
+        name
+        for name in manifest["files"].keys() | found
+        if manifest["files"].get(name) != found.get(name)
+    )
     if wrong:
-        raise RuntimeError(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
+        raise RuntimeError(
+            f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}"
+        )
     return manifest

@@ -73,7 +73,9 @@ def extract(
     computed = 0
     for names, wanted in _missing(rows, outputs, variants).items():
         chosen = [outputs[name] for name in names]
-        computed += _compute(job, model, examples, network, chosen, wanted, variants, augmented, config)
+        computed += _compute(
+            job, model, examples, network, chosen, wanted, variants, augmented, config
+        )
     write_jsonl(job.directory / "rows.jsonl", rows)
     train = len({row["id"] for row in rows if row["split"] == "train"})
     needed = len({row["id"] for row in rows}) + train * (len(variants) - 1)

@@ -80,7 +80,9 @@ def fine_tune(
     }
     change = f"validation loss {before['loss']:.4f} before, {after['val_loss']:.4f} after"
     if after["val_loss"] > before["loss"]:
-        return _unchanged(job, model, f"the head alone: fine-tuning made it worse ({change})", stats)
+        return _unchanged(
+            job, model, f"the head alone: fine-tuning made it worse ({change})", stats
+        )
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(

@@ -76,7 +76,8 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
-                beam_runner=job.beam_runner, beam_options=pipeline_options.PipelineOptions(list(job.beam_options)),
+                beam_runner=job.beam_runner,
+                beam_options=pipeline_options.PipelineOptions(list(job.beam_options)),
             )
         )
     except ValueError as error:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from components import photos
 
 
-
 class Shape(Protocol):
     """What decoding needs to know of a model; AssembledModel has it."""
 

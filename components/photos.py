@@ -119,7 +119,9 @@ def thumbnail(raw: bytes) -> str:
             small = small.resize((small.width * 8, small.height * 8), Image.Resampling.NEAREST)
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return (
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    )
 
 
 def _pixels(raw: Any) -> Any:

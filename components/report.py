@@ -13,6 +13,7 @@ from components.artifacts import (
     Checks,
     Evaluation,
     ExportedModel,
+    Features,
     PushedModel,
     Report,
     TrainedModel,
@@ -35,6 +36,7 @@ MISTAKES = 12
 def report(
     job: Job,
     checks: Checks,
+    features: Features,
     head: TrainedModel,
     tuned: TrainedModel,
     exported: ExportedModel,
@@ -51,7 +53,7 @@ def report(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    parts = (checks.examples, checks, head, tuned, exported, evaluation, blessing, pushed)
+    parts = (checks, features, head, tuned, exported, evaluation, blessing, pushed)
     page = environment.get_template("report.html.jinja").render(
         blessing=blessing,
         pushed=pushed,

@@ -24,7 +24,9 @@ def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
         inputs: files, or the examples themselves where the modality has no files.
     """
     if not (model / MANIFEST).is_file():
-        raise Mistake(f"MODEL_DIR must hold a model that was pushed or exported, got {str(model)!r}")
+        raise Mistake(
+            f"MODEL_DIR must hold a model that was pushed or exported, got {str(model)!r}"
+        )
     try:
         manifest = verify_manifest(model)
     except RuntimeError as error:
@@ -53,4 +55,6 @@ def _read(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise Mistake(f"INPUT must be a file that can be read, got {name!r}: {error.strerror}") from error
+        raise Mistake(
+            f"INPUT must be a file that can be read, got {name!r}: {error.strerror}"
+        ) from error

@@ -134,7 +134,9 @@ def _tfds(location: str, modality: str) -> Source:
             rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
                 builder, split=split, decoders=decoders
             )
-            parts.append(rows | f"Name {split}" >> beam.Map(_from_tfds, split, modality, label, names))
+            parts.append(
+                rows | f"Name {split}" >> beam.Map(_from_tfds, split, modality, label, names)
+            )
         return parts | beam.Flatten()
 
     return Source(
@@ -190,7 +192,9 @@ def _rows(table: Path, modality: str) -> Iterator[Record]:
         text = table.read_text(encoding="utf-8-sig")
         rows = _READERS[table.suffix](text) if table.suffix in _READERS else None
     except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise Mistake(f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}") from error
+        raise Mistake(
+            f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}"
+        ) from error
     if rows is None:
         raise Mistake(f"data.path must be a folder, .csv or .jsonl, got {str(table)!r}")
     if not rows:

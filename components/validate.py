@@ -1,4 +1,4 @@
-"""validate (TFX: StatisticsGen + SchemaGen + ExampleValidator): are the examples fit to train on?"""
+"""validate (TFX: StatisticsGen + SchemaGen + ExampleValidator): are the examples fit to use?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def validate(
     """
     rows = list(read_jsonl(examples.directory / "index.jsonl"))
     quarantined = sum(1 for _ in read_jsonl(examples.directory / "quarantine.jsonl"))
-    counts = {split: Counter(r["label"] for r in rows if r["split"] == split) for split in examples.counts}
+    counts = {
+        split: Counter(r["label"] for r in rows if r["split"] == split) for split in examples.counts
+    }
     _check_classes(examples.labels, counts)
     _check_splits(rows)
     _check_labels(examples.labels, blessed_labels, allow_new_labels)
@@ -46,7 +48,10 @@ def validate(
     facts = MODALITIES[examples.modality].summary([row["facts"] for row in rows])
     warnings = _warnings(counts, quarantined, len(rows), duplicates, conflicts, facts)
     statistics = {
-        "counts": {split: {label: count[label] for label in examples.labels} for split, count in counts.items()},
+        "counts": {
+            split: {label: count[label] for label in examples.labels}
+            for split, count in counts.items()
+        },
         "duplicates": duplicates,
         "conflicting_labels": conflicts,
         "quarantined": quarantined,

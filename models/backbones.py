@@ -214,6 +214,7 @@ BACKBONES: dict[str, Backbone] = {
     ),
 }
 
+
 def find_backbone(name: str) -> Backbone:
     """The row called `name`; a `Mistake` with the nearest names where there is none."""
     if name not in BACKBONES:

@@ -1,7 +1,7 @@
 """The one exception for what a person got wrong: a field, a rule, the value received."""
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class Mistake(Exception):

@@ -87,10 +87,7 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
             f"fine_tune.unfreeze must be a block of {network.name}, got {block!r}: "
             f"{nearest(block, starts)}"
         )
-    if block == STEM:
-        crossing = list(network.inputs)
-    else:
-        crossing = _crossing(network, starts[block])
+    crossing = list(network.inputs) if block == STEM else _crossing(network, starts[block])
     outputs = network.outputs[0] if len(network.outputs) == 1 else network.outputs
     return Split(
         block,
@@ -143,4 +140,5 @@ def _crossing(network: keras.Model, position: int) -> list[Any]:
 
 
 def _tensors(nested: Any) -> Sequence[Any]:
-    return keras.tree.flatten(nested)
+    flat: list[Any] = keras.tree.flatten(nested)
+    return flat

@@ -133,7 +133,8 @@ def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """(examples,) of class numbers → (examples, num_classes), float32."""
-    return np.eye(num_classes, dtype="float32")[labels]
+    distributions: np.ndarray = np.eye(num_classes, dtype="float32")[labels]
+    return distributions
 
 
 def _optimizer(

@@ -12,7 +12,6 @@ from typing import Any
 
 from etils import epy
 
-from components.modalities import MODALITIES
 from models.mistakes import Mistake
 from pipeline.config import Config, recipe_path
 from pipeline.console import Console
@@ -77,7 +76,9 @@ def run(
                 "accuracy": outcome.evaluation.accuracy,
                 "pushed": result["pushed"],
                 "report": result["report"],
-                "stages": [{"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps],
+                "stages": [
+                    {"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps
+                ],
             }
         ).save(store.runs)
     _tell(result, outcome, seconds, console, as_json)
@@ -101,7 +102,10 @@ def plan(
     steps: list[Step] = []
     flow(Planner(store, fresh, steps), config, outside)
     if as_json:
-        rows = [{"name": s.name, "status": s.status, "why": s.why, "artifact": s.artifact or None} for s in steps]
+        rows = [
+            {"name": s.name, "status": s.status, "why": s.why, "artifact": s.artifact or None}
+            for s in steps
+        ]
         _print_json({"recipe": recipe, "stages": rows})
     else:
         print_plan(steps)
@@ -114,7 +118,9 @@ def runs(store_path: Path, *, as_json: bool) -> int:
     if as_json:
         _print_json([r.model_dump() | {"outcome": r.says()} for r in records])
         return 0
-    table = rich.table.Table("run", "outcome", "accuracy", "seconds", "pushed", box=None, pad_edge=False)
+    table = rich.table.Table(
+        "run", "outcome", "accuracy", "seconds", "pushed", box=None, pad_edge=False
+    )
     for record in records:
         accuracy = "" if record.accuracy is None else f"{record.accuracy:.3f}"
         table.add_row(

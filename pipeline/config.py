@@ -60,7 +60,9 @@ def recipe_path(recipe: str) -> Path:
         return known[recipe]
     if (path := Path(recipe)).is_file():
         return path
-    raise Mistake(f"RECIPE must be a recipe's name or a TOML file, got {recipe!r}: {nearest(recipe, known)}")
+    raise Mistake(
+        f"RECIPE must be a recipe's name or a TOML file, got {recipe!r}: {nearest(recipe, known)}"
+    )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -97,7 +99,9 @@ def _check_keys(content: dict[str, Any], section: type[Section], where: str, pre
     fields = section.model_fields
     for key, value in content.items():
         if key not in fields:
-            raise Mistake(f"{where} must have keys of the config, got {prefix}{key!r}: {nearest(key, fields)}")
+            raise Mistake(
+                f"{where} must have keys of the config, got {prefix}{key!r}: {nearest(key, fields)}"
+            )
         kind = fields[key].annotation
         if isinstance(kind, type) and issubclass(kind, Section):
             if not isinstance(value, dict):

@@ -103,7 +103,19 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
 
     blessing = run(bless, evaluation, blessed, control, config.bless)
     pushed = run(push, exported, blessing, outside.serving)
-    page = run(report, checks, head, tuned, exported, evaluation, blessed, control, blessing, pushed)
+    page = run(
+        report,
+        checks,
+        features,
+        head,
+        tuned,
+        exported,
+        evaluation,
+        blessed,
+        control,
+        blessing,
+        pushed,
+    )
     return Outcome(evaluation, blessing, pushed, page)
 
 

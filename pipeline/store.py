@@ -54,7 +54,9 @@ class Call:
     returns: type[Artifact]
 
     @classmethod
-    def of(cls, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def of(
+        cls, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Call:
         bound = inspect.signature(function).bind(None, *args, **kwargs)
         inputs = {name: hashed(value) for name, value in list(bound.arguments.items())[1:]}
         returns = typing.get_type_hints(function)["return"]
@@ -94,7 +96,8 @@ class Store:
 
     def find(self, call: Call) -> Artifact | None:
         """The artifact of this call, if it is there, whole, and still holds."""
-        return self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
+        found: Artifact | None = self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
+        return found
 
     def begin(self, call: Call) -> Path:
         """An empty directory for the stage to write into; nothing in it exists until `commit`."""
@@ -144,7 +147,9 @@ class Store:
             return None
         if digest is not None and manifest["digest"] != digest:
             return None
-        sizes = {p.relative_to(directory).as_posix(): p.stat().st_size for p in files_below(directory)}
+        sizes = {
+            p.relative_to(directory).as_posix(): p.stat().st_size for p in files_below(directory)
+        }
         if any(sizes.get(name) != file["size"] for name, file in manifest["files"].items()):
             return None
         value = manifest["facts"] | {
@@ -174,14 +179,19 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / "lock").open("a+")
         except OSError as error:
-            raise Mistake(f"--store must be a directory that can be written, got {str(self.root)!r}: {error.strerror}") from error
+            raise Mistake(
+                f"--store must be a directory that can be written, got {str(self.root)!r}: "
+                f"{error.strerror}"
+            ) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
-                raise StoreIsHeld(f"the store {self.root} is held by another run (process {holder})") from error
+                raise StoreIsHeld(
+                    f"the store {self.root} is held by another run (process {holder})"
+                ) from error
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -191,7 +201,7 @@ class Store:
 def _facts(artifact: Artifact) -> dict[str, Any]:
     """The fields of an artifact that say what it is; other artifacts in it as references."""
     left_out = {"ref", "digest", "stats"}
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, field in type(artifact).model_fields.items():
         if name in left_out or field.exclude:
             continue

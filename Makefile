@@ -1,0 +1,46 @@
+# make run: set up and run the digits pipeline.  make test: set up and test.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-all check format lock clean .venv
+
+run: .venv/installed
+	$(BIN)/python run_pipeline.py run digits
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+# Only what `make test` leaves out.
+test-all: .venv/installed
+	$(BIN)/python -m pytest -q -m slow
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The environment, with what developing needs. Its last file is the stamp: a set-up that was
+# interrupted has none, and is begun again.
+.venv: .venv/installed
+
+.venv/installed: requirements.lock
+	rm -rf .venv
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), sys.version' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements.lock
+	touch $@
+
+# Needs uv. The lock holds hashes and names no registry.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf .venv .store
