@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config
+from pipeline.records import Stopped
 from pipeline.store import StoreIsHeld
 
 MISTAKE, NOT_BLESSED, HELD, STOPPED = 2, 3, 4, 143
@@ -135,7 +136,7 @@ def main(arguments: list[str]) -> int:
         return _fail(_one_line(error), MISTAKE)
     except StoreIsHeld as held:
         return _fail(str(held), HELD)
-    except KeyboardInterrupt:
+    except Stopped:
         return _fail("stopped; run the same command again to go on", STOPPED)
 
 
@@ -164,7 +165,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+    raise Stopped
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from components.files import read_jsonl, sha256_of_json, write_jsonl
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES
 from components.networks import cut, first_block, open_backbone
+from models.splitting import one_or_all
 
 with epy.lazy_imports():
     import keras
@@ -165,7 +166,9 @@ def _compute(
 ) -> int:
     """One pass over the examples in `wanted`; returns the number of rows it made."""
     total = sum(len(views) for views in wanted.values())
-    forward = keras.Model(network.inputs, [t for output in outputs for t in output.tensors])
+    forward = keras.Model(
+        one_or_all(network.inputs), [t for output in outputs for t in output.tensors]
+    )
     forward.compile(jit_compile=False)
     writers = [output.store.writer() for output in outputs]
     batches = _batches(model, examples, wanted, augmented, config.batch_size)

@@ -37,10 +37,10 @@ class DataConfig(Section):
     """What kind of input the examples are."""
     classes: tuple[str, ...] = ()
     """Use only these classes; all where empty."""
-    train_per_class: int | None = Field(None, ge=1)
-    """Use at most this many training examples a class."""
+    labels_per_class: int | None = Field(None, ge=2)
+    """Use at most this many examples a class to train and to validate with, together."""
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
-    """Share of the training examples to validate with, where the data has no such split."""
+    """Share of the rest to validate with, where the data has no such split."""
     test_fraction: float = Field(0.15, gt=0, lt=0.5)
     """Share of all examples to test with, where the data has no such split."""
     allow_new_labels: UnhashedBool = False
@@ -56,7 +56,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     on one side, and more data tomorrow moves next to nobody from one side to the other. What
     cannot be used is quarantined with the reason, and never stops the run.
     """
-    labels = _labels(source, config)
+    labels = chosen_labels(source, config)
     missing = {
         split: fraction
         for split, fraction in (
@@ -109,7 +109,8 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     )
 
 
-def _labels(source: Source, config: DataConfig) -> tuple[str, ...]:
+def chosen_labels(source: Source, config: DataConfig) -> tuple[str, ...]:
+    """The classes of `source` that are used, sorted; a `Mistake` if one is not there."""
     for label in config.classes:
         if label not in source.labels:
             raise Mistake(
@@ -148,7 +149,7 @@ class _Ingest:
             checked.good
             | "Key by class" >> beam.Map(lambda row: (row["label"], (row["id"], row["split"])))
             | "Gather classes" >> beam.GroupByKey()
-            | "Assign" >> beam.FlatMap(_assign, self._missing, self._config.train_per_class)
+            | "Assign" >> beam.FlatMap(_assign, self._missing, self._config.labels_per_class)
         )
         rows = (
             {"rows": checked.good | "Key by id" >> beam.Map(lambda r: (r["id"], r)), "to": assigned}
@@ -193,17 +194,18 @@ def _check(record: Record, modality: str) -> Iterator[Any]:
 def _assign(
     group: tuple[str, Iterable[tuple[str, str]]],
     missing: dict[str, float],
-    train_per_class: int | None,
+    labels_per_class: int | None,
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """One class: (id, given split) of its examples → (id, (given split, assigned split))."""
     _, members = group
     unique = sorted(set(members))
     pool = sorted({identity for identity, split in unique if split in ("", "train")})
-    sizes = {split: _share(len(pool), fraction) for split, fraction in missing.items()}
-    assigned = [split for split, size in sizes.items() for _ in range(size)]
-    left = len(pool) - len(assigned)
-    kept = left if train_per_class is None else min(left, train_per_class)
-    assigned += ["train"] * kept + ["unused"] * (left - kept)
+    test = _share(len(pool), missing["test"]) if "test" in missing else 0
+    labelled = len(pool) - test
+    used = labelled if labels_per_class is None else min(labelled, labels_per_class)
+    validation = _share(used, missing["validation"]) if "validation" in missing else 0
+    assigned = ["test"] * test + ["validation"] * validation + ["train"] * (used - validation)
+    assigned += ["unused"] * (labelled - used)
     carved = dict(zip(pool, assigned, strict=True))
     for identity, split in unique:
         yield identity, (split, carved[identity] if split in ("", "train") else split)

@@ -22,6 +22,7 @@ FORMATS = ("JPEG", "PNG")
 # A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
 MAX_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -35,7 +36,6 @@ def check(raw: bytes) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             kind, (width, height) = picture.format or "unknown", picture.size
-            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     except Image.DecompressionBombError as error:
         raise ValueError(f"has too many pixels: {error}") from error
     except Exception as error:
@@ -48,6 +48,8 @@ def check(raw: bytes) -> dict[str, Any]:
         _pixels(tf.constant(raw))
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("is damaged: TensorFlow cannot decode it") from error
+    with Image.open(io.BytesIO(raw)) as picture:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
     return {"width": width, "height": height, "format": kind, "exif": orientation}
 
 
@@ -127,16 +129,21 @@ def thumbnail(raw: bytes) -> str:
 def _pixels(raw: Any) -> Any:
     """Scalar string tensor → uint8 (height, width, 3)."""
     is_png = tf.strings.substr(raw, 0, len(_PNG)) == _PNG
-    size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
-    small_enough = tf.debugging.assert_less_equal(
-        tf.reduce_prod(size), tf.constant(MAX_PIXELS, tf.int64), "too many pixels"
-    )
-    with tf.control_dependencies([small_enough] if small_enough is not None else []):
+    is_jpeg = tf.strings.substr(raw, 0, len(_JPEG)) == _JPEG
+    with _after(tf.debugging.Assert(is_png | is_jpeg, ["neither JPEG nor PNG"])):
+        size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
+    small_enough = tf.reduce_prod(size) <= MAX_PIXELS
+    with _after(tf.debugging.Assert(small_enough, ["too many pixels"])):
         return tf.cond(
             is_png,
             lambda: tf.io.decode_png(raw, channels=3),
             lambda: tf.io.decode_jpeg(raw, channels=3, dct_method="INTEGER_ACCURATE"),
         )
+
+
+def _after(check: Any) -> Any:
+    """What is built in this context runs after `check`, which is None outside a graph."""
+    return tf.control_dependencies([check] if check is not None else [])
 
 
 def _jpeg_size(raw: Any) -> Any:

@@ -58,7 +58,7 @@ def train_from_scratch(
         seed=seed,
     )
     freezing.unfreeze(suffix, batch_normalization=True)
-    whole = keras.Model(suffix.inputs, head(suffix(suffix.inputs[0])))
+    whole = keras.Model(suffix.inputs[0], head(suffix(suffix.inputs[0])))
     data = training_data(features, "crossing", in_memory=False)
     history = run_phase(job, "train_from_scratch", whole, data, config, seed)
     head.save_weights(job.directory / "head.weights.h5")

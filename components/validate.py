@@ -19,14 +19,15 @@ IMBALANCE = 10
 def validate(
     job: Job,
     examples: Examples,
-    blessed_labels: tuple[str, ...] | None,
+    other_labels: tuple[str, ...] | None,
     allow_new_labels: bool,
 ) -> Checks:
     """Count, look for leaks, and compare the labels with the last blessed model's.
 
     Args:
-        blessed_labels: of the last blessed model; None where there is none.
-        allow_new_labels: accept other labels than these.
+        other_labels: of the last blessed model, where they differ; so that a new blessed model
+            with the same labels does not make everything after this stage run again.
+        allow_new_labels: accept the difference.
 
     Raises:
         Mistake: one class; a class with no example in train or test; an example in two splits;
@@ -39,7 +40,7 @@ def validate(
     }
     _check_classes(examples.labels, counts)
     _check_splits(rows)
-    _check_labels(examples.labels, blessed_labels, allow_new_labels)
+    _check_labels(examples.labels, other_labels, allow_new_labels)
     labels_of = defaultdict(set)
     for row in rows:
         labels_of[row["id"]].add(row["label"])

@@ -264,7 +264,9 @@ def build_backbone(
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
     }[pooling]
-    network = keras.Model(network.inputs, pool(name="pooling")(network.output), name=network.name)
+    network = keras.Model(
+        network.inputs[0], pool(name="pooling")(network.output), name=network.name
+    )
     network.trainable = False
     return network
 

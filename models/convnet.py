@@ -30,7 +30,7 @@ def small_convnet(
     for block, filters in enumerate((32, 64, 96), start=1):
         name = f"block{block}"
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
-        x = keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.9)(x)
+        x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
     return keras.Model(images, x, name="small_convnet")

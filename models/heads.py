@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from models.splitting import one_or_all
+
 with epy.lazy_imports():
     import keras
 
@@ -71,5 +73,5 @@ def join(network: keras.Model, head: keras.Model) -> keras.Model:
     The network always computes as in inference (no dropout or stochastic depth of its own),
     as the Keras guide to transfer learning has it; the head's dropout works in training.
     """
-    inputs = network.inputs if len(network.inputs) > 1 else network.inputs[0]
+    inputs = one_or_all(network.inputs)
     return keras.Model(inputs, head(network(inputs, training=False)), name="classifier")

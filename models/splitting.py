@@ -81,18 +81,19 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
             identity.
     """
     if block is None:
-        return Split("", network, keras.Model(network.outputs, network.outputs, name="identity"))
+        output = network.outputs[0]
+        suffix = keras.Model(output, keras.layers.Identity()(output), name="suffix")
+        return Split("", network, suffix)
     if block not in starts:
         raise Mistake(
             f"fine_tune.unfreeze must be a block of {network.name}, got {block!r}: "
             f"{nearest(block, starts)}"
         )
     crossing = list(network.inputs) if block == STEM else _crossing(network, starts[block])
-    outputs = network.outputs[0] if len(network.outputs) == 1 else network.outputs
     return Split(
         block,
-        keras.Model(network.inputs, crossing, name="prefix"),
-        keras.Model(crossing if len(crossing) > 1 else crossing[0], outputs, name="suffix"),
+        keras.Model(one_or_all(network.inputs), crossing, name="prefix"),
+        keras.Model(one_or_all(crossing), one_or_all(network.outputs), name="suffix"),
     )
 
 
@@ -113,6 +114,11 @@ def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:
             f"or 'all', got {unfreeze}"
         )
     return names[-unfreeze] if unfreeze else None
+
+
+def one_or_all(tensors: Sequence[Any]) -> Any:
+    """The tensor itself where there is one; Keras takes a list of one for something else."""
+    return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
 def _narrowest(network: keras.Model, low: int, high: int) -> int:

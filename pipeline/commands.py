@@ -17,7 +17,7 @@ from pipeline.config import Config, recipe_path
 from pipeline.console import Console
 from pipeline.flow import Outcome, flow
 from pipeline.outside import Runtime, resolve, resolve_request
-from pipeline.records import RunRecord, new_run_id, past_runs
+from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
 from pipeline.store import Store
 
@@ -62,7 +62,7 @@ def run(
             outcome = flow(Executor(store, runtime, console, steps), config, outside)
         except BaseException as error:
             console.stop()
-            stopped = isinstance(error, KeyboardInterrupt)
+            stopped = isinstance(error, KeyboardInterrupt | Stopped)
             why = "stopped" if stopped else f"failed: {error}"
             seconds = time.monotonic() - started
             record.model_copy(update={"outcome": why, "seconds": seconds}).save(store.runs)

@@ -58,6 +58,8 @@ class Outside:
     pretrain_source: Source | None
     pretrained: Pretrained | None
     blessed: ServedModel | None
+    other_labels: tuple[str, ...] | None
+    """The last blessed model's labels, where they are not those of the source."""
     serving: ServingDirectory
 
 
@@ -75,8 +77,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     """From raw examples to a pushed model."""
     seed = config.seed
     examples = run(ingest, outside.source, config.data)
-    blessed_labels = outside.blessed.labels if outside.blessed else None
-    checks = run(validate, examples, blessed_labels, config.data.allow_new_labels)
+    checks = run(validate, examples, outside.other_labels, config.data.allow_new_labels)
 
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
     model = run(assemble, checks, pretrained, config.model, seed=seed)

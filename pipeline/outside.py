@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from components.assemble import NO_WEIGHTS, ModelConfig, Pretrained
 from components.evaluate import ServedModel
 from components.export import MANIFEST
 from components.files import read_json, sha256, sha256_of_json
-from components.ingest import DataConfig
+from components.ingest import DataConfig, chosen_labels
 from components.push import ServingDirectory
 from components.sources import Source, find_source
 from models import backbones
@@ -46,6 +47,7 @@ class Request:
     source: Source
     pretrain_source: Source | None
     pretrained: Pretrained | None
+    labels: tuple[str, ...]
     digest: str
 
 
@@ -62,18 +64,23 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     else:
         pretrained = _pretrained(config.model, download)
     parts: list[Any] = [config, source, pretrain_source, pretrained]
-    return Request(source, pretrain_source, pretrained, sha256_of_json([hashed(p) for p in parts]))
+    labels = chosen_labels(source, config.data)
+    digest = sha256_of_json([hashed(part) for part in parts])
+    return Request(source, pretrain_source, pretrained, labels, digest)
 
 
 def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Outside:
     """Add the last blessed model, and check that the serving directory can be written."""
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
+    blessed = _last_blessed(serving, request.digest, earlier)
+    changed = blessed is not None and set(blessed.labels) != set(request.labels)
     return Outside(
         request.source,
         request.pretrain_source,
         request.pretrained,
-        _last_blessed(serving, request.digest, earlier),
+        blessed,
+        blessed.labels if blessed and changed else None,
         serving,
     )
 
@@ -163,7 +170,11 @@ def _imagenet(config: ModelConfig, download: bool) -> Pretrained:
 def _check_writable(directory: Path) -> None:
     """The nearest folder that exists must take new files; nothing is left in it."""
     existing = next(path for path in [directory, *directory.absolute().parents] if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
         raise Mistake(
-            f"--serving-dir must be a directory that can be written, got {str(directory)!r}"
-        )
+            f"--serving-dir must be a directory that can be written, got {str(directory)!r}: "
+            f"{error.strerror}"
+        ) from error

@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.files import read_json, write_json
 
 
+class Stopped(BaseException):
+    """The process was told to stop."""
+
+
 class RunRecord(BaseModel):
     """What a run was asked for, and what became of it.
 

@@ -1,0 +1,133 @@
+"""Small examples to run the real thing on, and where the real photographs are."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.quiet import import_tensorflow
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tensorflow() -> None:
+    import_tensorflow()
+
+
+def picture(label: int, number: int, size: int = 24, kind: str = "PNG") -> bytes:
+    """A noisy picture whose class can be seen: bright on one side, by the label."""
+    rng = np.random.default_rng([label, number])
+    pixels = rng.integers(0, 120, (size, size, 3))
+    half = slice(0, size // 2) if label % 2 else slice(size // 2, size)
+    pixels[half, :, label // 2 % 3] += 130
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_classes(root: Path, per_class: int, labels: tuple[str, ...] = ("ant", "bee")) -> Path:
+    """A folder of class folders."""
+    for label, name in enumerate(labels):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(per_class):
+            kind = "JPEG" if number % 2 else "PNG"
+            path = root / name / f"{number}.{kind.lower()}"
+            path.write_bytes(picture(label, number, kind=kind))
+    return root
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes of 20 small pictures."""
+    return write_classes(tmp_path / "photos", 20)
+
+
+class CommandLine:
+    """`run_pipeline.py` in a process of its own, with a store of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = directory / "store"
+
+    def __call__(self, *arguments: str | Path, **environment: str) -> Any:
+        command = [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)]
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            env=os.environ | environment,
+            check=False,
+        )
+
+    def run(self, recipe: str | Path, *arguments: str | Path, **environment: str) -> Any:
+        """`run RECIPE … --store … --json`."""
+        return self("run", recipe, *arguments, "--store", self.store, "--json", **environment)
+
+    def result(self, recipe: str | Path, *arguments: str | Path, **environment: str) -> Any:
+        """What `run` printed, of a run that must end well."""
+        done = self.run(recipe, *arguments, **environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path: Path, photos: Path) -> Path:
+    """A recipe that takes seconds: random weights, 16-pixel pictures, a few epochs."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        f"""
+[data]
+path = "{photos}"
+[model]
+backbone = "ConvNet"
+weights = "none"
+input_size = 16
+[head]
+epochs = 30
+learning_rate = 0.01
+[fine_tune]
+unfreeze = 1
+epochs = 2
+[bless]
+beat_majority = false
+"""
+    )
+    return path
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The command line in this process: (exit status, stdout, stderr)."""
+    import contextlib
+
+    import run_pipeline
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = run_pipeline.main([str(argument) for argument in arguments])
+        return status, out.getvalue(), err.getvalue()
+
+    yield call

@@ -1,0 +1,79 @@
+"""The table: every row builds, frozen; the smallest of each family exports and agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from models.backbones import BACKBONES, build_backbone, find_backbone, load_weights
+from models.mistakes import Mistake
+from tests.test_splitting import FAMILIES, FAST, SMALLEST
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if row.family in FAST else pytest.mark.slow)
+        for name, row in BACKBONES.items()
+    ],
+)
+def test_every_backbone_is_built_frozen(name: str) -> None:
+    row = BACKBONES[name]
+    network = build_backbone(name, input_size=row.smallest)
+    assert network.trainable_variables == []
+    assert len(network.output_shape) == 2
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_smallest_of_each_family_is_exported_and_agrees(
+    family: str, in_process: Callable[..., Any], tmp_path: Path, tiny_recipe: Path
+) -> None:
+    """The whole flow on it; `export` fails where what is served is not what was trained."""
+    row = BACKBONES[SMALLEST[family]]
+    status, out, err = in_process(
+        *("run", tiny_recipe, "--store", tmp_path / "store", "--json"),
+        *("--model.backbone", SMALLEST[family], "--model.input-size", row.smallest),
+        *("--fine-tune.epochs", 1, "--head.epochs", 1),
+    )
+    assert status == 0, err
+    predictions = next((tmp_path / "store").glob("evaluate/*/predictions.jsonl")).read_text()
+    rows = [line.split('"probabilities": ')[1] for line in predictions.splitlines()]
+    assert len(set(rows)) > 1, "the outputs are constant"
+
+
+@pytest.mark.parametrize(
+    "name", ["MobileNetV2", "ResNet50", "VGG16", "DenseNet121", "NASNetMobile"]
+)
+def test_preprocessing_is_that_of_keras_applications(name: str) -> None:
+    row = BACKBONES[name]
+    network = build_backbone(name, input_size=32)
+    bare = getattr(keras.applications, row.constructor)(
+        include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg"
+    )
+    bare.set_weights(network.get_weights())
+    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    preprocess = getattr(keras.applications, row.preprocessing).preprocess_input
+    expected = np.asarray(bare(preprocess(images.copy()), training=False))
+    np.testing.assert_allclose(np.asarray(network(images, training=False)), expected, rtol=1e-5)
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"got 'resnet-50': did you mean ResNet50"):
+        find_backbone("resnet-50")
+    with pytest.raises(Mistake, match=r"model.input_size must be at least 71 for Xception, got 32"):
+        build_backbone("Xception", input_size=32)
+    other = build_backbone("MobileNetV2-0.35", input_size=32)
+    other.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(Mistake, match=r"model.weights must fit the backbone small_convnet"):
+        load_weights(build_backbone("ConvNet"), tmp_path / "other.weights.h5")
+
+
+def test_no_weights_file_is_claimed_twice() -> None:
+    files = [row.weights_file for row in BACKBONES.values() if row.weights_file]
+    assert len(files) == len(set(files))

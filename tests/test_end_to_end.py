@@ -1,0 +1,131 @@
+"""The whole flow, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT, CommandLine, picture
+
+HEAD_ONLY = ("train_head", "fine_tune", "export", "evaluate", "blessed.evaluate", "bless", "push")
+
+
+def statuses(result: dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    return {stage["name"]: stage["status"] for stage in result["stages"]}
+
+
+def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> None:
+    """Pushed; reused; a changed setting; a changed photograph; a changed label set."""
+    first = command_line.result(tiny_recipe)
+    assert set(statuses(first).values()) == {"ran"}
+    assert Path(first["pushed"]).name == "1"
+    assert first["metrics"]["test"]["accuracy"] > 0.5
+    assert "<svg" in Path(first["report"]).read_text()
+    assert first["blessed"] is True
+
+    again = command_line.result(tiny_recipe)
+    assert set(statuses(again).values()) == {"reused"}
+    assert again["pushed"] == first["pushed"]
+    serving = Path(first["pushed"]).parent
+    assert [path.name for path in serving.iterdir()] == ["1"]
+
+    changed = statuses(command_line.result(tiny_recipe, "--head.learning-rate", "0.02"))
+    ran = {name for name, status in changed.items() if status == "ran"}
+    assert {"train_head", "export"} <= ran
+    assert not ran & {"ingest", "validate", "assemble", "extract"}
+
+    swapped = photos / "ant" / "0.png"
+    before = swapped.stat()
+    other = picture(0, 999)
+    other = (other + bytes(before.st_size))[: before.st_size]
+    swapped.write_bytes(other)
+    os.utime(swapped, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert swapped.stat().st_size == before.st_size
+    assert statuses(command_line.result(tiny_recipe))["ingest"] == "ran"
+
+    (photos / "bee").rename(photos / "wasp")
+    refused = command_line.run(tiny_recipe)
+    assert refused.returncode == 2
+    assert (
+        refused.stderr.strip()
+        .splitlines()[-1]
+        .endswith(
+            "got new labels wasp and lost labels bee: say --data.allow-new-labels if this is meant"
+        )
+    )
+    told = command_line.result(tiny_recipe, "--data.allow-new-labels")
+    assert statuses(told)["ingest"] == "reused"
+
+
+def test_not_blessed_is_not_pushed_unless_forced(
+    command_line: CommandLine, tiny_recipe: Path
+) -> None:
+    arguments = ("--bless.min-accuracy", "1", "--head.epochs", "1", "--head.learning-rate", "1e-9")
+    refused = command_line.run(tiny_recipe, *arguments)
+    result = json.loads(refused.stdout)
+    assert refused.returncode == 3
+    assert result["pushed"] is None
+    assert "1.0 is asked for" in result["reasons"][0]
+    assert not (command_line.store / "serving").exists()
+
+    forced = command_line.result(tiny_recipe, *arguments, "--bless.force", "it is a test")
+    assert forced["reasons"][0] == "Blessing was forced: it is a test."
+    assert Path(forced["pushed"]).name == "1"
+
+
+def test_killed_and_told_to_stop(command_line: CommandLine, tiny_recipe: Path) -> None:
+    """Killed anywhere, the same command goes on; told to stop, it says so with 143."""
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tiny_recipe)]
+    command += ["--store", str(command_line.store)]
+    for wait, how, status in ((3.0, signal.SIGKILL, -9), (4.5, signal.SIGTERM, 143)):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        if process.poll() is None:
+            process.send_signal(how)
+            process.wait()
+            assert process.returncode == status
+        assert process.stderr is not None
+        process.stderr.close()
+    outcomes = json.loads(command_line("runs", "--store", command_line.store, "--json").stdout)
+    assert {run["outcome"] for run in outcomes} <= {"killed", "stopped", "pushed"}
+    assert Path(command_line.result(tiny_recipe)["pushed"]).name == "1"
+
+
+def test_one_run_at_a_time(command_line: CommandLine, tiny_recipe: Path) -> None:
+    from pipeline.store import Store
+
+    with Store(command_line.store).lock():
+        held = command_line.run(tiny_recipe)
+    assert held.returncode == 4
+    assert "is held by another run" in held.stderr
+
+
+def test_reuse_plan_and_help_do_not_import_tensorflow(
+    command_line: CommandLine, tiny_recipe: Path
+) -> None:
+    command_line.result(tiny_recipe)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import run_pipeline; "
+        "status = run_pipeline.main(sys.argv[1:]); "
+        "sys.exit(99 if 'tensorflow' in sys.modules or 'keras' in sys.modules else status)"
+    )
+    store = ["--store", str(command_line.store)]
+    for arguments in (
+        ["run", str(tiny_recipe), *store],
+        ["plan", str(tiny_recipe), *store],
+        ["runs", *store],
+        ["--help"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            cwd=command_line.directory,
+            check=False,
+        )
+        assert done.returncode == 0, (arguments, done.stderr)

@@ -1,0 +1,107 @@
+"""Pictures: what is usable, and that decoding is the same everywhere."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from components import photos
+from tests.conftest import picture
+
+
+@dataclass(frozen=True)
+class Shape:
+    input_size: int = 16
+    resize: str = "stretch"
+
+
+def encoded(mode: str, kind: str, size: tuple[int, int] = (20, 12)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, 90).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def huge_png() -> bytes:
+    """A few bytes that claim to be 20,000 × 20,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "is empty"),
+        (b"words", "is not an image"),
+        (encoded("L", "GIF"), "is a GIF image; only JPEG and PNG can be served"),
+        (encoded("RGB", "BMP"), "is a BMP image"),
+        (encoded("RGB", "WEBP"), "is a WEBP image"),
+        (picture(0, 0, size=64, kind="JPEG")[:-900], "is damaged"),
+        (picture(0, 0, size=64)[:4000], "is damaged"),
+        (huge_png(), "pixels"),
+    ],
+    ids=["empty", "text", "gif", "bmp", "webp", "cut jpeg", "cut png", "huge"],
+)
+def test_unusable_pictures_have_a_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        photos.check(raw)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        photos.decode(Shape(), tf.constant(raw))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "I;16", "1"])
+def test_every_kind_of_png_becomes_rgb(mode: str) -> None:
+    raw = encoded(mode, "PNG")
+    assert photos.check(raw)["width"] == 20
+    assert photos.decode(Shape(), tf.constant(raw)).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_every_kind_of_jpeg_becomes_rgb(mode: str) -> None:
+    raw = encoded(mode, "JPEG")
+    assert photos.check(raw)["height"] == 12
+    assert photos.decode(Shape(), tf.constant(raw)).shape == (16, 16, 3)
+
+
+def test_resizing_keeps_what_it_says() -> None:
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    raw = tf.constant(buffer.getvalue())
+    crop = photos.decode(Shape(10, "crop"), raw).numpy()
+    np.testing.assert_allclose(crop, 200)
+    pad = photos.decode(Shape(30, "pad"), raw).numpy()
+    assert pad[0].max() == 0
+    assert pad[15, 15, 0] == 200
+    stretch = photos.decode(Shape(30), raw).numpy()
+    assert stretch[:, 15].min() == 200
+    assert stretch[:, 2].max() == 0
+
+
+def test_a_graph_decodes_to_the_same_numbers() -> None:
+    raw = tf.constant(picture(1, 3, size=33, kind="JPEG"))
+    eager = photos.decode(Shape(), raw).numpy()
+    graph = tf.function(lambda one: photos.decode(Shape(), one))(raw).numpy()
+    np.testing.assert_array_equal(eager, graph)
+
+
+def test_thumbnail_and_sample_are_pictures() -> None:
+    assert photos.thumbnail(picture(0, 1)).startswith('<img alt="" src="data:image/jpeg;base64,')
+    assert photos.check(photos.sample())["format"] == "JPEG"
