@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from etils import epy
@@ -95,7 +95,7 @@ class Activations:
 
 
 class Writer:
-    """Appends rows; what is not closed when the process dies does not exist."""
+    """Appends rows, in a `with` block; a shard that was not finished does not exist."""
 
     def __init__(self, activations: Activations) -> None:
         self._to = activations
@@ -112,10 +112,19 @@ class Writer:
             file.write(np.ascontiguousarray(tensor.astype(_numpy_dtype(dtype))).view(np.uint8).data)
         self._rows += names
         if len(self._rows) * self._to.row_bytes() >= SHARD_BYTES:
-            self.close()
+            self._finish()
 
-    def close(self) -> None:
-        """Finish the shard; until now it did not exist."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._finish()
+        for file, path in zip(self._files, self._paths(), strict=False):
+            file.close()
+            path.unlink()
+
+    def _finish(self) -> None:
         if self._shard:
             for file in self._files:
                 file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -170,18 +171,16 @@ def _compute(
         one_or_all(network.inputs), [t for output in outputs for t in output.tensors]
     )
     forward.compile(jit_compile=False)
-    writers = [output.store.writer() for output in outputs]
     batches = _batches(model, examples, wanted, augmented, config.batch_size)
-    for identities, views, inputs in job.track(batches, -(-total // config.batch_size), "extract"):
-        names = [
-            identity.decode() + variants[view]
-            for identity, view in zip(identities, views, strict=True)
-        ]
-        results = iter(keras.tree.flatten(forward.predict_on_batch(inputs)))
-        for output, writer in zip(outputs, writers, strict=True):
-            writer.add(names, [next(results) for _ in output.tensors])
-    for writer in writers:
-        writer.close()
+    steps = -(-total // config.batch_size)
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(output.store.writer()) for output in outputs]
+        for identities, views, inputs in job.track(batches, steps, "extract"):
+            pairs = zip(identities, views, strict=True)
+            names = [identity.decode() + variants[view] for identity, view in pairs]
+            results = iter(keras.tree.flatten(forward.predict_on_batch(inputs)))
+            for output, writer in zip(outputs, writers, strict=True):
+                writer.add(names, [next(results) for _ in output.tensors])
     return total
 
 

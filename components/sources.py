@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from models.mistakes import Mistake, nearest
 with epy.lazy_imports():
     import apache_beam as beam
     import numpy as np
-    import sklearn
     import tensorflow_datasets as tfds
     from PIL import Image
     from sklearn import datasets
@@ -159,7 +159,7 @@ def _digits(location: str, modality: str) -> Source:
         ]
         return pipeline | "List" >> beam.Create(rows)
 
-    digest = sha256_of_json(["digits", sklearn.__version__])
+    digest = sha256_of_json(["digits", version("scikit-learn")])
     return Source(location, digest, _DIGITS, {"": 1797}, records)
 
 
@@ -234,9 +234,8 @@ _READERS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
 
 
 def _from_tfds(row: Any, split: str, modality: str, label: str, names: list[str]) -> Record:
-    value = row[modality]
-    raw = bytes(value.item() if hasattr(value, "item") else value)
-    return Record(f"{split}", names[int(row[label])], _SPLIT_NAMES.get(split, ""), raw=raw)
+    raw: bytes = row[modality].numpy()
+    return Record(split, names[int(row[label])], _SPLIT_NAMES.get(split, ""), raw=raw)
 
 
 def _png(pixels: Any) -> bytes:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ beat_majority = false
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
     """The command line in this process: (exit status, stdout, stderr)."""
     import contextlib
 
@@ -130,4 +130,4 @@ def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call
             status = run_pipeline.main([str(argument) for argument in arguments])
         return status, out.getvalue(), err.getvalue()
 
-    yield call
+    return call

@@ -36,7 +36,7 @@ def test_the_smallest_of_each_family_is_exported_and_agrees(
 ) -> None:
     """The whole flow on it; `export` fails where what is served is not what was trained."""
     row = BACKBONES[SMALLEST[family]]
-    status, out, err = in_process(
+    status, _, err = in_process(
         *("run", tiny_recipe, "--store", tmp_path / "store", "--json"),
         *("--model.backbone", SMALLEST[family], "--model.input-size", row.smallest),
         *("--fine-tune.epochs", 1, "--head.epochs", 1),

@@ -47,7 +47,7 @@ def test_misspelt_keys_in_a_recipe(in_process: Call, tmp_path: Path) -> None:
     for text, said in (
         (
             "[head]\nlearning_rat = 1",
-            "mine.toml must have keys of the config, got head.'learning_rat': did you mean learning_rate",
+            "must have keys of the config, got head.'learning_rat': did you mean learning_rate",
         ),
         ("[hed]\nepochs = 1", "got 'hed': did you mean head"),
         ("[head\nepochs = 1", "mine.toml must be TOML"),

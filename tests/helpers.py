@@ -1,0 +1,30 @@
+"""Stages called by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from components.artifacts import Artifact, Examples
+from components.ingest import DataConfig, ingest
+from components.job import Job
+from components.sources import find_source
+
+A = TypeVar("A", bound=Artifact)
+
+
+def job(directory: Path) -> Job:
+    """A job that writes into `directory`, which is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Job(
+        directory=directory,
+        activations=directory.parent / "activations",
+        scratch=directory.parent / "scratch",
+        progress=lambda *_: None,
+    )
+
+
+def ingested(directory: Path, path: Path | str, **config: Any) -> Examples:
+    """The examples at `path`, ingested into `directory`."""
+    data = DataConfig(path=str(path), **config)
+    return ingest(job(directory), find_source(data.path, modality=data.modality), data)

@@ -1,0 +1,175 @@
+"""The activation store, augmented views, and that nothing is computed twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.activations import Activations
+from components.artifacts import AssembledModel, Examples, Features
+from components.assemble import NO_WEIGHTS, ModelConfig, assemble
+from components.augment import POLICIES, AugmentConfig, augmenter
+from components.batches import training_data
+from components.extract import ExtractConfig, extract
+from components.modalities import MODALITIES
+from components.networks import cut, open_backbone
+from components.validate import validate
+from tests.conftest import picture, write_classes
+from tests.helpers import ingested, job
+
+
+def assembled(directory: Path, examples: Examples, **config: Any) -> AssembledModel:
+    checks = validate(job(directory / "checks"), examples, None, False)
+    settings = {"backbone": "ConvNet", "weights": "none", "input_size": 16} | config
+    return assemble(job(directory / "model"), checks, NO_WEIGHTS, ModelConfig(**settings), seed=0)
+
+
+def extracted(
+    directory: Path,
+    model: AssembledModel,
+    examples: Examples,
+    unfreeze: int | str = 1,
+    views: int = 1,
+    **config: Any,
+) -> Features:
+    augment = AugmentConfig(views=views, policies=("flip", "colour"))
+    settings = ExtractConfig(**config)
+    return extract(
+        job(directory), model, examples, unfreeze, augment, settings, pooled=True, seed=0
+    )
+
+
+def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None:
+    store = Activations.open(tmp_path, "key", [(3,), (2, 2)], "float32", {})
+    for names in (["a", "b"], ["c"]):
+        one = np.array([[ord(name)] * 3 for name in names], np.float32)
+        two = np.array([np.full((2, 2), -ord(name)) for name in names], np.float32)
+        with store.writer() as writer:
+            writer.add(names, [one, two])
+    reader = store.reader(["c", "a", "b"])
+    one, two = reader.gather(np.array([2, 0, 1, 0]))
+    assert [chr(int(v)) for v in one[:, 0]] == ["b", "c", "a", "c"]
+    np.testing.assert_array_equal(two[:, 0, 0], -one[:, 0])
+
+
+def test_a_shard_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:
+    store = Activations.open(tmp_path, "key", [(3,)], "bfloat16", {})
+    with pytest.raises(ZeroDivisionError), store.writer() as writer:
+        writer.add(["a"], [np.zeros((1, 3), np.float32)])
+        _ = 1 / 0
+    assert store.index() == {}
+    assert [path.name for path in store.directory.iterdir()] == ["meta.json"]
+
+
+def test_what_is_stored_is_what_the_network_gives(tmp_path: Path, photos: Path) -> None:
+    examples = ingested(tmp_path / "examples", photos)
+    model = assembled(tmp_path, examples)
+    features = extracted(tmp_path / "features", model, examples, dtype="float32")
+    assert features.block == "block3"
+    network = open_backbone(model, model.weights)
+    parts = cut(model, network, "block3")
+    pooled, crossing = (
+        training_data(features, output, in_memory=False)[0] for output in ("pooled", "crossing")
+    )
+    rows = np.arange(len(pooled))
+    ids = [
+        line.split('"')[3]
+        for line in (features.directory / "rows.jsonl").read_text().splitlines()
+        if '"train"' in line
+    ]
+    names = {
+        line.split('"')[3]: line
+        for line in (examples.directory / "index.jsonl").read_text().splitlines()
+    }
+    raws = [(photos / names[i].split('"name": "')[1].split('"')[0]).read_bytes() for i in ids]
+    decode = MODALITIES["image"].decode
+    images = np.stack([decode(model, tf.constant(raw)).numpy() for raw in raws])
+    expected = np.asarray(network(images, training=False))
+    np.testing.assert_allclose(pooled.gather(rows, 0), expected, atol=1e-5)
+    through = parts.suffix(crossing.gather(rows, 0), training=False)
+    np.testing.assert_allclose(np.asarray(through), expected, atol=1e-5)
+
+
+def test_nothing_is_computed_twice(tmp_path: Path) -> None:
+    examples = ingested(tmp_path / "e1", write_classes(tmp_path / "photos", 20))
+    model = assembled(tmp_path, examples)
+    first = extracted(tmp_path / "f1", model, examples)
+    used = examples.counts["train"] + examples.counts["validation"]
+    assert (first.stats["computed"], first.stats["reused"]) == (used, 0)
+
+    again = extracted(tmp_path / "f2", model, examples)
+    assert (again.stats["computed"], again.stats["reused"]) == (0, used)
+
+    more = ingested(tmp_path / "e2", write_classes(tmp_path / "photos", 21))
+    grown = extracted(tmp_path / "f3", model, more)
+    assert grown.stats["computed"] <= 4
+    assert (
+        grown.stats["computed"] + grown.stats["reused"]
+        == more.counts["train"] + more.counts["validation"]
+    )
+
+    views = extracted(tmp_path / "f4", model, examples, views=3)
+    assert views.stats["computed"] >= 2 * examples.counts["train"]
+    assert views.stats["reused"] >= 0.9 * used
+
+
+def test_another_cut_needs_only_the_prefix_and_no_cut_nothing(tmp_path: Path, photos: Path) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    assert extracted(tmp_path / "f1", model, examples, 0).keys.keys() == {"pooled"}
+    deeper = extracted(tmp_path / "f2", model, examples, 2)
+    assert deeper.keys.keys() == {"pooled", "crossing"}
+    assert deeper.keys["pooled"] == extracted(tmp_path / "f3", model, examples, 0).keys["pooled"]
+
+
+def test_epochs_cycle_through_the_views_of_training_examples_only(
+    tmp_path: Path, photos: Path
+) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    features = extracted(tmp_path / "f", model, examples, views=3)
+    train, validation = training_data(features, "pooled", in_memory=True)
+    rows = np.arange(4)
+    views = [train.gather(rows, epoch) for epoch in range(4)]
+    np.testing.assert_array_equal(views[0], views[3])
+    assert np.abs(views[0] - views[1]).max() > 0
+    assert np.abs(views[1] - views[2]).max() > 0
+    np.testing.assert_array_equal(validation.gather(rows, 0), validation.gather(rows, 2))
+
+
+@pytest.mark.slow
+def test_several_tensors_may_cross(tmp_path: Path, photos: Path) -> None:
+    """NASNet's cells read the two before them."""
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples, backbone="NASNetMobile", input_size=32)
+    features = extracted(tmp_path / "f", model, examples, 1, dtype="float32")
+    gathered = training_data(features, "crossing", in_memory=False)[0].gather(np.arange(2), 0)
+    assert len(gathered) == 2
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_view_depends_on_seed_id_and_view_alone(policy: str) -> None:
+    """Whatever the order and the number of threads; and it is a picture still."""
+    pixels = tf.cast(tf.io.decode_png(picture(0, 0, size=32)), tf.float32)
+    views = [(identity, view) for identity in ("a", "b") for view in range(4)]
+
+    def drawn(order: list[tuple[str, int]], seed: int, threads: int) -> dict[Any, np.ndarray]:
+        apply = augmenter(AugmentConfig(views=4, policies=(policy,)), seed)
+        ids, numbers = zip(*order, strict=True)
+        stream = tf.data.Dataset.from_tensor_slices((list(ids), list(numbers)))
+        mapped = stream.map(lambda i, v: apply(pixels, i, v), num_parallel_calls=threads)
+        return dict(zip(order, mapped.as_numpy_iterator(), strict=True))
+
+    one, other = drawn(views, 1, 1), drawn(views[::-1], 1, 4)
+    for view in views:
+        np.testing.assert_array_equal(one[view], other[view])
+        assert 0 <= one[view].min() <= one[view].max() <= 255
+    np.testing.assert_array_equal(one["a", 0], pixels.numpy())
+    distinct = {one[view].tobytes() for view in views if view[1]}
+    assert len(distinct) > 1
+    elsewhere = drawn(views, 2, 2)
+    assert any(not np.array_equal(elsewhere[view], one[view]) for view in views)
