@@ -13,6 +13,8 @@ with epy.lazy_imports():
     import keras
 
 _NORMALIZATION = "normalization"
+# Relative to the root mean square of all features.
+_LEAST_DEVIATION = 1e-3
 
 
 def build_head(
@@ -63,8 +65,16 @@ def build_head(
 
 
 def adapt(head: keras.Model, features: np.ndarray) -> None:
-    """Let a head that normalizes take mean and variance from `features`, (examples, features)."""
-    head.get_layer(_NORMALIZATION).adapt(features)
+    """Let a head that normalizes take mean and variance from `features`, (examples, features).
+
+    A feature that hardly varies is not blown up: what makes it vary is rounding, which differs
+    between the feature pass and the served model.
+    """
+    variance = features.var(axis=0)
+    least = (_LEAST_DEVIATION * np.sqrt(np.mean(np.square(features)))) ** 2
+    layer = head.get_layer(_NORMALIZATION)
+    layer.set_weights([features.mean(axis=0), np.maximum(variance, least), np.zeros((), "int32")])
+    layer.finalize_state()
 
 
 def join(network: keras.Model, head: keras.Model) -> keras.Model:

@@ -58,9 +58,9 @@ def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None
 
 def test_a_shard_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:
     store = Activations.open(tmp_path, "key", [(3,)], "bfloat16", {})
-    with pytest.raises(ZeroDivisionError), store.writer() as writer:
-        writer.add(["a"], [np.zeros((1, 3), np.float32)])
-        _ = 1 / 0
+    writer = store.writer()
+    writer.add(["a"], [np.zeros((1, 3), np.float32)])
+    writer.__exit__(KeyboardInterrupt)
     assert store.index() == {}
     assert [path.name for path in store.directory.iterdir()] == ["meta.json"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from models.backbones import BACKBONES, build_backbone, find_backbone, load_weights
 from models.mistakes import Mistake
-from tests.test_splitting import FAMILIES, FAST, SMALLEST
+from tests.test_splitting import FAMILIES, FAST, SMALLEST, calibrate
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,15 @@ def test_the_smallest_of_each_family_is_exported_and_agrees(
 ) -> None:
     """The whole flow on it; `export` fails where what is served is not what was trained."""
     row = BACKBONES[SMALLEST[family]]
+    keras.utils.set_random_seed(0)
+    network = build_backbone(SMALLEST[family], input_size=row.smallest)
+    images = np.random.default_rng(0).uniform(0, 255, (16, row.smallest, row.smallest, 3))
+    calibrate(network, images.astype("float32"))
+    network.save_weights(tmp_path / "calibrated.weights.h5")
     status, _, err = in_process(
         *("run", tiny_recipe, "--store", tmp_path / "store", "--json"),
         *("--model.backbone", SMALLEST[family], "--model.input-size", row.smallest),
+        *("--model.weights", tmp_path / "calibrated.weights.h5"),
         *("--fine-tune.epochs", 1, "--head.epochs", 1),
     )
     assert status == 0, err

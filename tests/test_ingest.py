@@ -55,7 +55,7 @@ def test_splits_that_are_given_are_kept_and_the_missing_one_is_carved(tmp_path: 
     for label in ("ant", "bee"):
         (root / "test" / label).mkdir(parents=True)
         for number in range(4):
-            raw = picture("ant bee".split().index(label), 100 + number)
+            raw = picture(["ant", "bee"].index(label), 100 + number)
             (root / "test" / label / f"{number}.png").write_bytes(raw)
     examples = ingested(tmp_path / "a", root)
     assert examples.counts == {"train": 34, "validation": 6, "test": 8}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,7 +218,7 @@ def test_a_broken_model_is_not_pushed(pushed: Path, tmp_path: Path) -> None:
     model = exported(tmp_path / "m", pushed)
     (model.path / "variables" / "variables.index").unlink()
     serving = ServingDirectory(tmp_path / "serving")
-    with pytest.raises(RuntimeError, match="got a changed variables/variables.index"):
+    with pytest.raises(RuntimeError, match=r"got a changed variables/variables\.index"):
         push(job(tmp_path / "p"), model, blessing(tmp_path), serving)
     assert list(serving.path.iterdir()) == []
 
@@ -231,11 +233,9 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tests.test_serving import *\n"
         "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=())\n"
-        "push(job(Path(sys.argv[2])), m, blessing(Path(sys.argv[2])), ServingDirectory(Path(sys.argv[3])))"
+        "to, serving = Path(sys.argv[2]), ServingDirectory(Path(sys.argv[3]))\n"
+        "push(job(to), m, blessing(to), serving)"
     )
-    import sys
-    import time
-
     serving = tmp_path / "serving"
     process = subprocess.Popen(
         [sys.executable, "-c", script, model.directory, tmp_path / "p", serving]

@@ -1,0 +1,76 @@
+"""The README's commands are run, and what it shows is what is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RECIPES
+from tests.conftest import ROOT, CommandLine, write_classes
+
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[list[str]]:
+    """Every `python run_pipeline.py …` in a block of shell, as its words."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [line.split("#")[0].strip() for line in lines if "run_pipeline.py" in line]
+    return [shlex.split(line)[2:] for line in found]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme(command_line: CommandLine) -> None:
+    """In their order, on small pictures; the giant without the weights it would download."""
+    write_classes(command_line.directory / "PHOTOS", 12)
+    shutil.copy(
+        command_line.directory / "PHOTOS" / "ant" / "1.jpeg", command_line.directory / "PHOTO.jpg"
+    )
+    small = ["--model.weights", "none", "--model.input-size", "32", "--bless.force", "a test"]
+    ran = set()
+    for command in commands():
+        changed = command
+        if command[0] in ("run", "plan"):
+            changed = [*command, *small]
+            changed += ["--head.epochs", "1", "--fine-tune.epochs", "1", "--control.epochs", "1"]
+        done = command_line(*changed)
+        assert done.returncode == 0, (command, done.stderr)
+        ran.add(command[0])
+    assert ran == {"run", "show", "plan", "runs", "predict"}
+
+
+def test_recipes_and_stages_that_are_named_exist() -> None:
+    for recipe in re.findall(r"run_pipeline.py (?:run|plan|show) (\w+)", README):
+        assert (RECIPES / f"{recipe}.toml").is_file()
+    for path in re.findall(r"`((?:pipeline|components|models|tests)/\w+\.py)`", README):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make (run|test|check)\b", README)) <= targets
+
+
+def test_the_lock_names_no_registry_and_has_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    requirements = re.findall(r"^[\w.-]+==.*$", lock, re.MULTILINE)
+    assert len(requirements) > 50
+    assert all(line.rstrip().endswith("\\") for line in requirements)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_no_stray_files_at_the_top() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    top = {Path(path).parts[0] for path in tracked}
+    assert not top - {
+        *(".ci", ".gitignore", "Makefile", "README.md", "components", "models", "pipeline"),
+        *("pyproject.toml", "requirements.lock", "run_pipeline.py", "tests"),
+    }

@@ -1,0 +1,128 @@
+"""Fingerprints, commits and what becomes of a stage that dies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import AssembledModel, Blessing, TrainedModel
+from components.assemble import ModelConfig
+from components.bless import BlessConfig, bless
+from components.ingest import DataConfig, ingest
+from components.job import Job, stage
+from pipeline.config import Config, to_toml
+from pipeline.flow import Run
+from pipeline.store import Call, Store, hashed
+
+
+@stage(version=1)
+def simple(job: Job, config: BlessConfig, *, seed: int) -> Blessing:
+    """Writes one file."""
+    (job.directory / "file").write_text(str(seed))
+    return Blessing(directory=job.directory, blessed=True, reasons=())
+
+
+def call(**config: float) -> Call:
+    return Call.of(simple, (BlessConfig(**config),), {"seed": 0})  # type: ignore[arg-type]
+
+
+def test_fingerprints_follow_content_alone() -> None:
+    assert call().fingerprint == call(min_accuracy=0.0).fingerprint
+    assert call().fingerprint != call(min_accuracy=0.5).fingerprint
+    assert call().fingerprint != Call.of(simple, (BlessConfig(),), {"seed": 1}).fingerprint
+    newer = dataclasses.replace(call(), version=2)
+    assert call().fingerprint != newer.fingerprint
+
+
+def test_what_another_stage_reads_is_not_hashed() -> None:
+    assert hashed(DataConfig(allow_new_labels=True)) == hashed(DataConfig())
+    assert hashed(DataConfig(test_fraction=0.2)) != hashed(DataConfig())
+
+
+def commit(store: Store, of: Call) -> Blessing:
+    directory = store.begin(of)
+    (directory / "file").write_text("hello")
+    return store.commit(of, Blessing(directory=directory, blessed=True, reasons=("Yes.",)), 1.0)
+
+
+def test_an_artifact_exists_only_once_it_is_committed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    directory = store.begin(call())
+    (directory / "half").write_text("written")
+    assert store.find(call()) is None
+    committed = commit(store, call())
+    assert store.find(call()) == committed
+    assert not (directory / "half").exists()
+    (directory / "file").write_text("shortened"[:2])
+    assert store.find(call()) is None
+
+
+def test_digests_say_what_is_in_it_and_not_how_it_was_made(tmp_path: Path) -> None:
+    one = commit(Store(tmp_path / "a"), call())
+    other = commit(Store(tmp_path / "b"), call(min_accuracy=0.5))
+    assert one.digest == other.digest
+    manifest = json.loads((one.directory / "artifact.json").read_text())
+    assert manifest["files"]["file"]["size"] == 5
+    assert manifest["inputs"]["config"]["min_accuracy"] == 0.0
+    assert str(tmp_path) not in (one.directory / "artifact.json").read_text()
+
+
+def test_artifacts_within_artifacts_are_followed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def make(name: str, kind: type[AssembledModel | TrainedModel], **facts: object) -> object:
+        of = Call(name, 1, {"name": name}, kind)
+        return store.commit(of, kind(directory=store.begin(of), **facts), 0.0)  # type: ignore[arg-type]
+
+    base = make(
+        "assemble",
+        AssembledModel,
+        backbone="ConvNet",
+        modality="image",
+        input_size=8,
+        resize="crop",
+        pooling="avg",
+        labels=("a", "b"),
+        pretrained="none",
+    )
+    trained = make(
+        "train_head", TrainedModel, base=base, phase="train_head", hidden=0, dropout=0.0, kept="x"
+    )
+    found = store.find(Call("train_head", 1, {"name": "train_head"}, TrainedModel))
+    assert found == trained
+    (tmp_path / base.ref / "artifact.json").unlink()  # type: ignore[attr-defined]
+    assert store.find(Call("train_head", 1, {"name": "train_head"}, TrainedModel)) is None
+
+
+def test_show_can_be_read_back(tmp_path: Path) -> None:
+    import tomllib
+
+    config = Config(model=ModelConfig(backbone="VGG16", weights='a"b.h5'))
+    assert Config.model_validate(tomllib.loads(to_toml(config))) == config
+
+
+def test_wiring_a_stage_wrongly_is_a_type_error(tmp_path: Path) -> None:
+    """mypy must refuse what a person could write in flow.py."""
+    from mypy import api
+
+    source = (
+        "from components.ingest import DataConfig, ingest\n"
+        "from components.bless import bless\n"
+        "from pipeline.flow import Outside, Run\n"
+        "def wrong(run: Run, outside: Outside, config: DataConfig) -> None:\n"
+        "    examples = run(ingest, outside.source, config)\n"
+        "    run(bless, examples, None, None, config)\n"
+    )
+    (tmp_path / "wrong.py").write_text(source)
+    out, err, status = api.run([str(tmp_path / "wrong.py"), "--config-file", "pyproject.toml"])
+    assert status == 1, out + err
+    assert out.count("[arg-type]") == 2, out
+
+
+@pytest.mark.parametrize("function", [ingest, bless])
+def test_stages_say_their_version(function: object) -> None:
+    assert isinstance(function.stage_version, int)  # type: ignore[attr-defined]
+    assert Run is not None
