@@ -14,7 +14,7 @@ with epy.lazy_imports():
 
 _NORMALIZATION = "normalization"
 # Relative to the root mean square of all features.
-_LEAST_DEVIATION = 1e-3
+_LEAST_DEVIATION = 1e-2
 
 
 def build_head(

@@ -63,7 +63,7 @@ class CommandLine:
         self.directory = directory
         self.store = directory / "store"
 
-    def __call__(self, *arguments: str | Path, **environment: str) -> Any:
+    def __call__(self, *arguments: object, **environment: str) -> Any:
         command = [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)]
         return subprocess.run(
             command,
@@ -74,11 +74,11 @@ class CommandLine:
             check=False,
         )
 
-    def run(self, recipe: str | Path, *arguments: str | Path, **environment: str) -> Any:
+    def run(self, recipe: object, *arguments: object, **environment: str) -> Any:
         """`run RECIPE … --store … --json`."""
         return self("run", recipe, *arguments, "--store", self.store, "--json", **environment)
 
-    def result(self, recipe: str | Path, *arguments: str | Path, **environment: str) -> Any:
+    def result(self, recipe: object, *arguments: object, **environment: str) -> Any:
         """What `run` printed, of a run that must end well."""
         done = self.run(recipe, *arguments, **environment)
         assert done.returncode == 0, done.stderr

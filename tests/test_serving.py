@@ -21,6 +21,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from components import export
 from components.artifacts import Blessing, Evaluation, ExportedModel
 from components.bless import BlessConfig, bless
+from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.serving import predict
 from models.mistakes import Mistake
@@ -134,7 +135,7 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
             files.append(tmp_path / f"{label}.{kind}")
             files[-1].write_bytes(picture(label, 500, size=40, kind=kind))
     names = tensor_names(pushed)
-    command = [program, pushed, names["raw"], names["probabilities"], *files]
+    command = [str(w) for w in (program, pushed, names["raw"], names["probabilities"], *files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     got = [[float(p) for p in line.split()] for line in done.stdout.splitlines()]
     answers = predict(pushed, tuple(map(str, files)))
@@ -178,11 +179,11 @@ def test_verdicts(
     verdict: bool,
     said: str,
 ) -> None:
-    others = [
-        None if value is None else evaluation(tmp_path, value) for value in (blessed, control)
-    ]
+    baseline = None if blessed is None else evaluation(tmp_path, blessed)
+    scratch = None if control is None else evaluation(tmp_path, control)
+    settings = BlessConfig(**config)
     result = bless(
-        job(tmp_path / "b"), evaluation(tmp_path, candidate), *others, BlessConfig(**config)
+        job(tmp_path / "b"), evaluation(tmp_path, candidate), baseline, scratch, settings
     )
     assert result.blessed is verdict
     assert any(said in reason for reason in result.reasons)
@@ -228,7 +229,7 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     model = exported(tmp_path / "m", pushed)
     (model.path / "padding").write_bytes(bytes(40 << 20))
     manifest = json.loads((model.path / export.MANIFEST).read_text())
-    manifest["files"] = export.manifest_of(model.path, leave_out=export.MANIFEST)
+    manifest["files"] = manifest_of(model.path, leave_out=export.MANIFEST)
     (model.path / export.MANIFEST).write_text(json.dumps(manifest))
     script = (
         "import sys; from pathlib import Path; from tests.test_serving import *\n"

@@ -26,7 +26,7 @@ def simple(job: Job, config: BlessConfig, *, seed: int) -> Blessing:
 
 
 def call(**config: float) -> Call:
-    return Call.of(simple, (BlessConfig(**config),), {"seed": 0})  # type: ignore[arg-type]
+    return Call.of(simple, (BlessConfig(**config),), {"seed": 0})
 
 
 def test_fingerprints_follow_content_alone() -> None:
@@ -75,7 +75,7 @@ def test_artifacts_within_artifacts_are_followed(tmp_path: Path) -> None:
 
     def make(name: str, kind: type[AssembledModel | TrainedModel], **facts: object) -> object:
         of = Call(name, 1, {"name": name}, kind)
-        return store.commit(of, kind(directory=store.begin(of), **facts), 0.0)  # type: ignore[arg-type]
+        return store.commit(of, kind(directory=store.begin(of), **facts), 0.0)
 
     base = make(
         "assemble",
