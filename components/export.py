@@ -132,7 +132,8 @@ def _check_agreement(
     rows = dataset.read(examples, "validation").take(count).as_numpy_iterator()
     raws = [row[examples.modality] for row in rows]
     decoded = np.stack([modality.decode(model.base, tf.constant(raw)).numpy() for raw in raws])
-    expected = np.asarray(classifier(decoded, training=False))
+    classifier.compile(jit_compile=False)
+    expected = classifier.predict_on_batch(decoded)
     serving = tf.saved_model.load(path).signatures
     answers = {
         "serve_float": serving["serve_float"](decoded=tf.constant(decoded))["probabilities"],
