@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-all check format lock clean .venv
+.PHONY: run test test-all bench check format lock clean .venv
 
 run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
@@ -13,6 +13,10 @@ test: .venv/installed
 # Only what `make test` leaves out.
 test-all: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
+
+# Against the Keras guide, on ../shared: some ten minutes.
+bench: .venv/installed
+	$(BIN)/python -m tests.benchmarks.guide
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from etils import epy
 
-from components.files import read_json, sha256, sha256_of_json, write_json
+from components.files import read_json, sha256, sha256_of_each, sha256_of_json, write_json
 
 with epy.lazy_imports():
     import keras
@@ -40,6 +40,10 @@ def network_digest(network: keras.Model) -> str:
     for weight in network.get_weights():
         digest.update(np.ascontiguousarray(weight).data)
     return digest.hexdigest()
+
+
+class Damaged(Exception):
+    """A shard was not what was written; it is removed, and can be computed again."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +84,34 @@ class Activations:
     def index(self) -> dict[str, tuple[str, int]]:
         """Every row's name → (shard, position in it)."""
         found: dict[str, tuple[str, int]] = {}
-        for path in sorted(self.directory.glob("*.json")):
-            if path.name != "meta.json":
-                for position, name in enumerate(read_json(path)["rows"]):
-                    found[name] = (path.stem, position)
+        for shard in self.shards():
+            for position, name in enumerate(read_json(self.directory / f"{shard}.json")["rows"]):
+                found[name] = (shard, position)
         return found
+
+    def shards(self) -> list[str]:
+        """The shards that are finished."""
+        paths = sorted(self.directory.glob("*.json"))
+        return [path.stem for path in paths if path.name != "meta.json"]
+
+    def verify(self, shards: Sequence[str]) -> None:
+        """Compare shards with their digests; one that differs is removed, and `Damaged` raised."""
+        for shard in shards:
+            files = [self.directory / f"{shard}.{n}.bin" for n in range(len(self.tensors))]
+            if sha256_of_each(files) != read_json(self.directory / f"{shard}.json")["sha256"]:
+                (self.directory / f"{shard}.json").unlink()
+                for file in files:
+                    file.unlink(missing_ok=True)
+                raise Damaged(f"activations were damaged and are computed again: {files[0]}")
 
     def writer(self) -> Writer:
         return Writer(self)
 
     def reader(self, names: Sequence[str]) -> Reader:
-        """Random access to the rows called `names`; KeyError if one is missing."""
+        """Random access to the rows called `names`; KeyError if one is missing.
+
+        The shards they are in are compared with their digests first; see `verify`.
+        """
         return Reader(self, names)
 
 
@@ -146,6 +167,7 @@ class Reader:
     def __init__(self, activations: Activations, names: Sequence[str]) -> None:
         index = activations.index()
         shards = sorted({index[name][0] for name in names})
+        activations.verify(shards)
         number = {shard: position for position, shard in enumerate(shards)}
         self._tensors = activations.tensors
         self._shard = np.array([number[index[name][0]] for name in names], np.int32)

@@ -122,7 +122,12 @@ class Features(Artifact):
     store: Path = Field(exclude=True)
 
     def holds(self) -> bool:
-        return all((self.store / key / "meta.json").is_file() for key in self.keys.values())
+        shards = self.stats["shards"]
+        return all(
+            (self.store / key / f"{shard}.json").is_file()
+            for key in self.keys.values()
+            for shard in shards[key]
+        )
 
 
 class TrainedModel(Artifact):

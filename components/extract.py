@@ -94,6 +94,7 @@ def extract(
             "views": len(variants),
             "computed": computed,
             "reused": needed - computed,
+            "shards": {o.store.directory.name: o.store.shards() for o in outputs.values()},
             "bytes_a_view": sum(output.store.row_bytes() for output in outputs.values()),
         },
     )

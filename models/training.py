@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from models.resuming import Checkpoint, capture, restore
+
 with epy.lazy_imports():
     import keras
 
@@ -67,6 +69,7 @@ def train(
     min_delta: float = 0.0,
     start_from_epoch: int = 0,
     on_epoch: OnEpoch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train what is trainable in `model`; it ends with the weights of its best epoch.
 
@@ -81,6 +84,8 @@ def train(
         patience: epochs without an improvement of `min_delta` before training stops.
         start_from_epoch: the first epoch whose weights may be the best.
         on_epoch: called after every epoch.
+        checkpoint: keeps the state after every epoch. Where it has one already, training goes
+            on from it, and ends with the weights that it would have had without the stop.
     """
     batches = -(-len(training) // batch_size)
     model.compile(
@@ -102,8 +107,11 @@ def train(
     callbacks = keras.callbacks.CallbackList([stopping], model=model)
     callbacks.on_train_begin()
     model.stop_training = False
-    rows: list[dict[str, float]] = []
-    for epoch in range(epochs):
+    state = checkpoint.load() if checkpoint else None
+    rows = restore(state, model, stopping) if state else []
+    for epoch in range(len(rows), epochs):
+        if model.stop_training:
+            break
         rate = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
         seen = _Mean()
         for chosen in _batches(len(training), batch_size, seed, epoch):
@@ -113,10 +121,10 @@ def train(
         logs |= {f"val_{k}": v for k, v in evaluate(model, validation, batch_size).items()}
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
+        if checkpoint:
+            checkpoint.save(capture(model, stopping, rows))
         if on_epoch:
             on_epoch(epoch, rows[-1])
-        if model.stop_training:
-            break
     callbacks.on_train_end()
     return History(tuple(rows), stopping.best_epoch)
 

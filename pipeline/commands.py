@@ -12,10 +12,11 @@ from typing import Any
 
 from etils import epy
 
+from components.activations import Damaged
 from models.mistakes import Mistake
 from pipeline.config import Config, recipe_path
 from pipeline.console import Console
-from pipeline.flow import Outcome, flow
+from pipeline.flow import Outcome, Outside, flow
 from pipeline.outside import Runtime, resolve, resolve_request
 from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
@@ -59,7 +60,7 @@ def run(
         record.save(store.runs)
         steps: list[Step] = []
         try:
-            outcome = flow(Executor(store, runtime, console, steps), config, outside)
+            outcome = _execute(Executor(store, runtime, console, steps), config, outside)
         except BaseException as error:
             console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
@@ -145,6 +146,17 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
         else:
             sys.stdout.write(f"{answer['input']}\tinvalid\t\n")
     return 0
+
+
+def _execute(executor: Executor, config: Config, outside: Outside) -> Outcome:
+    """Run the flow; where stored activations prove damaged, say so and make them again."""
+    while True:
+        try:
+            return flow(executor, config, outside)
+        except Damaged as damaged:
+            executor.console.stop()
+            executor.console.say(str(damaged))
+            executor.steps.clear()
 
 
 def _runtime(

@@ -75,7 +75,7 @@ class Executor:
     def _execute(
         self, call: Call, stage: Callable[..., A], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Artifact:
-        directory = self.store.begin(call)
+        directory = self.store.begin(call, fresh=self.runtime.fresh)
         job = Job(
             directory=directory,
             activations=self.store.activations,

@@ -99,8 +99,14 @@ class Store:
         found: Artifact | None = self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
         return found
 
-    def begin(self, call: Call) -> Path:
-        """An empty directory for the stage to write into; nothing in it exists until `commit`."""
+    def begin(self, call: Call, *, fresh: bool = False) -> Path:
+        """An empty directory for the stage to write into; nothing in it exists until `commit`.
+
+        Args:
+            fresh: forget what a killed run had got to, too.
+        """
+        if fresh:
+            shutil.rmtree(self.scratch(call), ignore_errors=True)
         directory = self.directory(call)
         (directory / ARTIFACT).unlink(missing_ok=True)  # First, so that it is never half there.
         shutil.rmtree(directory, ignore_errors=True)

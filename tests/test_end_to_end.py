@@ -96,6 +96,23 @@ def test_killed_and_told_to_stop(command_line: CommandLine, tiny_recipe: Path) -
     assert Path(command_line.result(tiny_recipe)["pushed"]).name == "1"
 
 
+def test_a_corrupted_activation_is_noticed_and_computed_again(
+    command_line: CommandLine, tiny_recipe: Path
+) -> None:
+    first = command_line.result(tiny_recipe)
+    shard = max(
+        command_line.store.glob("activations/*/*.bin"), key=lambda path: path.stat().st_size
+    )
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    done = command_line.run(tiny_recipe, "--head.learning-rate", "0.02")
+    assert done.returncode == 0
+    assert "activations were damaged and are computed again" in done.stderr
+    assert statuses(json.loads(done.stdout))["extract"] == "ran"
+    assert first["blessed"]
+
+
 def test_one_run_at_a_time(command_line: CommandLine, tiny_recipe: Path) -> None:
     from pipeline.store import Store
 

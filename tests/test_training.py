@@ -114,3 +114,51 @@ def test_a_head_that_normalizes_keeps_its_statistics_when_saved(tmp_path: object
     again = heads.build_head(features=4, num_classes=3)
     again.load_weights(f"{tmp_path}/head.weights.h5")
     np.testing.assert_allclose(np.asarray(again(features)), expected, atol=1e-6)
+
+
+class InMemory:
+    """A checkpoint that outlives one call of `train`."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, np.ndarray] | None = None
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        return self.state
+
+    def save(self, state: dict[str, np.ndarray]) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize("patience", [99, 2])
+@pytest.mark.parametrize("stop_after", [0, 3, 5])
+def test_a_phase_that_was_stopped_ends_with_the_weights_it_would_have_had(
+    stop_after: int, patience: int
+) -> None:
+    """Dropout, Adam's moments, the schedule and early stopping all go on: bit-identical."""
+
+    def run(checkpoint: InMemory, stop: bool) -> tuple[training.History, list[np.ndarray]]:
+        def on_epoch(epoch: int, logs: dict[str, float]) -> None:
+            if stop and epoch == stop_after:
+                raise InterruptedError
+
+        keras.utils.set_random_seed(5)
+        head = heads.build_head(features=4, num_classes=2, hidden=8, dropout=0.5, normalize=False)
+        history = training.train(
+            head,
+            separable(40, 0),
+            separable(20, 1),
+            **arguments(weight_decay=0.01, warmup_epochs=1.5, patience=patience),  # type: ignore[arg-type]
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+        )
+        return history, head.get_weights()
+
+    whole, expected = run(InMemory(), stop=False)
+    checkpoint = InMemory()
+    if len(whole.epochs) > stop_after:
+        with pytest.raises(InterruptedError):
+            run(checkpoint, stop=True)
+    resumed, weights = run(checkpoint, stop=False)
+    assert resumed == whole
+    for one, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,63 @@
+"""The whole state of a phase of training, so that it can go on as if it had never stopped."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+State = dict[str, np.ndarray]
+
+
+class Checkpoint(Protocol):
+    """Keeps the state of a phase somewhere that survives the process."""
+
+    def load(self) -> State | None:
+        """What was saved last, or None."""
+
+    def save(self, state: State) -> None:
+        """Keep `state` in place of what was kept before."""
+
+
+def capture(
+    model: keras.Model, stopping: keras.callbacks.EarlyStopping, rows: list[dict[str, float]]
+) -> State:
+    """The state at the end of an epoch: weights, random states, optimizer, early stopping."""
+    state = {
+        "names": np.array(sorted(rows[0])),
+        "rows": np.array([[row[name] for name in sorted(row)] for row in rows]),
+        "stopping": np.array([stopping.best, stopping.best_epoch, stopping.wait], dtype="float64"),
+        "stopped": np.array(model.stop_training),
+    }
+    state |= {f"model/{i}": np.array(v) for i, v in enumerate(_variables(model))}
+    state |= {f"best/{i}": value for i, value in enumerate(stopping.best_weights or [])}
+    return state
+
+
+def restore(
+    state: State, model: keras.Model, stopping: keras.callbacks.EarlyStopping
+) -> list[dict[str, float]]:
+    """Put a captured state back, and return the rows of the epochs that are done."""
+    for i, variable in enumerate(_variables(model)):
+        variable.assign(state[f"model/{i}"])
+    best, best_epoch, wait = state["stopping"]
+    stopping.best = None if np.isnan(best) else float(best)
+    stopping.best_epoch, stopping.wait = int(best_epoch), int(wait)
+    count = sum(name.startswith("best/") for name in state)
+    stopping.best_weights = [state[f"best/{i}"] for i in range(count)] or None
+    model.stop_training = bool(state["stopped"])
+    names = [str(name) for name in state["names"]]
+    return [dict(zip(names, map(float, row), strict=True)) for row in state["rows"]]
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Everything that a step changes, each once, in an order that the architecture decides."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    found = {id(v): v for v in [*model.variables, *model.optimizer.variables]}
+    metrics = {id(v) for v in model.metrics_variables}
+    return [variable for key, variable in found.items() if key not in metrics]
