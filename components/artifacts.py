@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,9 @@ class Artifact(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    not_content: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of files that say nothing that the others do not."""
 
     directory: Path = Field(exclude=True)
     ref: str = ""
@@ -57,6 +60,9 @@ class Examples(Artifact):
     quarantine.jsonl     a row a file that could not be used: name, label, reason
     ```
     """
+
+    # The ids in the index are those of the content; TFDS writes the same content in many ways.
+    not_content: ClassVar[tuple[str, ...]] = ("examples/",)
 
     modality: str
     labels: tuple[str, ...]

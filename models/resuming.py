@@ -28,8 +28,8 @@ def capture(
 ) -> State:
     """The state at the end of an epoch: weights, random states, optimizer, early stopping."""
     state = {
-        "names": np.array(sorted(rows[0])),
-        "rows": np.array([[row[name] for name in sorted(row)] for row in rows]),
+        "names": np.array(list(rows[0])),
+        "rows": np.array([list(row.values()) for row in rows]),
         "stopping": np.array([stopping.best, stopping.best_epoch, stopping.wait], dtype="float64"),
         "stopped": np.array(model.stop_training),
     }

@@ -119,7 +119,7 @@ class Store:
         """Write `artifact.json`, last, and return the artifact with its reference and digest."""
         files = manifest_of(artifact.directory)
         facts = _facts(artifact)
-        digest = sha256_of_json([facts, {name: file["sha256"] for name, file in files.items()}])
+        digest = sha256_of_json([_content(facts), _contents(artifact, files)])
         committed = artifact.model_copy(
             update={"ref": f"{call.stage}/{call.fingerprint}", "digest": digest}
         )
@@ -202,6 +202,20 @@ class Store:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _content(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts without the places of other artifacts: two stores with the same content agree."""
+    return {
+        name: value["digest"] if isinstance(value, dict) and "$artifact" in value else value
+        for name, value in facts.items()
+    }
+
+
+def _contents(artifact: Artifact, files: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The sha256 of the files that say what the artifact is."""
+    left_out = artifact.not_content
+    return {n: file["sha256"] for n, file in files.items() if not n.startswith(left_out)}
 
 
 def _facts(artifact: Artifact) -> dict[str, Any]:

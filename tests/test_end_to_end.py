@@ -10,6 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from tests.conftest import ROOT, CommandLine, picture
 
 HEAD_ONLY = ("train_head", "fine_tune", "export", "evaluate", "blessed.evaluate", "bless", "push")
@@ -146,3 +149,50 @@ def test_reuse_plan_and_help_do_not_import_tensorflow(
             check=False,
         )
         assert done.returncode == 0, (arguments, done.stderr)
+
+
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_of_training(
+    command_line: CommandLine, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    """Every killed run goes on by running it again, and ends with the same weights, bit by bit."""
+    training = ["--head.epochs", "300", "--head.patience", "300", "--head.batch-size", "2"]
+    training += ["--fine-tune.epochs", "80", "--fine-tune.patience", "80"]
+    training += ["--fine-tune.batch-size", "2", "--bless.force", "a test"]
+    whole = command_line.result(tiny_recipe, *training)
+
+    def digests(result: dict[str, list[dict[str, str]]]) -> list[str]:
+        stages = {stage["name"]: Path(stage["artifact"]) for stage in result["stages"]}
+        manifests = [stages[name] / "artifact.json" for name in ("train_head", "fine_tune")]
+        return [json.loads(path.read_text())["digest"] for path in manifests]
+
+    moments = np.random.default_rng(7)
+    killed = resumed = number = 0
+    while killed < KILLS:
+        number += 1
+        store = tmp_path / f"store{number}"
+        command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tiny_recipe), "--json"]
+        command += ["--store", str(store), *training]
+        while True:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            in_training = False
+            while process.poll() is None and not in_training and killed < KILLS:
+                in_training = bool(list(store.glob("scratch/train_head-*"))) or bool(
+                    list(store.glob("scratch/fine_tune-*"))
+                )
+                time.sleep(0.01)
+            try:
+                limit = None if killed >= KILLS else moments.uniform(0.2, 2.5)
+                out, _ = process.communicate(timeout=limit)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                killed += 1
+        assert process.returncode == 0
+        assert digests(json.loads(out)) == digests(whole)
+        resumed += 1
+    assert resumed
