@@ -145,17 +145,23 @@ def _recipe_of(arguments: list[str]) -> Any:
     command, *rest = arguments
     if command not in ("run", "plan", "show") or {"-h", "--help"} & set(rest):
         return lambda *_: None
-    named = rest[0] if rest and not rest[0].startswith("-") else "digits"
-    path = configs.recipe_path(named)
+    path = configs.recipe_path(_named_recipe(command, rest))
     content = configs.read_recipe(path)
     configs.validate(content)
     return cyclopts.config.Dict(content, source=str(path), use_commands_as_keys=False)
 
 
+def _named_recipe(command: str, rest: list[str]) -> str:
+    """Which recipe the arguments bind, wherever among the flags it stands."""
+    _, bound, _ = app.parse_args([command, *rest], print_error=False, exit_on_error=False)
+    return str(bound.arguments.get("recipe", "digits"))
+
+
 def _one_line(error: cyclopts.CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, ValidationError):
-        return "--" + str(configs.mistake_of(cause)).replace("_", "-", 1)
+        field, _, said = str(configs.mistake_of(cause)).partition(" ")
+        return f"--{field.replace('_', '-')} {said}"
     return str(error)
 
 

@@ -30,7 +30,7 @@ with epy.lazy_imports():
     import ml_dtypes
 
 DType = Literal["bfloat16", "float32"]
-# A shard is closed at this size, so that a killed pass loses little.
+# A shard is finished at this size, so that reading one row maps no more than this.
 SHARD_BYTES = 256 << 20
 
 
@@ -120,6 +120,10 @@ class Writer:
 
     def __init__(self, activations: Activations) -> None:
         self._to = activations
+        whole = set(activations.shards())
+        for path in activations.directory.glob("*.bin"):
+            if path.name.split(".")[0] not in whole:  # What a killed pass left.
+                path.unlink()
         self._rows: list[str] = []
         self._files: list[Any] = []
         self._shard = ""
@@ -132,20 +136,22 @@ class Writer:
         for file, tensor, (_, dtype) in zip(self._files, tensors, self._to.tensors, strict=True):
             file.write(np.ascontiguousarray(tensor.astype(_numpy_dtype(dtype))).view(np.uint8).data)
         self._rows += names
-        if len(self._rows) * self._to.row_bytes() >= SHARD_BYTES:
-            self._finish()
+
+    def is_full(self) -> bool:
+        return len(self._rows) * self._to.row_bytes() >= SHARD_BYTES
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._finish()
+            self.finish()
         for file, path in zip(self._files, self._paths(), strict=False):
             file.close()
             path.unlink()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Close the shard, which exists from now on; the next row begins another."""
         if self._shard:
             for file in self._files:
                 file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -102,6 +103,8 @@ class AssembledModel(Artifact):
     labels: tuple[str, ...]
     pretrained: str
     """Where the weights came from, in words."""
+    source: TrainedModel | None = None
+    """The model whose weights they are, where we trained it."""
 
     @property
     def weights(self) -> Path:
@@ -113,8 +116,11 @@ class Features(Artifact):
 
     ```
     rows.jsonl           a row an example: id, split, label (a class number)
+    shards.json          the shards of the activation store that they are in
     ```
     """
+
+    not_content: ClassVar[tuple[str, ...]] = ("shards.json",)
 
     model: AssembledModel
     block: str | None
@@ -128,7 +134,7 @@ class Features(Artifact):
     store: Path = Field(exclude=True)
 
     def holds(self) -> bool:
-        shards = self.stats["shards"]
+        shards = json.loads((self.directory / "shards.json").read_text())
         return all(
             (self.store / key / f"{shard}.json").is_file()
             for key in self.keys.values()
@@ -146,7 +152,7 @@ class TrainedModel(Artifact):
     ```
     """
 
-    base: AssembledModel
+    features: Features
     before: TrainedModel | None = None
     """The model this phase began with."""
     phase: str
@@ -156,6 +162,10 @@ class TrainedModel(Artifact):
     kept: str
     """Which weights these are, as a sentence: this phase's, or those it began with."""
     backbone_changed: bool = False
+
+    @property
+    def base(self) -> AssembledModel:
+        return self.features.model
 
     @property
     def backbone_weights(self) -> Path:
@@ -177,6 +187,7 @@ class ExportedModel(Artifact):
 
     modality: str
     labels: tuple[str, ...]
+    trained: TrainedModel | None = None
 
     @property
     def path(self) -> Path:
@@ -192,6 +203,8 @@ class Evaluation(Artifact):
     ```
     """
 
+    model: ExportedModel | None
+    """What was evaluated; None where it came from outside."""
     labels: tuple[str, ...]
     examples: int
     accuracy: float

@@ -11,7 +11,7 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import AssembledModel, Checks, TrainedModel
-from components.job import Job, Section, stage
+from components.job import Job, Section, UnhashedStr, stage
 from models import backbones, splitting
 from models.mistakes import Mistake
 
@@ -26,7 +26,7 @@ class ModelConfig(Section):
 
     backbone: str = "MobileNetV2"
     """A name in the table of backbones: every Keras Applications model, and ConvNet."""
-    weights: str = "imagenet"
+    weights: UnhashedStr = "imagenet"
     """`imagenet`, a file of the backbone's weights, `none`, or `pretrain`."""
     input_size: int | None = Field(None, ge=8, le=2048)
     """Height and width in pixels; the backbone's usual size where not given."""
@@ -107,6 +107,7 @@ def assemble(
         pooling=config.pooling,
         labels=examples.labels,
         pretrained=description,
+        source=pretrained if isinstance(pretrained, TrainedModel) else None,
         stats={
             "frozen_weights": network.count_params(),
             "trainable_weights": sum(math.prod(v.shape) for v in grafted.trainable_variables),

@@ -87,6 +87,7 @@ def evaluate(
     write_jsonl(job.directory / "predictions.jsonl", predictions)
     return Evaluation(
         directory=job.directory,
+        model=model if isinstance(model, ExportedModel) else None,
         labels=examples.labels,
         examples=len(truth),
         accuracy=accuracy,

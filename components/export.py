@@ -14,6 +14,7 @@ from components.files import manifest_of, read_json, write_json
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES, Modality
 from components.networks import open_classifier
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
@@ -71,6 +72,7 @@ def export(
         directory=job.directory,
         modality=base.modality,
         labels=base.labels,
+        trained=model,
         stats={"largest_difference": difference, "bytes": size},
     )
 
@@ -201,16 +203,18 @@ given one of them, too.
 
 
 def verify_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the model at `path`; RuntimeError if a file is not what it says."""
-    manifest: dict[str, Any] = read_json(path / MANIFEST)
+    """The manifest of the model at `path`; a `Mistake` if a file is not what it says.
+
+    This finds what was damaged. It does not make a model of somebody else's safe to load: a
+    SavedModel is a program, and whoever can change it can write a manifest, too.
+    """
+    try:
+        manifest: dict[str, Any] = read_json(path / MANIFEST)
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
     found = manifest_of(path, leave_out=MANIFEST)
-    wrong = sorted(
-        name
-        for name in manifest["files"].keys() | found
-        if manifest["files"].get(name) != found.get(name)
-    )
-    if wrong:
-        raise RuntimeError(
-            f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}"
-        )
+    names = sorted(files.keys() | found)
+    if wrong := [name for name in names if files.get(name) != found.get(name)]:
+        raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
     return manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pydantic import Field
 from components.activations import Activations, DType, key_of, network_digest
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig, augmenter
-from components.files import read_jsonl, sha256_of_json, write_jsonl
+from components.files import read_jsonl, sha256_of_json, write_json, write_jsonl
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES
 from components.networks import cut, first_block, open_backbone
@@ -38,9 +39,11 @@ class ExtractConfig(Section):
 
 # The splits that are trained on; test examples go through the exported model instead.
 TRAINED_ON = ("train", "validation")
+# A killed pass loses at most this much work.
+SHARD_SECONDS = 30.0
 
 
-@stage(version=1)
+@stage(version=2)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -79,6 +82,8 @@ def extract(
             job, model, examples, network, chosen, wanted, variants, augmented, config
         )
     write_jsonl(job.directory / "rows.jsonl", rows)
+    shards = {output.store.directory.name: output.store.shards() for output in outputs.values()}
+    write_json(job.directory / "shards.json", shards)
     train = len({row["id"] for row in rows if row["split"] == "train"})
     needed = len({row["id"] for row in rows}) + train * (len(variants) - 1)
     return Features(
@@ -94,7 +99,6 @@ def extract(
             "views": len(variants),
             "computed": computed,
             "reused": needed - computed,
-            "shards": {o.store.directory.name: o.store.shards() for o in outputs.values()},
             "bytes_a_view": sum(output.store.row_bytes() for output in outputs.values()),
         },
     )
@@ -123,6 +127,7 @@ def _open_output(
         "output": f"before {block}" if block else f"{model.pooling} pooled",
         "preprocessing": MODALITIES[model.modality].contract(model),
         "dtype": dtype,
+        "version": extract.stage_version,  # type: ignore[attr-defined]
     }
     shapes = [tuple(tensor.shape[1:]) for tensor in network.outputs]
     store = Activations.open(job.activations, key_of(meaning), shapes, dtype, meaning)
@@ -174,6 +179,7 @@ def _compute(
     forward.compile(jit_compile=False)
     batches = _batches(model, examples, wanted, augmented, config.batch_size)
     steps = -(-total // config.batch_size)
+    finished = time.monotonic()
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(output.store.writer()) for output in outputs]
         for identities, views, inputs in job.track(batches, steps, "extract"):
@@ -182,6 +188,10 @@ def _compute(
             results = iter(keras.tree.flatten(forward.predict_on_batch(inputs)))
             for output, writer in zip(outputs, writers, strict=True):
                 writer.add(names, [next(results) for _ in output.tensors])
+            if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
+                for writer in writers:  # Together: half of what a row needs is worth nothing.
+                    writer.finish()
+                finished = time.monotonic()
     return total
 
 

@@ -50,7 +50,13 @@ def fine_tune(
     The result is kept only if validation loss did not get worse than with the head alone.
     """
     if features.block is None or config.epochs == 0:
-        return _unchanged(job, model, "the head alone: there was nothing to fine-tune", {})
+        return _unchanged(
+            job,
+            model,
+            features,
+            "the head alone: there was nothing to fine-tune",
+            {"skipped": True},
+        )
     network = open_backbone(model.base, model.backbone_weights)
     suffix = cut(model.base, network, features.block).suffix
     head = open_head(model, network.output_shape[-1])
@@ -59,12 +65,11 @@ def fine_tune(
     tuned = heads.join(suffix, head)
     data = training_data(features, "crossing", in_memory=False)
     keras.utils.set_random_seed(seed)
-    tuned.compile(loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
-    before = training.evaluate(tuned, data[1], config.batch_size)
+    before = training.plain_loss(tuned, data[1], config.batch_size)
     weights = freezing.snapshot(network)
     frozen = freezing.frozen_names(network, tuned)
     history = run_phase(job, "fine_tune", tuned, data, config, seed)
-    after = history.best
+    after = training.plain_loss(tuned, data[1], config.batch_size)
     moved = freezing.movement(network, weights)
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in fine-tuning: {', '.join(offenders[:5])}")
@@ -72,22 +77,23 @@ def fine_tune(
     stats = {
         "block": features.block,
         "epochs": len(history.epochs),
-        **after,
+        "val_loss": after["loss"],
+        "val_accuracy": after["accuracy"],
         "before_val_loss": before["loss"],
         "before_val_accuracy": before["accuracy"],
         "moved": len(moved),
         "frozen": len(frozen),
     }
-    change = f"validation loss {before['loss']:.4f} before, {after['val_loss']:.4f} after"
-    if after["val_loss"] > before["loss"]:
+    change = f"validation loss {before['loss']:.4f} before, {after['loss']:.4f} after"
+    if not after["loss"] <= before["loss"]:  # NaN is worse, too.
         return _unchanged(
-            job, model, f"the head alone: fine-tuning made it worse ({change})", stats
+            job, model, features, f"the head alone: fine-tuning made it worse ({change})", stats
         )
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(
         directory=job.directory,
-        base=model.base,
+        features=features,
         before=model,
         phase="fine_tune",
         hidden=model.hidden,
@@ -98,11 +104,13 @@ def fine_tune(
     )
 
 
-def _unchanged(job: Job, model: TrainedModel, kept: str, stats: dict[str, object]) -> TrainedModel:
+def _unchanged(
+    job: Job, model: TrainedModel, features: Features, kept: str, stats: dict[str, object]
+) -> TrainedModel:
     shutil.copy2(model.directory / "head.weights.h5", job.directory)
     return TrainedModel(
         directory=job.directory,
-        base=model.base,
+        features=features,
         before=model,
         phase="fine_tune",
         hidden=model.hidden,

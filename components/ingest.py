@@ -15,7 +15,7 @@ from pydantic import Field
 
 from components.artifacts import Examples
 from components.files import read_jsonl, write_jsonl
-from components.job import Job, Section, UnhashedBool, stage
+from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
 from components.modalities import MODALITIES
 from components.sources import SPLITS, Record, Source
 from models.mistakes import Mistake, nearest
@@ -31,7 +31,7 @@ with epy.lazy_imports():
 class DataConfig(Section):
     """The labelled examples."""
 
-    path: str = ""
+    path: UnhashedStr = ""
     """Folder of class folders, folder of splits, CSV or JSONL file, `tfds:NAME`, or `digits`."""
     modality: Literal["image"] = "image"
     """What kind of input the examples are."""
@@ -82,6 +82,10 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         )
     except ValueError as error:
         if "number of generated examples is 0" not in str(error):
+            if job.beam_runner and "runner" in str(error).lower():
+                raise Mistake(
+                    f"beam.runner must be a Beam runner, got {job.beam_runner!r}: {error}"
+                ) from error
             raise
         reasons = [f"{r['name']} {r['reason']}" for r in _quarantine(job.directory)]
         raise Mistake(
@@ -117,7 +121,7 @@ def chosen_labels(source: Source, config: DataConfig) -> tuple[str, ...]:
                 f"data.classes must be classes of {source.location!r}, got {label!r}: "
                 f"{nearest(label, source.labels)}"
             )
-    return tuple(sorted(config.classes)) or source.labels
+    return tuple(sorted(set(config.classes))) or source.labels
 
 
 class _Ingest:
@@ -221,7 +225,7 @@ def _place(group: tuple[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     _, members = group
     splits: dict[str, str] = {}
     for given, assigned in sorted(members["to"]):
-        # Content with two labels is assigned once a label; the first in the alphabet decides.
+        # Content with two labels is assigned once for each; all its rows follow one of them.
         splits.setdefault(given, assigned)
     ordered = sorted(members["rows"], key=lambda row: (row["split"], row["name"]))
     for occurrence, row in enumerate(ordered):

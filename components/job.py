@@ -21,11 +21,13 @@ class Section(BaseModel):
 
 
 class _NotHashed:
-    """Marks a config field that another stage reads: it must not rerun its own."""
+    """Marks a config field that is not what its stage computes: its name for what comes from
+    outside, which is hashed itself, or something that another stage reads."""
 
 
 NOT_HASHED = _NotHashed()
 UnhashedBool = Annotated[bool, NOT_HASHED]
+UnhashedStr = Annotated[str, NOT_HASHED]
 
 
 class Progress(Protocol):

@@ -19,6 +19,8 @@ with epy.lazy_imports():
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG")
+# What many phones write: a JPEG with further pictures behind it.
+_ALSO_KNOWN_AS = {"MPO": "JPEG"}
 # A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
 MAX_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +38,7 @@ def check(raw: bytes) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             kind, (width, height) = picture.format or "unknown", picture.size
+            kind = _ALSO_KNOWN_AS.get(kind, kind)
     except Image.DecompressionBombError as error:
         raise ValueError(f"has too many pixels: {error}") from error
     except Exception as error:
@@ -48,9 +51,17 @@ def check(raw: bytes) -> dict[str, Any]:
         _pixels(tf.constant(raw))
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("is damaged: TensorFlow cannot decode it") from error
-    with Image.open(io.BytesIO(raw)) as picture:
-        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    return {"width": width, "height": height, "format": kind, "exif": orientation}
+    return {"width": width, "height": height, "format": kind, "exif": _exif_orientation(raw)}
+
+
+def _exif_orientation(raw: bytes) -> int:
+    """1, upright, where it does not say, or says it wrongly: nothing else depends on it."""
+    try:
+        with Image.open(io.BytesIO(raw)) as picture:
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow's parsers raise whatever they meet.
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def decode(shape: Any, raw: Any) -> Any:
@@ -113,7 +124,7 @@ def sample() -> bytes:
 
 
 def thumbnail(raw: bytes) -> str:
-    """An `<img>` of at most 160 pixels that carries its data."""
+    """An `<img>` of at most 160 pixels that carries its data; Pillow must be able to read it."""
     with Image.open(io.BytesIO(raw)) as picture:
         small = picture.convert("RGB")
         small.thumbnail((160, 160))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import uuid
@@ -9,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import Blessing, ExportedModel, PushedModel
-from components.export import verify_manifest
+from components.export import MANIFEST, verify_manifest
 from components.files import fsync_directory, fsync_tree
 from components.job import Job, stage
+from models.mistakes import Mistake
 
 # A name that TensorFlow Serving, which looks for integers, passes over.
 _INCOMING = ".incoming-"
@@ -32,7 +34,7 @@ class ServingDirectory:
         """The versions that are there, in ascending order."""
         if not self.path.is_dir():
             return []
-        return sorted(int(p.name) for p in self.path.iterdir() if p.name.isdecimal() and p.is_dir())
+        return sorted(int(path.name) for path in self.path.iterdir() if path.name.isdecimal())
 
 
 @stage(version=1)
@@ -45,14 +47,19 @@ def push(
     beside, made durable, checked against its manifest, renamed, and checked again.
     """
     if not blessing.blessed:
-        return PushedModel(
-            directory=job.directory, path=None, reason="It was not blessed, so nothing was pushed."
-        )
+        reason = "It was not blessed, so nothing was pushed."
+        skipped = {"skipped": True}
+        return PushedModel(directory=job.directory, path=None, reason=reason, stats=skipped)
     serving.path.mkdir(parents=True, exist_ok=True)
+    if already := _already_served(model, serving):
+        reason = f"It is served already, as version {already.name}."
+        stats = {"version": int(already.name), "path": str(already)}
+        return PushedModel(directory=job.directory, path=already, reason=reason, stats=stats)
     _clear_up(serving)
     incoming = serving.path / f"{_INCOMING}{uuid.uuid4().hex}"
     try:
         shutil.copytree(model.path, incoming)
+        os.utime(incoming)
         verify_manifest(incoming)
         fsync_tree(incoming)
         version = _rename_to_next_version(incoming, serving)
@@ -60,7 +67,7 @@ def push(
         shutil.rmtree(incoming, ignore_errors=True)
     try:
         verify_manifest(version)
-    except RuntimeError:
+    except Mistake:
         version.rename(serving.path / f"{_INCOMING}broken-{uuid.uuid4().hex}")
         raise
     return PushedModel(
@@ -69,6 +76,19 @@ def push(
         reason=f"Pushed as version {version.name}.",
         stats={"version": int(version.name), "path": str(version)},
     )
+
+
+def _already_served(model: ExportedModel, serving: ServingDirectory) -> Path | None:
+    """The highest version, if it is this very model: nothing is pushed twice."""
+    versions = serving.versions()
+    if not versions:
+        return None
+    newest = serving.path / str(versions[-1])
+    try:
+        same = (newest / MANIFEST).read_bytes() == (model.path / MANIFEST).read_bytes()
+    except OSError:
+        return None
+    return newest if same else None
 
 
 def _clear_up(serving: ServingDirectory) -> None:

@@ -99,14 +99,17 @@ def _mistakes(checks: Checks, evaluation: Evaluation) -> list[dict[str, Any]]:
         if row["predicted"] != row["label"]
     ]
     worst = sorted(rows, key=lambda row: -max(row["probabilities"]))[:MISTAKES]
-    wanted = {row["id"]: row for row in worst}
+    wanted = {row["id"] for row in worst}
     examples = checks.examples
     show = MODALITIES[examples.modality].thumbnail
+    shown = {}
     if wanted:
         for example in dataset.read(examples, "test").as_numpy_iterator():
-            if row := wanted.get(example["id"].decode()):
-                row["shown"] = show(example[examples.modality])
-    return [row | {"confidence": max(row["probabilities"])} for row in worst]
+            if (identity := example["id"].decode()) in wanted:
+                shown[identity] = show(example[examples.modality])
+    return [
+        row | {"confidence": max(row["probabilities"]), "shown": shown[row["id"]]} for row in worst
+    ]
 
 
 def _lineage(artifacts: list[Artifact]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epy
 
-from components.export import MANIFEST, verify_manifest
+from components.export import verify_manifest
 from components.modalities import MODALITIES
 from models.mistakes import Mistake
 
@@ -19,18 +19,15 @@ def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
     """What the model in `model` says of each input: input, label, valid, probabilities by class.
 
     Args:
-        model: the directory of an exported or pushed model. Its files must match its manifest:
-            a SavedModel is a program, and one that was tampered with is not run.
+        model: the directory of an exported or pushed model; its files must match its manifest.
         inputs: files, or the examples themselves where the modality has no files.
     """
-    if not (model / MANIFEST).is_file():
-        raise Mistake(
-            f"MODEL_DIR must hold a model that was pushed or exported, got {str(model)!r}"
-        )
     try:
         manifest = verify_manifest(model)
-    except RuntimeError as error:
-        raise Mistake(f"MODEL_DIR must be unchanged since it was exported: {error}") from error
+    except Mistake as mistake:
+        raise Mistake(
+            f"MODEL_DIR must be a model that was pushed or exported: {mistake}"
+        ) from mistake
     is_path = MODALITIES[manifest["modality"]].is_path
     raws = [_read(name) if is_path else name.encode() for name in inputs]
     answer = tf.saved_model.load(model).signatures["serving_default"](raw=tf.constant(raws))

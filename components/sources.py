@@ -64,17 +64,21 @@ class Source:
     records: Callable[[Any], Any]
 
 
-def find_source(location: str, *, modality: str) -> Source:
-    """List and hash the examples at `location`; a `Mistake` says what is wrong with it."""
+def find_source(location: str, *, modality: str, download: bool = True) -> Source:
+    """List and hash the examples at `location`; a `Mistake` says what is wrong with it.
+
+    Args:
+        download: prepare a TFDS dataset that is not there yet.
+    """
     if not location:
-        raise Mistake("data.path must name labelled examples, got nothing: give --data.path PATH")
+        raise Mistake("data.path must name labelled examples, got nothing")
     for matches, find in KINDS:
         if matches(location):
-            return find(location, modality)
+            return find(location, modality, download)
     raise Mistake(f"data.path must exist, got {location!r}")
 
 
-def _folder(location: str, modality: str) -> Source:
+def _folder(location: str, modality: str, _: bool) -> Source:
     """Class folders; or train/, validation/ and test/ of such; or tables named after splits."""
     root = Path(location)
     tables = {p: _SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
@@ -93,30 +97,42 @@ def _folder(location: str, modality: str) -> Source:
         splits = {path: _SPLIT_NAMES[path.name] for path in folders}
     else:
         splits = {root: ""}
-    records = [
-        Record(path.relative_to(root).as_posix(), label.name, split, str(path))
+    classes = [
+        (label, split)
         for folder, split in splits.items()
         for label in sorted(folder.iterdir())
         if _is_visible_folder(label)
+    ]
+    records = [
+        Record(path.relative_to(root).as_posix(), label.name, split, str(path))
+        for label, split in classes
         for path in sorted(label.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
     if not records:
         raise Mistake(f"data.path must hold class folders with examples in them, got {location!r}")
+    for name in sorted({label.name for label, _ in classes} - {r.label for r in records}):
+        raise Mistake(
+            f"data.path must have examples of every class, got {location!r} with an empty folder "
+            f"{name!r}"
+        )
     return _of_records(location, records)
 
 
-def _table(location: str, modality: str) -> Source:
+def _table(location: str, modality: str, _: bool) -> Source:
     """A CSV or JSON Lines file."""
     return _of_records(location, list(_rows(Path(location), modality)))
 
 
-def _tfds(location: str, modality: str) -> Source:
+def _tfds(location: str, modality: str, download: bool) -> Source:
     """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
     name = location.removeprefix("tfds:")
     try:
         builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
-        builder.download_and_prepare()
+        if download:
+            builder.download_and_prepare()
+        elif not builder.is_prepared():
+            raise OSError("it is not prepared yet; a run does that")
     except Exception as error:  # TFDS's own errors, and those of the network.
         reason = str(error).strip().splitlines()[0][:200]
         raise Mistake(f"data.path must name a TFDS dataset, got {location!r}: {reason}") from error
@@ -148,7 +164,7 @@ def _tfds(location: str, modality: str) -> Source:
     )
 
 
-def _digits(location: str, modality: str) -> Source:
+def _digits(location: str, modality: str, _: bool) -> Source:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 grey pixels, as PNG files."""
 
     def records(pipeline: Any) -> Any:
@@ -164,7 +180,7 @@ def _digits(location: str, modality: str) -> Source:
 
 
 # (does the row apply to this location?, how it is listed), the first that applies.
-KINDS: tuple[tuple[Callable[[str], bool], Callable[[str, str], Source]], ...] = (
+KINDS: tuple[tuple[Callable[[str], bool], Callable[[str, str, bool], Source]], ...] = (
     (lambda location: location == "digits", _digits),
     (lambda location: location.startswith("tfds:"), _tfds),
     (lambda location: Path(location).is_dir(), _folder),
@@ -200,11 +216,18 @@ def _rows(table: Path, modality: str) -> Iterator[Record]:
     if not rows:
         raise Mistake(f"data.path must have rows, got {str(table)!r} with none")
     for needed in (column, "label"):
-        if needed not in rows[0]:
+        if isinstance(rows[0], dict) and needed not in rows[0]:
             raise Mistake(
                 f"data.path must have the column {needed!r}, got {str(table)!r} with "
                 f"{', '.join(map(repr, rows[0]))}"
             )
+        for number, row in enumerate(rows, start=1):
+            value = row.get(needed) if isinstance(row, dict) else None
+            if value is None or not str(value).strip() or "\0" in str(value):
+                raise Mistake(
+                    f"data.path must have a {needed!r} in every row, got row {number} of "
+                    f"{str(table)!r} with {row!r}"
+                )
     labels = [str(row["label"]) for row in rows]
     if len(rows) > 2 and len(set(labels)) == len(rows):
         raise Mistake(

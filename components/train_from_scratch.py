@@ -65,7 +65,7 @@ def train_from_scratch(
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(
         directory=job.directory,
-        base=model,
+        features=features,
         phase="train_from_scratch",
         hidden=0,
         dropout=config.dropout,

@@ -46,7 +46,7 @@ def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -
     head.save_weights(job.directory / "head.weights.h5")
     return TrainedModel(
         directory=job.directory,
-        base=features.model,
+        features=features,
         phase="train_head",
         hidden=config.hidden,
         dropout=config.dropout,

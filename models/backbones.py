@@ -35,7 +35,8 @@ class Backbone:
             belongs to; a group, where there is one, is the block's name.
         block_ends: the expression matches a block's last layer only (the layers before it have
             automatic names), instead of all its named layers.
-        weights_file: a glob for the ImageNet weights' file name in `$KERAS_HOME/models`.
+        weights_file: the ImageNet weights' file name in `$KERAS_HOME/models`; `{size}` in it is
+            the input size, or 224 where that is not one of `weights_sizes`.
         arguments: further arguments of the constructor.
         modality: the kind of input it reads, a key of `components.modalities.MODALITIES`.
     """
@@ -48,6 +49,7 @@ class Backbone:
     block: str
     block_ends: bool = False
     weights_file: str = ""
+    weights_sizes: tuple[int, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     modality: str = "image"
 
@@ -69,7 +71,7 @@ def _widths(name: str, alphas: Mapping[str, str], **shared: Any) -> dict[str, Ba
     return {
         name if alpha == "1.0" else f"{name}-{alpha}": Backbone(
             constructor=name,
-            weights_file=pattern.format(spelling),
+            weights_file=pattern.format(spelling, size="{size}"),
             arguments={"alpha": float(alpha)},
             **shared,
         )
@@ -148,7 +150,8 @@ BACKBONES: dict[str, Backbone] = {
         "MobileNet",
         {"1.0": "1_0", "0.75": "7_5", "0.5": "5_0", "0.25": "2_5"},
         family="MobileNet",
-        weights_file="mobilenet_{}_*_tf_no_top.h5",
+        weights_file="mobilenet_{}_{size}_tf_no_top.h5",
+        weights_sizes=(128, 160, 192, 224),
         preprocessing="mobilenet",
         block=r"conv_(?:dw|pw)_\d+",
     ),
@@ -156,7 +159,8 @@ BACKBONES: dict[str, Backbone] = {
         "MobileNetV2",
         {a: a for a in ("1.0", "0.35", "0.5", "0.75", "1.3", "1.4")},
         family="MobileNetV2",
-        weights_file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_*_no_top.h5",
+        weights_file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{}_{size}_no_top.h5",
+        weights_sizes=(96, 128, 160, 192, 224),
         preprocessing="mobilenet_v2",
         block=r"expanded_conv|block_\d+|Conv_1",
     ),
@@ -225,6 +229,13 @@ def find_backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
+def weights_file(name: str, input_size: int | None = None) -> str:
+    """What Keras calls the ImageNet weights of backbone `name`; empty where there are none."""
+    row = find_backbone(name)
+    size = input_size or row.input_size
+    return row.weights_file.format(size=size if size in row.weights_sizes else 224)
+
+
 def build_backbone(
     name: str,
     *,
@@ -257,9 +268,18 @@ def build_backbone(
         # As the input tensor, not around the network: the graph stays flat and can be cut.
         preprocess = getattr(keras.applications, row.preprocessing).preprocess_input
         arguments["input_tensor"] = preprocess(keras.Input((size, size, 3), name="image"))
-    network = constructor(
-        include_top=False, weights=weights, input_shape=(size, size, 3), **arguments
-    )
+    try:
+        network = constructor(
+            include_top=False, weights=weights, input_shape=(size, size, 3), **arguments
+        )
+    except Exception as error:
+        if weights is None:
+            raise
+        # Whatever the network, or a damaged file, makes Keras raise.
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise Mistake(
+            f"model.weights must be the published file, got {weights!r} for {name}: {reason}"
+        ) from error
     pool = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,

@@ -84,7 +84,7 @@ def train(
         patience: epochs without an improvement of `min_delta` before training stops.
         start_from_epoch: the first epoch whose weights may be the best.
         on_epoch: called after every epoch.
-        checkpoint: keeps the state after every epoch. Where it has one already, training goes
+        checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
     batches = -(-len(training) // batch_size)
@@ -126,7 +126,9 @@ def train(
         if on_epoch:
             on_epoch(epoch, rows[-1])
     callbacks.on_train_end()
-    return History(tuple(rows), stopping.best_epoch)
+    # Without a best epoch (all were before start_from_epoch) the weights are the last one's.
+    best = len(rows) - 1 if stopping.best is None else stopping.best_epoch
+    return History(tuple(rows), best)
 
 
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
@@ -137,6 +139,19 @@ def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float
         logs = model.test_on_batch(data.gather(rows, 0), data.targets[rows], return_dict=True)
         seen.add(logs, len(rows))
     return seen.result()
+
+
+def plain_loss(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
+    """Cross-entropy and accuracy of `model` on `data`, whatever it was trained with.
+
+    It is compiled anew, so an optimizer it had is gone.
+    """
+    model.compile(
+        loss="categorical_crossentropy",
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    return evaluate(model, data, batch_size)
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -45,9 +46,10 @@ def run(
     console = Console()
     with store.lock():
         started = time.monotonic()
-        request = resolve_request(config, download=True)
+        with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
+            request = resolve_request(config, download=True)
         outside = resolve(request, runtime, past_runs(store.runs))
-        begun = time.strftime("%Y-%m-%dT%H:%M:%S")
+        begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record = RunRecord(
             run_id=new_run_id(name, begun),
             recipe=name,
@@ -164,7 +166,7 @@ def _runtime(
 ) -> Runtime:
     return Runtime(
         store=store.root,
-        serving=serving_dir or store.root / "serving" / recipe,
+        serving=(serving_dir or store.root / "serving" / recipe).resolve(),
         fresh=fresh,
         beam_runner=config.beam.runner,
         beam_options=config.beam.options,
@@ -203,4 +205,4 @@ def _tell(
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, default=str) + "\n")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from pydantic import Field, ValidationError
 
 from components.assemble import ModelConfig
@@ -30,8 +31,8 @@ class BeamConfig(Section):
 
     runner: str | None = None
     """A Beam runner's name, such as DataflowRunner; the local one where not given."""
-    options: tuple[str, ...] = ()
-    """Beam's own options, such as --temp_location=gs://…"""
+    options: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
+    """Beam's own options, such as --beam.options --temp_location=gs://…"""
 
 
 class Config(Section):

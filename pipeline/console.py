@@ -30,10 +30,10 @@ _SHOWN = (
 
 
 class Console:
-    """Writes to stderr: bars on a terminal, plain lines elsewhere, nothing if quiet."""
+    """Writes to stderr: bars on a terminal, plain lines elsewhere."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._console = rich.console.Console(stderr=True, quiet=quiet, highlight=False)
+    def __init__(self) -> None:
+        self._console = rich.console.Console(stderr=True, highlight=False)
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
         self._said = time.monotonic()

@@ -50,6 +50,15 @@ class Run(Protocol):
         """The same interpreter, which calls the stages of a branch `NAME.STAGE`."""
 
 
+def stage_versions() -> dict[str, int]:
+    """The version of every stage that the flow knows."""
+    return {
+        name: value.stage_version
+        for name, value in globals().items()
+        if hasattr(value, "stage_version")
+    }
+
+
 @dataclass(frozen=True)
 class Outside:
     """Everything from outside that a run depends on, resolved once, before the flow."""

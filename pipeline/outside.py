@@ -18,7 +18,8 @@ from components.sources import Source, find_source
 from models import backbones
 from models.mistakes import Mistake
 from pipeline.config import Config
-from pipeline.flow import Outside
+from pipeline.flow import Outside, stage_versions
+from pipeline.quiet import import_tensorflow
 from pipeline.records import RunRecord
 from pipeline.store import hashed
 
@@ -57,13 +58,14 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     Args:
         download: fetch published weights that are not there yet.
     """
-    source = _source(config.data, "data")
+    source = _source(config.data, "data", download)
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
-        pretrain_source = _source(config.pretrain.data, "pretrain.data")
+        pretrain_source = _source(config.pretrain.data, "pretrain.data", download)
     else:
         pretrained = _pretrained(config.model, download)
-    parts: list[Any] = [config, source, pretrain_source, pretrained]
+    what = {name: value for name, value in hashed(config).items() if name != "beam"}
+    parts: list[Any] = [what, stage_versions(), source, pretrain_source, pretrained]
     labels = chosen_labels(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])
     return Request(source, pretrain_source, pretrained, labels, digest)
@@ -73,51 +75,52 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     """Add the last blessed model, and check that the serving directory can be written."""
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
-    blessed = _last_blessed(serving, request.digest, earlier)
-    changed = blessed is not None and set(blessed.labels) != set(request.labels)
+    newest = _newest(serving)
+    other = newest is not None and set(newest.labels) != set(request.labels)
     return Outside(
         request.source,
         request.pretrain_source,
         request.pretrained,
-        blessed,
-        blessed.labels if blessed and changed else None,
+        newest if runtime.fresh else _baseline(newest, request.digest, earlier),
+        newest.labels if newest and other else None,
         serving,
     )
 
 
-def _last_blessed(
-    serving: ServingDirectory, request: str, earlier: list[RunRecord]
+def _baseline(
+    newest: ServedModel | None, request: str, earlier: list[RunRecord]
 ) -> ServedModel | None:
-    """The model to be compared with: the highest version, unless this very request made it.
+    """The model to be compared with: the newest one served, unless this very request made it.
 
-    Then it is the one that this request was compared with before: the same command again is
-    the same run again, and so is a run that was killed before it could say how it ended.
+    Then it is the one that this request was compared with when it did: the same command again
+    is the same run again.
     """
-    versions = serving.versions()
-    newest = serving.path / str(versions[-1]) if versions else None
     for record in reversed(earlier):
-        if Path(record.serving) != serving.path.resolve():
-            continue
-        if record.request == request:
-            if not record.finished or (newest and record.pushed == str(newest.resolve())):
-                newest = Path(record.baseline) if record.baseline else None
-            break
-        if record.pushed:
-            break
-    return _served(newest) if newest else None
+        if newest and record.finished and record.pushed == str(newest.path):
+            if record.request != request:
+                return newest
+            return _served(Path(record.baseline)) if record.baseline else None
+    return newest
+
+
+def _newest(serving: ServingDirectory) -> ServedModel | None:
+    """The highest version that is a model of ours."""
+    found = (_served(serving.path / str(number)) for number in reversed(serving.versions()))
+    return next((model for model in found if model), None)
 
 
 def _served(path: Path) -> ServedModel | None:
-    """A model that we pushed; what somebody else put there is not loaded: it is a program."""
-    if not (path / MANIFEST).is_file():
-        return None
-    manifest = read_json(path / MANIFEST)
-    return ServedModel(path.resolve(), sha256(path / MANIFEST), tuple(manifest["labels"]))
-
-
-def _source(config: DataConfig, section: str) -> Source:
+    """The model at `path`, if it has a manifest of ours; it is checked before it is loaded."""
     try:
-        return find_source(config.path, modality=config.modality)
+        labels = tuple(read_json(path / MANIFEST)["labels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ServedModel(path.resolve(), sha256(path / MANIFEST), labels)
+
+
+def _source(config: DataConfig, section: str, download: bool) -> Source:
+    try:
+        return find_source(config.path, modality=config.modality, download=download)
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake
 
@@ -139,31 +142,31 @@ def _pretrained(config: ModelConfig, download: bool) -> Pretrained:
 
 
 def _imagenet(config: ModelConfig, download: bool) -> Pretrained:
-    """Keras's own weights; the files that match are hashed, so that another file is noticed."""
-    row = backbones.find_backbone(config.backbone)
-    if not row.weights_file:
+    """Keras's own weights; the file is hashed, so that another file by the name is noticed."""
+    name = backbones.weights_file(config.backbone, config.input_size)
+    if not name:
         raise Mistake(
             f"model.weights must be none, pretrain or a file for {config.backbone}, which has no "
             f"published weights, got 'imagenet'"
         )
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser()
-    files = sorted((home / "models").glob(row.weights_file))
-    if not files and download:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
+    file = home / name
+    if not file.is_file() and download:
+        import_tensorflow()
+        reason = "Keras put it elsewhere, as it does where it cannot write"
         try:
             backbones.build_backbone(
                 config.backbone, input_size=config.input_size, weights="imagenet"
             )
-        except Mistake:
-            raise
-        except Exception as error:  # Whatever the network raises.
-            reason = str(error).strip().splitlines()[-1][:160]
+        except Mistake as mistake:
+            reason = str(mistake)
+        if not file.is_file():
             raise Mistake(
-                f"model.weights must be reachable, got 'imagenet' for {config.backbone}, whose "
-                f"download failed ({reason}): put {row.weights_file} into $KERAS_HOME/models "
-                f"(now {home / 'models'}) or name a file with --model.weights"
-            ) from error
-        files = sorted((home / "models").glob(row.weights_file))
-    digest = sha256_of_json([row.weights_file, [sha256(path) for path in files]])
+                f"model.weights must be within reach, got 'imagenet' for {config.backbone} "
+                f"({reason}): put {name} into $KERAS_HOME/models (now {home}) or name a file with "
+                f"--model.weights"
+            )
+    digest = sha256(file) if file.is_file() else "to be downloaded"
     return Pretrained(digest, "ImageNet weights of Keras Applications", imagenet=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,12 +15,15 @@ A = TypeVar("A", bound=Artifact)
 
 
 def job(directory: Path) -> Job:
-    """A job that writes into `directory`, which is made."""
+    """A job that writes into `directory`, which is made, and has nothing to go on from."""
     directory.mkdir(parents=True, exist_ok=True)
+    scratch = directory.parent / f".{directory.name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
     return Job(
         directory=directory,
         activations=directory.parent / "activations",
-        scratch=directory.parent / "scratch",
+        scratch=scratch,
         progress=lambda *_: None,
     )
 

@@ -65,6 +65,38 @@ def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> No
     assert statuses(told)["ingest"] == "reused"
 
 
+def test_the_recipe_may_stand_anywhere(command_line: CommandLine, tiny_recipe: Path) -> None:
+    for arguments in (
+        [tiny_recipe, "--seed", "3"],
+        ["--seed", "3", tiny_recipe],
+        ["--seed", "3", "--recipe", tiny_recipe],
+    ):
+        shown = command_line("show", *arguments).stdout
+        assert "seed = 3 " in shown
+        assert 'weights = "none"' in shown
+
+
+@pytest.mark.slow
+def test_a_label_change_is_accepted_once_and_another_threshold_pushes_nothing(
+    command_line: CommandLine, tiny_recipe: Path, photos: Path
+) -> None:
+    """What an unattended schedule does for weeks."""
+    serving = ("--serving-dir", "models")  # Relative: the record must not depend on that.
+    assert Path(command_line.result(tiny_recipe, *serving)["pushed"]).name == "1"
+    (photos / "bee").rename(photos / "wasp")
+    assert command_line.run(tiny_recipe, *serving).returncode == 2
+    told = command_line.result(tiny_recipe, *serving, "--data.allow-new-labels")
+    assert Path(told["pushed"]).name == "2"
+    cron = command_line.result(tiny_recipe, *serving)
+    assert cron["pushed"] == told["pushed"]
+    again = command_line.result(tiny_recipe, *serving)
+    assert set(statuses(again).values()) == {"reused"}
+    stricter = command_line.result(tiny_recipe, *serving, "--bless.min-accuracy", "0.1")
+    assert stricter["pushed"] == told["pushed"]
+    versions = sorted(path.name for path in (command_line.directory / "models").iterdir())
+    assert versions == ["1", "2"]
+
+
 def test_not_blessed_is_not_pushed_unless_forced(
     command_line: CommandLine, tiny_recipe: Path
 ) -> None:

@@ -82,6 +82,12 @@ def _empty_class(root: Path) -> Path:
     return root
 
 
+def _empty_folder(root: Path) -> Path:
+    write_classes(root, 6)
+    (root / "cat").mkdir()
+    return root
+
+
 def _leak(root: Path) -> Path:
     write_classes(root / "train", 6)
     (root / "test" / "ant").mkdir(parents=True)
@@ -109,6 +115,9 @@ DATA: list[tuple[Callable[[Path], Path], str]] = [
     (_table("path,label\na.png,1\nb.png,2\nc.png,3\n"), "whose column 'label' is all different"),
     (_table("path,label,split\na.png,1,tset\nb.png,1,\n"), "got 'tset': did you mean test"),
     (_table("path,label\n"), "data.path must have rows"),
+    (_table("path,label\na.png,x\nb.png\n"), "must have a 'label' in every row, got row 2"),
+    (_table("path,label\na.png,x\n,x\n"), "must have a 'path' in every row, got row 2"),
+    (_empty_folder, "with an empty folder 'cat'"),
     (_nothing, "must hold class folders"),
 ]
 
@@ -146,7 +155,7 @@ def test_weights_that_cannot_be_had(
         monkeypatch.setattr(source.file_utils, "get_file", _unreachable)
     status, _, err = in_process("run", "photos", "--data.path", photos, "--store", tmp_path / "s")
     assert status == 2
-    assert "put mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_*_no_top.h5 into" in err
+    assert "put mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5 into" in err
     assert "--model.weights" in err
 
 
@@ -174,4 +183,4 @@ def test_weights_that_do_not_fit_and_blocks_that_are_not_there(
 def test_predict_names_what_is_wrong(in_process: Call, tmp_path: Path) -> None:
     status, _, err = in_process("predict", tmp_path, "a.jpg")
     assert status == 2
-    assert "MODEL_DIR must hold a model" in err
+    assert "MODEL_DIR must be a model that was pushed or exported" in err

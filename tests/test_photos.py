@@ -79,6 +79,28 @@ def test_every_kind_of_jpeg_becomes_rgb(mode: str) -> None:
     assert photos.decode(Shape(), tf.constant(raw)).shape == (16, 16, 3)
 
 
+def test_what_phones_write_is_usable() -> None:
+    """A JPEG with further pictures in it, which Pillow calls MPO."""
+    buffer = io.BytesIO()
+    image = Image.new("RGB", (20, 12), (9, 9, 200))
+    image.save(buffer, "MPO", save_all=True, append_images=[image])
+    assert photos.check(buffer.getvalue())["format"] == "JPEG"
+    assert photos.decode(Shape(), tf.constant(buffer.getvalue())).shape == (16, 16, 3)
+
+
+def test_exif_is_read_and_its_damage_ignored() -> None:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 12)).save(buffer, "JPEG", exif=exif)
+    assert photos.check(buffer.getvalue())["exif"] == 6
+    png = encoded("RGB", "PNG")
+    body = b"eXIf" + b"nonsense"
+    chunk = struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body))
+    damaged = png[:33] + chunk + png[33:]
+    assert photos.check(damaged)["exif"] == 1
+
+
 def test_resizing_keeps_what_it_says() -> None:
     pixels = np.zeros((10, 30, 3), np.uint8)
     pixels[:, 10:20] = 200

@@ -219,7 +219,7 @@ def test_a_broken_model_is_not_pushed(pushed: Path, tmp_path: Path) -> None:
     model = exported(tmp_path / "m", pushed)
     (model.path / "variables" / "variables.index").unlink()
     serving = ServingDirectory(tmp_path / "serving")
-    with pytest.raises(RuntimeError, match=r"got a changed variables/variables\.index"):
+    with pytest.raises(Mistake, match=r"got a changed variables/variables\.index"):
         push(job(tmp_path / "p"), model, blessing(tmp_path), serving)
     assert list(serving.path.iterdir()) == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import AssembledModel, Blessing, TrainedModel
+from components.artifacts import Artifact, Blessing, Checks, Examples
 from components.assemble import ModelConfig
 from components.bless import BlessConfig, bless
 from components.ingest import DataConfig, ingest
@@ -73,28 +73,16 @@ def test_digests_say_what_is_in_it_and_not_how_it_was_made(tmp_path: Path) -> No
 def test_artifacts_within_artifacts_are_followed(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    def make(name: str, kind: type[AssembledModel | TrainedModel], **facts: object) -> object:
+    def make(name: str, kind: type[Examples | Checks], **facts: object) -> Artifact:
         of = Call(name, 1, {"name": name}, kind)
         return store.commit(of, kind(directory=store.begin(of), **facts), 0.0)
 
-    base = make(
-        "assemble",
-        AssembledModel,
-        backbone="ConvNet",
-        modality="image",
-        input_size=8,
-        resize="crop",
-        pooling="avg",
-        labels=("a", "b"),
-        pretrained="none",
-    )
-    trained = make(
-        "train_head", TrainedModel, base=base, phase="train_head", hidden=0, dropout=0.0, kept="x"
-    )
-    found = store.find(Call("train_head", 1, {"name": "train_head"}, TrainedModel))
-    assert found == trained
-    (tmp_path / base.ref / "artifact.json").unlink()  # type: ignore[attr-defined]
-    assert store.find(Call("train_head", 1, {"name": "train_head"}, TrainedModel)) is None
+    examples = make("ingest", Examples, modality="image", labels=("a", "b"), counts={"test": 3})
+    checks = make("validate", Checks, examples=examples, warnings=())
+    call = Call("validate", 1, {"name": "validate"}, Checks)
+    assert store.find(call) == checks
+    (tmp_path / examples.ref / "artifact.json").unlink()
+    assert store.find(call) is None
 
 
 def test_show_can_be_read_back(tmp_path: Path) -> None:

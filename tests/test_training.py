@@ -71,6 +71,19 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[2] > rates[5] > rates[9] < 0.01
 
 
+def test_where_no_epoch_may_be_the_best_the_last_one_is_reported() -> None:
+    head = new_head()
+    history = training.train(
+        head,
+        separable(40, 0),
+        separable(20, 1),
+        **arguments(epochs=3, start_from_epoch=9),  # type: ignore[arg-type]
+    )
+    assert history.best_epoch == 2
+    loss = training.plain_loss(head, separable(20, 1), 8)["loss"]
+    assert history.best["val_loss"] == pytest.approx(loss)
+
+
 def test_batch_normalization_and_all_before_the_cut_stay_bit_identical() -> None:
     network = build_backbone("ConvNet", input_size=16)
     starts = block_starts(network, BACKBONES["ConvNet"].block)

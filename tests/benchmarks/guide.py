@@ -107,8 +107,6 @@ def ours(
         target = directory / f"{stage.__name__}-{learning_rate}"
         shutil.rmtree(target, ignore_errors=True)
         work = job(target)
-        shutil.rmtree(work.scratch, ignore_errors=True)
-        work.scratch.mkdir()
         started = time.monotonic()
         result = stage(work, *args, **kwargs)
         seconds[stage.__name__] = time.monotonic() - started
