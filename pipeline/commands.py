@@ -19,6 +19,7 @@ from pipeline.config import Config, recipe_path
 from pipeline.console import Console
 from pipeline.flow import Outcome, Outside, flow
 from pipeline.outside import Runtime, resolve, resolve_request
+from pipeline.quiet import import_tensorflow
 from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
 from pipeline.store import Store
@@ -137,6 +138,7 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
     """Print what an exported model says of each input, in the order given."""
     if not inputs:
         raise Mistake("INPUT must name at least one example, got none")
+    import_tensorflow()
     answers = serving.predict(model, inputs)
     if as_json:
         _print_json(answers)

@@ -96,9 +96,8 @@ def _baseline(
     is the same run again.
     """
     for record in reversed(earlier):
-        if newest and record.finished and record.pushed == str(newest.path):
-            if record.request != request:
-                return newest
+        made_it = newest is not None and record.pushed == str(newest.path)
+        if made_it and record.request == request:
             return _served(Path(record.baseline)) if record.baseline else None
     return newest
 
