@@ -17,7 +17,7 @@ from components.phases import PhaseConfig, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, heads, training
+    from models import freezing, heads
 
 
 class FineTuneConfig(PhaseConfig):
@@ -65,11 +65,10 @@ def fine_tune(
     tuned = heads.join(suffix, head)
     data = training_data(features, "crossing", in_memory=False)
     keras.utils.set_random_seed(seed)
-    before = training.plain_loss(tuned, data[1], config.batch_size)
     weights = freezing.snapshot(network)
     frozen = freezing.frozen_names(network, tuned)
     history = run_phase(job, "fine_tune", tuned, data, config, seed)
-    after = training.plain_loss(tuned, data[1], config.batch_size)
+    before, after = history.before, history.best
     moved = freezing.movement(network, weights)
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in fine-tuning: {', '.join(offenders[:5])}")
@@ -77,15 +76,13 @@ def fine_tune(
     stats = {
         "block": features.block,
         "epochs": len(history.epochs),
-        "val_loss": after["loss"],
-        "val_accuracy": after["accuracy"],
-        "before_val_loss": before["loss"],
-        "before_val_accuracy": before["accuracy"],
+        **after,
+        **{f"before_{name}": value for name, value in before.items()},
         "moved": len(moved),
         "frozen": len(frozen),
     }
-    change = f"validation loss {before['loss']:.4f} before, {after['loss']:.4f} after"
-    if not after["loss"] <= before["loss"]:  # NaN is worse, too.
+    change = f"validation loss {before['val_loss']:.4f} before, {after['val_loss']:.4f} after"
+    if not after["val_loss"] <= before["val_loss"]:  # NaN is worse, too.
         return _unchanged(
             job, model, features, f"the head alone: fine-tuning made it worse ({change})", stats
         )

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from components.files import write_json
 from components.job import Job, Section
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
@@ -73,6 +74,15 @@ class FileCheckpoint:
         temporary.replace(self._path)
         self._saved = time.monotonic()
         self._cost = self._saved - started
+
+
+def require_finite(history: training.History, section: str, config: PhaseConfig) -> None:
+    """A `Mistake` where training blew up, so that nothing is made of its weights."""
+    if not np.isfinite(history.best["val_loss"]):
+        raise Mistake(
+            f"{section}.learning_rate must be low enough for validation loss to stay finite, got "
+            f"{config.learning_rate}"
+        )
 
 
 def run_phase(

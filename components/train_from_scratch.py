@@ -10,7 +10,7 @@ from components.batches import training_data
 from components.ingest import DataConfig
 from components.job import Job, stage
 from components.networks import cut, open_backbone
-from components.phases import PhaseConfig, run_phase
+from components.phases import PhaseConfig, require_finite, run_phase
 
 with epy.lazy_imports():
     import keras
@@ -61,6 +61,8 @@ def train_from_scratch(
     whole = keras.Model(suffix.inputs[0], head(suffix(suffix.inputs[0])))
     data = training_data(features, "crossing", in_memory=False)
     history = run_phase(job, "train_from_scratch", whole, data, config, seed)
+    section = "pretrain" if isinstance(config, PretrainConfig) else "control"
+    require_finite(history, section, config)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(

@@ -9,7 +9,7 @@ from pydantic import Field
 from components.artifacts import Features, TrainedModel
 from components.batches import training_data
 from components.job import Job, stage
-from components.phases import PhaseConfig, run_phase
+from components.phases import PhaseConfig, require_finite, run_phase
 
 with epy.lazy_imports():
     import keras
@@ -43,6 +43,7 @@ def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -
     )
     heads.adapt(head, first_views)
     history = run_phase(job, "train_head", head, data, config, seed)
+    require_finite(history, "head", config)
     head.save_weights(job.directory / "head.weights.h5")
     return TrainedModel(
         directory=job.directory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,12 @@ class History:
     Attributes:
         epochs: a row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate.
         best_epoch: the epoch (from 0) whose weights the model now has.
+        before: val_loss and val_accuracy before the first epoch, under the same loss.
     """
 
     epochs: tuple[dict[str, float], ...]
     best_epoch: int
+    before: dict[str, float]
 
     @property
     def best(self) -> dict[str, float]:
@@ -93,7 +95,7 @@ def train(
             learning_rate, epochs * batches, round(warmup_epochs * batches), weight_decay
         ),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         # "auto" means XLA, which is several times slower on the CPU for depthwise networks.
         jit_compile=False,
     )
@@ -107,6 +109,7 @@ def train(
     callbacks = keras.callbacks.CallbackList([stopping], model=model)
     callbacks.on_train_begin()
     model.stop_training = False
+    before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, stopping) if state else []
     for epoch in range(len(rows), epochs):
@@ -114,11 +117,12 @@ def train(
             break
         rate = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
         seen = _Mean()
-        for chosen in _batches(len(training), batch_size, seed, epoch):
+        order = np.random.default_rng([seed, epoch]).permutation(len(training))
+        for chosen, weights in _batches(order, batch_size):
             inputs, targets = training.gather(chosen, epoch), training.targets[chosen]
-            seen.add(model.train_on_batch(inputs, targets, return_dict=True), len(chosen))
-        logs = seen.result()
-        logs |= {f"val_{k}": v for k, v in evaluate(model, validation, batch_size).items()}
+            batch = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
+            seen.add(batch, int(np.count_nonzero(weights)))
+        logs = seen.result() | _validate(model, validation, batch_size)
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
         if checkpoint:
@@ -128,30 +132,21 @@ def train(
     callbacks.on_train_end()
     # Without a best epoch (all were before start_from_epoch) the weights are the last one's.
     best = len(rows) - 1 if stopping.best is None else stopping.best_epoch
-    return History(tuple(rows), best)
+    return History(tuple(rows), best, before)
 
 
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
     """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
     seen = _Mean()
-    for start in range(0, len(data), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(data)))
-        logs = model.test_on_batch(data.gather(rows, 0), data.targets[rows], return_dict=True)
-        seen.add(logs, len(rows))
+    for rows, weights in _batches(np.arange(len(data)), batch_size):
+        inputs, targets = data.gather(rows, 0), data.targets[rows]
+        batch = model.test_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
+        seen.add(batch, int(np.count_nonzero(weights)))
     return seen.result()
 
 
-def plain_loss(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
-    """Cross-entropy and accuracy of `model` on `data`, whatever it was trained with.
-
-    It is compiled anew, so an optimizer it had is gone.
-    """
-    model.compile(
-        loss="categorical_crossentropy",
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
-    )
-    return evaluate(model, data, batch_size)
+def _validate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in evaluate(model, data, batch_size).items()}
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -176,10 +171,20 @@ def _optimizer(
     return optimizer
 
 
-def _batches(size: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The rows of each batch of one epoch: a permutation that seed and epoch alone decide."""
-    order = np.random.default_rng([seed, epoch]).permutation(size)
-    return [np.sort(order[start : start + batch_size]) for start in range(0, size, batch_size)]
+def _batches(order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, weights) of each batch: as few batches as can be, all of one size.
+
+    A last batch that is smaller would make the backend compile everything a second time. So the
+    batches are made as even as they can be, and where one is a row short, a row is repeated
+    with weight 0, and the others weigh as much more: the loss is the mean over the real rows.
+    """
+    count = -(-len(order) // batch_size)
+    size = -(-len(order) // count)
+    for rows in np.array_split(order, count):
+        missing = size - len(rows)
+        weights = np.full(size, size / len(rows), np.float32)
+        weights[len(rows) :] = 0.0
+        yield np.concatenate([rows, rows[:missing]]), weights
 
 
 class _Mean:

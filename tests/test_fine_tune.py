@@ -11,6 +11,8 @@ import pytest
 from components.artifacts import Features, TrainedModel
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.train_head import HeadConfig, train_head
+from models import training
+from models.mistakes import Mistake
 from tests.conftest import CommandLine
 from tests.helpers import ingested, job
 from tests.test_activations import assembled, extracted
@@ -42,6 +44,15 @@ def test_the_better_weights_are_kept_and_it_says_which(
     nothing = tuned(tmp_path, trained, epochs=0)
     assert nothing.kept == "the head alone: there was nothing to fine-tune"
     assert nothing.stats["skipped"]
+
+
+def test_a_head_that_blows_up_is_a_mistake(
+    tmp_path: Path, trained: tuple[TrainedModel, Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = training.History(({"val_loss": float("nan")},), 0, {})
+    monkeypatch.setattr(training, "train", lambda *_, **__: history)
+    with pytest.raises(Mistake, match=r"head.learning_rate must be low enough .* got 10.0"):
+        train_head(job(tmp_path / "nan"), trained[1], HeadConfig(learning_rate=10), seed=0)
 
 
 def test_label_smoothing_does_not_decide_which_is_better(

@@ -48,6 +48,20 @@ def test_metrics_are_those_of_all_examples_not_of_the_last_batch() -> None:
     assert history.epochs[0]["val_accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.mark.parametrize("examples", [40, 21, 7, 1])
+def test_uneven_batches_weigh_every_example_the_same(examples: int) -> None:
+    data = separable(max(examples, 2), 0)
+    some = training.Data(data.targets[:examples], data.gather)
+    head = new_head()
+    training.train(head, separable(40, 3), some, **arguments(epochs=1))  # type: ignore[arg-type]
+    got = training.evaluate(head, some, 8)
+    probabilities = np.asarray(head(data.gather(np.arange(examples), 0), training=False))
+    losses = -np.log((probabilities * some.targets).sum(axis=1))
+    assert got["loss"] == pytest.approx(losses.mean(), rel=1e-4)
+    right = probabilities.argmax(1) == some.targets.argmax(1)
+    assert got["accuracy"] == pytest.approx(right.mean())
+
+
 def test_the_same_seed_gives_the_same_weights() -> None:
     weights = []
     for _ in range(2):
@@ -80,7 +94,7 @@ def test_where_no_epoch_may_be_the_best_the_last_one_is_reported() -> None:
         **arguments(epochs=3, start_from_epoch=9),  # type: ignore[arg-type]
     )
     assert history.best_epoch == 2
-    loss = training.plain_loss(head, separable(20, 1), 8)["loss"]
+    loss = training.evaluate(head, separable(20, 1), 8)["loss"]
     assert history.best["val_loss"] == pytest.approx(loss)
 
 
