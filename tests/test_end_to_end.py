@@ -131,6 +131,7 @@ def test_killed_and_told_to_stop(command_line: CommandLine, tiny_recipe: Path) -
     assert Path(command_line.result(tiny_recipe)["pushed"]).name == "1"
 
 
+@pytest.mark.slow
 def test_a_corrupted_activation_is_noticed_and_computed_again(
     command_line: CommandLine, tiny_recipe: Path
 ) -> None:

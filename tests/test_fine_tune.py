@@ -71,6 +71,7 @@ def test_the_audit_says_what_moved(tmp_path: Path, trained: tuple[TrainedModel, 
     assert any("block3_bn/moving_mean" in name for name in audit["frozen"])
 
 
+@pytest.mark.slow
 def test_the_report_shows_duplicates_that_are_mistaken_and_the_whole_lineage(
     command_line: CommandLine, tiny_recipe: Path, photos: Path
 ) -> None:

@@ -149,6 +149,7 @@ def evaluation(directory: Path, accuracy: float, **changed: Any) -> Evaluation:
     recall = {"ant": accuracy, "bee": accuracy}
     return Evaluation(
         directory=directory,
+        model=None,
         labels=("ant", "bee"),
         accuracy=accuracy,
         recall=recall,
