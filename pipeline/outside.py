@@ -165,7 +165,8 @@ def _imagenet(config: ModelConfig, download: bool) -> Pretrained:
                 f"({reason}): put {name} into $KERAS_HOME/models (now {home}) or name a file with "
                 f"--model.weights"
             )
-    digest = sha256(file) if file.is_file() else "to be downloaded"
+    # Not the file's digest alone: Keras builds some networks differently for its own weights.
+    digest = sha256_of_json(["imagenet", sha256(file) if file.is_file() else "to be downloaded"])
     return Pretrained(digest, "ImageNet weights of Keras Applications", imagenet=True)
 
 
