@@ -88,23 +88,27 @@ def fine_tune(
         )
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
-    return TrainedModel(
-        directory=job.directory,
-        features=features,
-        before=model,
-        phase="fine_tune",
-        hidden=model.hidden,
-        dropout=model.dropout,
-        kept=f"the fine-tuned weights of epoch {history.best_epoch + 1} ({change})",
-        backbone_changed=True,
-        stats=stats,
-    )
+    kept = f"the fine-tuned weights of epoch {history.best_epoch + 1} ({change})"
+    return _next(job, model, features, kept, stats, backbone_changed=True)
 
 
 def _unchanged(
     job: Job, model: TrainedModel, features: Features, kept: str, stats: dict[str, object]
 ) -> TrainedModel:
     shutil.copy2(model.directory / "head.weights.h5", job.directory)
+    return _next(job, model, features, kept, stats, backbone_changed=False)
+
+
+def _next(
+    job: Job,
+    model: TrainedModel,
+    features: Features,
+    kept: str,
+    stats: dict[str, object],
+    *,
+    backbone_changed: bool,
+) -> TrainedModel:
+    """The model after this phase, with the head's architecture of the one before."""
     return TrainedModel(
         directory=job.directory,
         features=features,
@@ -112,6 +116,8 @@ def _unchanged(
         phase="fine_tune",
         hidden=model.hidden,
         dropout=model.dropout,
+        normalize=model.normalize,
         kept=kept,
+        backbone_changed=backbone_changed,
         stats=stats,
     )
