@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from etils import epy
 from pydantic import Field
 
@@ -26,6 +27,7 @@ with epy.lazy_imports():
     import tensorflow as tf
 
     from components import dataset
+    from models import folding
 
 
 class ExtractConfig(Section):
@@ -176,16 +178,21 @@ def _compute(
     forward = keras.Model(
         one_or_all(network.inputs), [t for output in outputs for t in output.tensors]
     )
+    forward = folding.fold(forward)
     forward.compile(jit_compile=False)
-    batches = _batches(model, examples, wanted, augmented, config.batch_size)
-    steps = -(-total // config.batch_size)
+    size = min(config.batch_size, total)
+    batches = _batches(model, examples, wanted, augmented, size)
+    steps = -(-total // size)
     finished = time.monotonic()
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(output.store.writer()) for output in outputs]
         for identities, views, inputs in job.track(batches, steps, "extract"):
             pairs = zip(identities, views, strict=True)
             names = [identity.decode() + variants[view] for identity, view in pairs]
-            results = iter(keras.tree.flatten(forward.predict_on_batch(inputs)))
+            # Always as many, or the backend would compile everything again for the last batch.
+            full = np.concatenate([inputs, inputs[:1].repeat(size - len(inputs), axis=0)])
+            tensors = keras.tree.flatten(forward.predict_on_batch(full))
+            results = iter([tensor[: len(inputs)] for tensor in tensors])
             for output, writer in zip(outputs, writers, strict=True):
                 writer.add(names, [next(results) for _ in output.tensors])
             if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
@@ -215,6 +222,8 @@ def _batches(
 
     def views_of(identity: Any, data: Any, views: Any) -> Any:
         decoded = modality.decode(model, data)
+        if all(numbers == [0] for numbers in wanted.values()):
+            return identity[tf.newaxis], views, decoded[tf.newaxis]
         pixels = tf.map_fn(
             lambda view: augmented(decoded, identity, view), views, fn_output_signature=tf.float32
         )
@@ -226,5 +235,7 @@ def _batches(
         tf.TensorSpec((None,), tf.int32),
     )
     stream = tf.data.Dataset.from_generator(raw, output_signature=signature)
+    # There is nothing that autograph would have to convert, and it takes a second.
+    views_of = tf.autograph.experimental.do_not_convert(views_of)
     stream = stream.map(views_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     yield from stream.batch(batch_size).prefetch(2).as_numpy_iterator()

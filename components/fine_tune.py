@@ -17,7 +17,7 @@ from components.phases import PhaseConfig, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, heads
+    from models import folding, freezing, heads
 
 
 class FineTuneConfig(PhaseConfig):
@@ -62,7 +62,7 @@ def fine_tune(
     head = open_head(model, network.output_shape[-1])
     freezing.unfreeze(suffix)
     head.trainable = True
-    tuned = heads.join(suffix, head)
+    tuned = heads.join(folding.fold(suffix, precision="bfloat16"), head)
     data = training_data(features, "crossing", in_memory=False)
     keras.utils.set_random_seed(seed)
     weights = freezing.snapshot(network)

@@ -13,8 +13,6 @@ with epy.lazy_imports():
     import keras
 
 _NORMALIZATION = "normalization"
-# Relative to the root mean square of all features.
-_LEAST_DEVIATION = 1e-2
 
 
 def build_head(
@@ -31,13 +29,16 @@ def build_head(
     Features of different giants differ in scale by orders of magnitude, and all of one have a
     large mean in common. `adapt` a head to them, and one learning rate suits all.
 
+    The last layer begins at zero, as in google-research/big_vision: what it ends with has come
+    from the examples alone, not from random weights that few examples cannot outvote.
+
     Args:
         features: length of the giant's feature vector.
         num_classes: number of probabilities.
         hidden: units of a hidden ReLU layer; 0 for none.
         dropout: the rate before each dense layer.
-        normalize: bring every feature to mean 0 and variance 1 first; see `adapt`.
-        seed: of the initial weights and the dropout.
+        normalize: bring the features to mean 0 and a deviation of 1 first; see `adapt`.
+        seed: of the hidden layer's initial weights and the dropout.
 
     Returns:
         A model from (batch, features) to float32 probabilities, (batch, num_classes), whatever
@@ -47,17 +48,15 @@ def build_head(
     x: Any = inputs
     if normalize:
         x = keras.layers.Normalization(name=_NORMALIZATION)(x)
-    initializer = keras.initializers.GlorotUniform
     if hidden:
         x = keras.layers.Dropout(dropout, seed=seed + 1, name="hidden_dropout")(x)
-        x = keras.layers.Dense(
-            hidden, "relu", kernel_initializer=initializer(seed + 2), name="hidden"
-        )(x)
+        initializer = keras.initializers.GlorotUniform(seed + 2)
+        x = keras.layers.Dense(hidden, "relu", kernel_initializer=initializer, name="hidden")(x)
     x = keras.layers.Dropout(dropout, seed=seed + 3, name="dropout")(x)
     probabilities = keras.layers.Dense(
         num_classes,
         "softmax",
-        kernel_initializer=initializer(seed + 4),
+        kernel_initializer="zeros",
         dtype="float32",
         name="probabilities",
     )(x)
@@ -65,15 +64,15 @@ def build_head(
 
 
 def adapt(head: keras.Model, features: np.ndarray) -> None:
-    """Let a head that normalizes take mean and variance from `features`, (examples, features).
+    """Let a head that normalizes take its statistics from `features`, (examples, features).
 
-    A feature that hardly varies is not blown up: what makes it vary is rounding, which differs
-    between the feature pass and the served model.
+    Each feature loses its own mean, and all are divided by one number, the mean of their
+    deviations: what varies little tells little, and is not blown up to the size of the rest.
     """
-    variance = features.var(axis=0)
-    least = (_LEAST_DEVIATION * np.sqrt(np.mean(np.square(features)))) ** 2
+    deviation = features.std(axis=0).mean() or 1.0
+    variance = np.full(features.shape[1], deviation**2)
     layer = head.get_layer(_NORMALIZATION)
-    layer.set_weights([features.mean(axis=0), np.maximum(variance, least), np.zeros((), "int32")])
+    layer.set_weights([features.mean(axis=0), variance, np.zeros((), "int32")])
     layer.finalize_state()
 
 

@@ -56,8 +56,6 @@ def restore(
 
 def _variables(model: keras.Model) -> list[Any]:
     """Everything that a step changes, each once, in an order that the architecture decides."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     found = {id(v): v for v in [*model.variables, *model.optimizer.variables]}
     metrics = {id(v) for v in model.metrics_variables}
     return [variable for key, variable in found.items() if key not in metrics]

@@ -109,6 +109,8 @@ def train(
     callbacks = keras.callbacks.CallbackList([stopping], model=model)
     callbacks.on_train_begin()
     model.stop_training = False
+    # Before the first step: a step that makes variables is compiled twice.
+    model.optimizer.build(model.trainable_variables)
     before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, stopping) if state else []

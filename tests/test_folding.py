@@ -1,0 +1,79 @@
+"""A folded network is the same function of the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+from models import freezing, heads, training
+from models.backbones import BACKBONES, build_backbone
+from models.folding import Folded, fold
+from models.splitting import block_starts, split
+from tests.test_splitting import FAMILIES, SMALLEST, calibrate
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """So that rounding, which deep random networks blow up, cannot hide a mistake."""
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.usefixtures("float64")
+def test_folding_changes_nothing_but_the_work(family: str) -> None:
+    row = BACKBONES[SMALLEST[family]]
+    keras.utils.set_random_seed(1)
+    network = build_backbone(SMALLEST[family], input_size=row.smallest)
+    size = (8, row.smallest, row.smallest, 3)
+    images = np.random.default_rng(1).uniform(0, 255, size)
+    calibrate(network, images)
+    expected = network.predict_on_batch(images)
+    folded = fold(network)
+    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers):
+        assert any(isinstance(layer, Folded) for layer in folded.layers)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(folded.predict_on_batch(images), expected, atol=1e-9 * scale)
+
+
+def in_memory(inputs: np.ndarray) -> training.Data:
+    targets = training.one_hot(np.arange(len(inputs)) % 2, 2)
+    return training.Data(targets, lambda rows, epoch: inputs[rows])
+
+
+def test_training_the_folded_network_trains_the_network_itself() -> None:
+    """The same steps as without folding, on the same variables; what is frozen stays."""
+    results = []
+    for folding in (False, True):
+        keras.utils.set_random_seed(1)
+        network = build_backbone("MobileNetV2-0.35", input_size=32)
+        parts = split(network, block_starts(network, BACKBONES["MobileNetV2"].block), "block_15")
+        inputs = np.random.default_rng(0).normal(size=(16, *parts.suffix.input_shape[1:]))
+        freezing.unfreeze(parts.suffix)
+        suffix = fold(parts.suffix) if folding else parts.suffix
+        head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
+        model = heads.join(suffix, head)
+        data = in_memory(inputs.astype("float32"))
+        before = freezing.snapshot(network)
+        training.train(model, data, data, epochs=2, learning_rate=1e-3, batch_size=8, seed=0)
+        moved = freezing.movement(network, before)
+        assert not any("_BN/" in name for name in moved)
+        results.append((moved.keys(), network.predict_on_batch(np.zeros((1, 32, 32, 3)))))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-4)
+
+
+def test_16_bits_are_close_and_only_multiply() -> None:
+    keras.utils.set_random_seed(1)
+    network = build_backbone("MobileNetV2-0.35", input_size=32)
+    starts = block_starts(network, BACKBONES["MobileNetV2"].block)
+    suffix = split(network, starts, "block_16").suffix
+    inputs = np.random.default_rng(0).normal(size=(4, *suffix.input_shape[1:])).astype("float32")
+    expected = suffix.predict_on_batch(inputs)
+    half = fold(suffix, precision="bfloat16").predict_on_batch(inputs)
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - expected).max() < 0.05 * np.abs(expected).max()
