@@ -18,9 +18,11 @@ from tests.test_splitting import FAMILIES, SMALLEST, calibrate
 @pytest.fixture
 def float64() -> Iterator[None]:
     """So that rounding, which deep random networks blow up, cannot hide a mistake."""
-    keras.config.set_floatx("float64")
+    for change in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        change("float64")
     yield
-    keras.config.set_floatx("float32")
+    for change in (keras.config.set_floatx, keras.config.set_dtype_policy):
+        change("float32")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
