@@ -14,6 +14,7 @@ the example's id and its view, `ID` for the example itself and `ID/VIEW` for an 
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,9 +78,7 @@ class Activations:
 
     def row_bytes(self) -> int:
         """Bytes that one row of all tensors takes on disk."""
-        return sum(
-            int(np.prod(shape)) * _numpy_dtype(dtype).itemsize for shape, dtype in self.tensors
-        )
+        return sum(row_bytes([shape], dtype) for shape, dtype in self.tensors)
 
     def index(self) -> dict[str, tuple[str, int]]:
         """Every row's name → (shard, position in it)."""
@@ -196,6 +195,11 @@ class Reader:
             for out, mapped in zip(batch, self._maps[shard], strict=True):
                 out[at] = mapped[self._position[rows[at]]]
         return batch
+
+
+def row_bytes(shapes: Sequence[tuple[int, ...]], dtype: DType) -> int:
+    """Bytes that one row of tensors of these shapes takes on disk."""
+    return sum(math.prod(shape) for shape in shapes) * _numpy_dtype(dtype).itemsize
 
 
 def key_of(meaning: dict[str, Any]) -> str:

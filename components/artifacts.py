@@ -123,13 +123,23 @@ class Features(Artifact):
     not_content: ClassVar[tuple[str, ...]] = ("shards.json",)
 
     model: AssembledModel
+    examples: Examples
     block: str | None
-    """First block of the suffix that reads the activations; None where nothing but the head is
-    to be trained."""
+    """The first block to be trained; None where nothing but the head is."""
+    cut: str | None
+    """The block before which activations are taken: `block` or, to take less room, one before."""
+    views: int | Literal["fresh"]
+    """Views of each training example, or a new one every epoch."""
     variants: tuple[str, ...]
-    """What is appended to an example's id to name each of its views."""
+    """What is appended to an example's id to name each of the views that are stored."""
+    policies: tuple[str, ...]
+    seed: int
+    """Of the views."""
+    batch_size: int
+    """Examples a forward pass."""
     keys: dict[str, str]
-    """The output (`pooled`, `crossing`) → its key in the store."""
+    """The output (`pooled`, `crossing`) → its key in the store. One that is not here is not
+    stored, and is computed when it is asked for."""
     counts: dict[str, int]
     store: Path = Field(exclude=True)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from etils import epy
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from components.job import Section
 from models.mistakes import Mistake, nearest
@@ -26,10 +26,20 @@ with epy.lazy_imports():
 class AugmentConfig(Section):
     """Augmented views of the training examples, computed once each and kept."""
 
-    views: int = Field(1, ge=1, le=64)
-    """Views of each training example; the first is the example itself."""
+    views: int | Literal["fresh"] = 1
+    """Views of each training example, the first being the example itself, computed once each; or
+    `fresh`: a new one every epoch, for which the whole network is run every epoch."""
     policies: tuple[str, ...] = ("flip", "rotation")
     """What is done to the other views, in this order."""
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """The command line has only strings."""
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if isinstance(number, int) and not 1 <= number <= 64:
+            raise Mistake(f"augment.views must be 1 to 64, or 'fresh', got {number}")
+        return number
 
     @field_validator("policies")
     @classmethod
@@ -61,13 +71,13 @@ POLICIES: dict[str, Callable[[], Any]] = {
 }
 
 
-def augmenter(config: AugmentConfig, seed: int) -> Callable[[Any, Any, Any], Any]:
+def augmenter(policies: tuple[str, ...], seed: int) -> Callable[[Any, Any, Any], Any]:
     """A function for a `tf.data` graph: (pixels, id, view) → the pixels of that view.
 
     Pixels are float32 (height, width, 3) in 0 … 255, id a string and view an integer tensor;
     view 0 is the example itself.
     """
-    layers = [POLICIES[name]() for name in config.policies]
+    layers = [POLICIES[name]() for name in policies]
     generators = [generator for layer in layers for generator in _generators(layer)]
 
     def augmented(pixels: Any, identity: Any, view: Any) -> Any:

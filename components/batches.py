@@ -1,50 +1,77 @@
-"""Features → batches to train on: gathered from the store, a view of each example an epoch."""
+"""Features → batches to train on: from the store or computed now, a view of each an epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from etils import epy
 
 from components.activations import Activations
 from components.artifacts import Features
 from components.files import read_jsonl
+from components.job import Job
 from models.training import Data, one_hot
 
+with epy.lazy_imports():
+    from components import live
 
-def training_data(features: Features, output: str, *, in_memory: bool) -> tuple[Data, Data]:
+# Read at once rather than a batch at a time, where it takes no more than this.
+IN_MEMORY = 256 << 20
+_Rows = list[dict[str, int | str]]
+_Gather = Callable[[np.ndarray, int], list[np.ndarray]]
+
+
+def training_data(job: Job, features: Features, output: str) -> tuple[Data, Data]:
     """The training and the validation examples of `features`.
 
     Args:
         output: `pooled` or `crossing`.
-        in_memory: read everything now, instead of each batch from the memory map.
 
     Returns:
         Data whose inputs are a float32 array, or a list of them where several tensors cross.
-        Epoch e sees view e mod V of every training example, and view 0 of every validation one.
+        Epoch e sees view e mod V of every training example, or one of its own where views are
+        fresh, and view 0 of every validation one.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
-    train = [row for row in rows if row["split"] == "train"]
-    validation = [row for row in rows if row["split"] == "validation"]
+    train, validation = ([r for r in rows if r["split"] == s] for s in ("train", "validation"))
+    source = _stored if output in features.keys else _live
     return (
-        _data(features, output, train, features.variants, in_memory),
-        _data(features, output, validation, features.variants[:1], in_memory),
+        _data(features, train, source(job, features, output, train, features.views)),
+        _data(features, validation, source(job, features, output, validation, 1)),
     )
 
 
-def _data(
-    features: Features,
-    output: str,
-    rows: list[dict[str, int | str]],
-    variants: tuple[str, ...],
-    in_memory: bool,
-) -> Data:
-    names = [f"{row['id']}{variant}" for variant in variants for row in rows]
-    reader = Activations.existing(features.store, features.keys[output]).reader(names)
+def _data(features: Features, rows: _Rows, gather: _Gather) -> Data:
     labels = np.array([row["label"] for row in rows], np.int64)
-    everything = reader.gather(np.arange(len(names))) if in_memory else None
 
-    def gather(chosen: np.ndarray, epoch: int) -> np.ndarray | list[np.ndarray]:
-        at = chosen + (epoch % len(variants)) * len(rows)
-        tensors = [t[at] for t in everything] if everything is not None else reader.gather(at)
+    def inputs(chosen: np.ndarray, epoch: int) -> np.ndarray | list[np.ndarray]:
+        tensors = gather(chosen, epoch)
         return tensors[0] if len(tensors) == 1 else tensors
 
-    return Data(one_hot(labels, len(features.model.labels)), gather)
+    return Data(one_hot(labels, len(features.model.labels)), inputs)
+
+
+def _stored(job: Job, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
+    variants = features.variants if views == features.views else features.variants[:1]
+    names = [f"{row['id']}{variant}" for variant in variants for row in rows]
+    store = Activations.existing(features.store, features.keys[output])
+    reader = store.reader(names)
+    small = len(names) * store.row_bytes() <= IN_MEMORY
+    everything = reader.gather(np.arange(len(names))) if small else None
+
+    def gather(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
+        at = chosen + (epoch % len(variants)) * len(rows)
+        return [t[at] for t in everything] if everything is not None else reader.gather(at)
+
+    return gather
+
+
+def _live(job: Job, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
+    source = live.Live(job.scratch, features, output, rows)
+
+    def gather(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
+        # View 0 is the example itself: fresh ones begin after it.
+        return source.gather(chosen, epoch + 1 if views == "fresh" else epoch % int(views))
+
+    return gather

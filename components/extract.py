@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from etils import epy
-from pydantic import Field
+from pydantic import ByteSize, Field
 
-from components.activations import Activations, DType, key_of, network_digest
+from components.activations import Activations, DType, key_of, network_digest, row_bytes
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig, augmenter
 from components.files import read_jsonl, sha256_of_json, write_json, write_jsonl
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES
-from components.networks import cut, first_block, open_backbone
-from models.splitting import one_or_all
+from components.networks import block_starts, cut, first_block, open_backbone
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
-    import tensorflow as tf
 
-    from components import dataset
-    from models import folding
+    from components import dataset, forward
 
 
 class ExtractConfig(Section):
@@ -37,6 +35,9 @@ class ExtractConfig(Section):
     """How activations at the fine-tuning cut are stored; pooled features are always float32."""
     batch_size: int = Field(32, ge=1)
     """Examples a forward pass."""
+    budget: ByteSize | None = None
+    """Most that this run's activations may take on disk, such as 500MB; no limit where not given.
+    Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
 # The splits that are trained on; test examples go through the exported model instead.
@@ -45,7 +46,7 @@ TRAINED_ON = ("train", "validation")
 SHARD_SECONDS = 30.0
 
 
-@stage(version=2)
+@stage(version=3)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -68,48 +69,109 @@ def extract(
     """
     network = open_backbone(model, model.weights)
     block = first_block(model, network, unfreeze)
-    outputs: dict[str, _Output] = {}
-    if pooled:
-        outputs["pooled"] = _open_output(job, model, network, None, "float32")
-    if block:
-        prefix = cut(model, network, block).prefix
-        outputs["crossing"] = _open_output(job, model, prefix, block, config.dtype)
     variants = view_names(augment, seed)
     rows = _rows(examples, model.labels)
-    augmented = augmenter(augment, seed)
+    views = {row["id"]: 1 for row in rows}
+    views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
+    total = sum(views.values())
+    keep = _what_fits(model, network, block, total, config, pooled=pooled)
+    if augment.views == "fresh":
+        keep = _Keep(block, "", "nothing is kept: views are fresh")
+    outputs = {
+        name: _open_output(job, model, network, keep.cut if name == "crossing" else None, config)
+        for name in keep.outputs.split()
+    }
     computed = 0
-    for names, wanted in _missing(rows, outputs, variants).items():
-        chosen = [outputs[name] for name in names]
-        computed += _compute(
-            job, model, examples, network, chosen, wanted, variants, augmented, config
-        )
+    missing = _missing(views, outputs, variants)
+    _require_room(job, missing, outputs)
+    feature_pass = _Pass(job, model, network, examples, variants, augment, config, seed)
+    for names, wanted in missing.items():
+        computed += feature_pass.compute([outputs[name] for name in names], wanted)
     write_jsonl(job.directory / "rows.jsonl", rows)
     shards = {output.store.directory.name: output.store.shards() for output in outputs.values()}
     write_json(job.directory / "shards.json", shards)
-    train = len({row["id"] for row in rows if row["split"] == "train"})
-    needed = len({row["id"] for row in rows}) + train * (len(variants) - 1)
     return Features(
         directory=job.directory,
         model=model,
+        examples=examples,
         block=block,
+        cut=keep.cut,
+        views=augment.views,
         variants=variants,
+        policies=augment.policies,
+        seed=seed,
+        batch_size=config.batch_size,
         keys={name: output.store.directory.name for name, output in outputs.items()},
         store=job.activations,
         counts=dict(Counter(row["split"] for row in rows)),
         stats={
             "block": block or "none",
-            "views": len(variants),
+            "kept": keep.why,
+            "views": augment.views,
             "computed": computed,
-            "reused": needed - computed,
-            "bytes_a_view": sum(output.store.row_bytes() for output in outputs.values()),
+            "reused": total - computed if outputs else 0,
+            "bytes": total * sum(output.store.row_bytes() for output in outputs.values()),
         },
     )
+
+
+@dataclass(frozen=True)
+class _Keep:
+    """Where the activations to keep are taken, which outputs they are, and why."""
+
+    cut: str | None
+    outputs: str
+    why: str
+
+
+def _what_fits(
+    model: AssembledModel,
+    network: keras.Model,
+    block: str | None,
+    rows: int,
+    config: ExtractConfig,
+    *,
+    pooled: bool,
+) -> _Keep:
+    """The deepest cut, not after `block`, at which the activations of `rows` fit the budget."""
+    room = float(config.budget or "inf")
+    first = "pooled " if pooled else ""
+    if pooled:
+        room -= rows * row_bytes(_shapes(network), "float32")
+    if room < 0:
+        return _Keep(block, "", f"nothing is kept: features alone exceed {config.budget} bytes")
+    if block is None:
+        return _Keep(None, first, "pooled features")
+    names = list(block_starts(model, network))
+    for name in reversed(names[: names.index(block) + 1]):
+        prefix = cut(model, network, name).prefix
+        if rows * row_bytes(_shapes(prefix), config.dtype) <= room:
+            return _Keep(name, f"{first}crossing", f"activations before {name}")
+    why = f"no activations before {block} are kept: at no cut do they fit {config.budget} bytes"
+    return _Keep(block, first, why)
+
+
+def _require_room(
+    job: Job, missing: dict[tuple[str, ...], dict[str, list[int]]], outputs: dict[str, _Output]
+) -> None:
+    """A `Mistake` where what is to be computed does not fit the disk."""
+    needed = sum(
+        sum(map(len, wanted.values())) * sum(outputs[name].store.row_bytes() for name in names)
+        for names, wanted in missing.items()
+    )
+    free = shutil.disk_usage(job.activations.parent).free
+    if needed > free:
+        raise Mistake(
+            f"extract.budget must leave activations that fit the {free / 1e6:,.0f} MB free for "
+            f"{str(job.activations)!r}, got {needed / 1e6:,.0f} MB to write"
+        )
 
 
 def view_names(augment: AugmentConfig, seed: int) -> tuple[str, ...]:
     """What each view is called in the store; view 0 has nothing to do with policy and seed."""
     policy = sha256_of_json([augment.policies, seed])[:12]
-    return ("", *(f"/{policy}-{view}" for view in range(1, augment.views)))
+    kept = 1 if augment.views == "fresh" else int(augment.views)
+    return ("", *(f"/{policy}-{view}" for view in range(1, kept)))
 
 
 @dataclass(frozen=True)
@@ -121,19 +183,29 @@ class _Output:
 
 
 def _open_output(
-    job: Job, model: AssembledModel, network: keras.Model, block: str | None, dtype: DType
+    job: Job,
+    model: AssembledModel,
+    network: keras.Model,
+    block: str | None,
+    config: ExtractConfig,
 ) -> _Output:
+    """The pooled features where `block` is None, else the activations before it."""
+    wanted = cut(model, network, block).prefix if block else network
+    dtype: DType = config.dtype if block else "float32"
     meaning = {
         "backbone": model.backbone,
-        "weights": network_digest(network),
+        "weights": network_digest(wanted),
         "output": f"before {block}" if block else f"{model.pooling} pooled",
         "preprocessing": MODALITIES[model.modality].contract(model),
         "dtype": dtype,
         "version": extract.stage_version,  # type: ignore[attr-defined]
     }
-    shapes = [tuple(tensor.shape[1:]) for tensor in network.outputs]
-    store = Activations.open(job.activations, key_of(meaning), shapes, dtype, meaning)
-    return _Output(list(network.outputs), store)
+    store = Activations.open(job.activations, key_of(meaning), _shapes(wanted), dtype, meaning)
+    return _Output(list(wanted.outputs), store)
+
+
+def _shapes(network: keras.Model) -> list[tuple[int, ...]]:
+    return [tuple(tensor.shape[1:]) for tensor in network.outputs]
 
 
 def _rows(examples: Examples, labels: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -147,12 +219,10 @@ def _rows(examples: Examples, labels: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _missing(
-    rows: list[dict[str, Any]], outputs: dict[str, _Output], variants: tuple[str, ...]
+    views: dict[str, int], outputs: dict[str, _Output], variants: tuple[str, ...]
 ) -> dict[tuple[str, ...], dict[str, list[int]]]:
     """Which outputs are to be computed together → example id → its views."""
     indices = {name: output.store.index() for name, output in outputs.items()}
-    views = {row["id"]: 1 for row in rows}
-    views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
     missing: dict[tuple[str, ...], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for identity, count in views.items():
         for view in range(count):
@@ -162,80 +232,48 @@ def _missing(
     return missing
 
 
-def _compute(
-    job: Job,
-    model: AssembledModel,
-    examples: Examples,
-    network: keras.Model,
-    outputs: list[_Output],
-    wanted: dict[str, list[int]],
-    variants: tuple[str, ...],
-    augmented: Callable[[Any, Any, Any], Any],
-    config: ExtractConfig,
-) -> int:
-    """One pass over the examples in `wanted`; returns the number of rows it made."""
-    total = sum(len(views) for views in wanted.values())
-    forward = keras.Model(
-        one_or_all(network.inputs), [t for output in outputs for t in output.tensors]
-    )
-    forward = folding.fold(forward)
-    forward.compile(jit_compile=False)
-    size = min(config.batch_size, total)
-    batches = _batches(model, examples, wanted, augmented, size)
-    steps = -(-total // size)
-    finished = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(output.store.writer()) for output in outputs]
-        for identities, views, inputs in job.track(batches, steps, "extract"):
-            pairs = zip(identities, views, strict=True)
-            names = [identity.decode() + variants[view] for identity, view in pairs]
-            # Always as many, or the backend would compile everything again for the last batch.
-            full = np.concatenate([inputs, inputs[:1].repeat(size - len(inputs), axis=0)])
-            tensors = keras.tree.flatten(forward.predict_on_batch(full))
-            results = iter([tensor[: len(inputs)] for tensor in tensors])
-            for output, writer in zip(outputs, writers, strict=True):
-                writer.add(names, [next(results) for _ in output.tensors])
-            if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
-                for writer in writers:  # Together: half of what a row needs is worth nothing.
-                    writer.finish()
-                finished = time.monotonic()
-    return total
+@dataclass(frozen=True)
+class _Pass:
+    """What all passes of a run have in common."""
 
+    job: Job
+    model: AssembledModel
+    network: keras.Model
+    examples: Examples
+    variants: tuple[str, ...]
+    augment: AugmentConfig
+    config: ExtractConfig
+    seed: int
 
-def _batches(
-    model: AssembledModel,
-    examples: Examples,
-    wanted: dict[str, list[int]],
-    augmented: Callable[[Any, Any, Any], Any],
-    batch_size: int,
-) -> Iterator[tuple[Any, Any, Any]]:
-    """(ids, views, inputs), decoded and augmented while the network is at work."""
-    modality = MODALITIES[model.modality]
+    def compute(self, outputs: list[_Output], wanted: dict[str, list[int]]) -> int:
+        """One pass over the examples in `wanted`; returns the number of rows it made."""
+        total = sum(len(views) for views in wanted.values())
+        size = min(self.config.batch_size, total)
+        tensors = [tensor for output in outputs for tensor in output.tensors]
+        run = forward.Forward(self.network, tensors, size)
+        changed = any(views != [0] for views in wanted.values())
+        augmented = augmenter(self.augment.policies, self.seed) if changed else None
+        batches = forward.decoded_batches(self.model, lambda: self._raw(wanted), augmented, size)
+        finished = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(output.store.writer()) for output in outputs]
+            for identities, views, inputs in self.job.track(batches, -(-total // size), "extract"):
+                pairs = zip(identities, views, strict=True)
+                names = [identity.decode() + self.variants[view] for identity, view in pairs]
+                results = iter(run(inputs))
+                for output, writer in zip(outputs, writers, strict=True):
+                    writer.add(names, [next(results) for _ in output.tensors])
+                if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
+                    for writer in writers:  # Together: half of what a row needs is worth nothing.
+                        writer.finish()
+                    finished = time.monotonic()
+        return total
 
-    def raw() -> Iterator[tuple[bytes, bytes, list[int]]]:
+    def _raw(self, wanted: dict[str, list[int]]) -> Iterator[tuple[bytes, bytes, list[int]]]:
+        """(id, raw form, views) of every example in `wanted`."""
         left = dict(wanted)
         for split in TRAINED_ON:
-            if examples.counts[split]:
-                for row in dataset.read(examples, split).as_numpy_iterator():
+            if self.examples.counts[split]:
+                for row in dataset.read(self.examples, split).as_numpy_iterator():
                     if views := left.pop(row["id"].decode(), None):
-                        yield row["id"], row[examples.modality], views
-
-    def views_of(identity: Any, data: Any, views: Any) -> Any:
-        decoded = modality.decode(model, data)
-        if all(numbers == [0] for numbers in wanted.values()):
-            return identity[tf.newaxis], views, decoded[tf.newaxis]
-        pixels = tf.map_fn(
-            lambda view: augmented(decoded, identity, view), views, fn_output_signature=tf.float32
-        )
-        return tf.repeat(identity, tf.size(views)), views, pixels
-
-    signature = (
-        tf.TensorSpec((), tf.string),
-        tf.TensorSpec((), tf.string),
-        tf.TensorSpec((None,), tf.int32),
-    )
-    stream = tf.data.Dataset.from_generator(raw, output_signature=signature)
-    # There is nothing that autograph would have to convert, and it takes a second.
-    views_of = tf.autograph.experimental.do_not_convert(views_of)
-    stream = stream.map(views_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    yield from stream.batch(batch_size).prefetch(2).as_numpy_iterator()
+                        yield row["id"], row[self.examples.modality], views

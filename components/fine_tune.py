@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any, Literal
 
 from etils import epy
 from pydantic import Field, field_validator
 
-from components.artifacts import Features, TrainedModel
+from components.artifacts import AssembledModel, Features, TrainedModel
 from components.batches import training_data
-from components.files import write_json
 from components.job import Job, stage
-from components.networks import cut, open_backbone, open_head
-from components.phases import PhaseConfig, run_phase
+from components.networks import block_starts, cut, open_backbone, open_head
+from components.phases import Phase, PhaseConfig, run_phase
 
 with epy.lazy_imports():
     import keras
 
-    from models import folding, freezing, heads
+    from models import folding, freezing, hardware, heads, splitting
 
 
 class FineTuneConfig(PhaseConfig):
@@ -25,12 +25,22 @@ class FineTuneConfig(PhaseConfig):
 
     unfreeze: int | str = 0
     """What to unfreeze: a block's name, a number of blocks from the top, `all`, or 0."""
+    gradual: bool = False
+    """One block at a time from the top; the next when `monitor` stops improving."""
     epochs: int = Field(10, ge=0, le=10_000)
     """Most epochs to train."""
     learning_rate: float = Field(1e-5, gt=0, le=1)
-    """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine."""
+    """Adam's for the top block, at its highest: it rises for `warmup_epochs`, then falls along a
+    cosine."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each block below the top has the learning rate of the one above times this."""
+    head_ratio: float = Field(1.0, gt=0, le=1e4)
+    """The head's learning rate as a multiple of the top block's."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the unfrozen blocks multiply in; weights, head and export are always float32. `auto` is
+    16 bits where the hardware is faster in them."""
     patience: int = Field(3, ge=0)
-    """Epochs without a better validation loss before training stops."""
+    """Epochs without a better `monitor` before training stops."""
 
     @field_validator("unfreeze", mode="before")
     @classmethod
@@ -39,57 +49,121 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=1)
+@stage(version=2)
 def fine_tune(
     job: Job, model: TrainedModel, features: Features, config: FineTuneConfig, *, seed: int
 ) -> TrainedModel:
-    """Train the blocks after the cut together with the head, from the stored activations.
+    """Train the blocks from the top down to `features.block` together with the head.
 
-    BatchNormalization stays frozen, its statistics too, and so does everything before the cut:
-    an audit compares every weight before and after, and what moved without leave is an error.
-    The result is kept only if validation loss did not get worse than with the head alone.
+    It starts from the activations at `features.cut`. BatchNormalization stays frozen, its
+    statistics too, and so does everything before the block: see `phases.run_phase`. The result is
+    kept only if validation loss did not get worse than with the head alone. Layerwise decay and
+    gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3.
     """
     if features.block is None or config.epochs == 0:
-        return _unchanged(
-            job,
-            model,
-            features,
-            "the head alone: there was nothing to fine-tune",
-            {"skipped": True},
-        )
+        kept = "the head alone: there was nothing to fine-tune"
+        return _unchanged(job, model, features, kept, {"skipped": True})
     network = open_backbone(model.base, model.backbone_weights)
-    suffix = cut(model.base, network, features.block).suffix
     head = open_head(model, network.output_shape[-1])
-    freezing.unfreeze(suffix)
     head.trainable = True
-    tuned = heads.join(folding.fold(suffix, precision="bfloat16"), head)
-    data = training_data(features, "crossing", in_memory=False)
+    blocks = _blocks(model.base, network, features.block)
+    suffix = cut(model.base, network, features.cut).suffix
+    precision = hardware.half_precision() if config.precision == "auto" else config.precision
+    precision = None if precision == "float32" else precision
+    tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
-    weights = freezing.snapshot(network)
-    frozen = freezing.frozen_names(network, tuned)
-    history = run_phase(job, "fine_tune", tuned, data, config, seed)
-    before, after = history.before, history.best
-    moved = freezing.movement(network, weights)
-    if offenders := sorted(moved.keys() & frozen):
-        raise RuntimeError(f"frozen weights moved in fine-tuning: {', '.join(offenders[:5])}")
-    write_json(job.directory / "audit.json", {"moved": moved, "frozen": sorted(frozen)})
+    data = training_data(job, features, "crossing")
+    phase, unfrozen = _unfreeze_and_train(
+        job, tuned, network, data, config, seed, blocks, _rates(blocks, head, config), precision
+    )
+    phase.write(job.directory)
+    was, now = phase.history.before, phase.history.best
     stats = {
         "block": features.block,
-        "epochs": len(history.epochs),
-        **after,
-        **{f"before_{name}": value for name, value in before.items()},
-        "moved": len(moved),
-        "frozen": len(frozen),
+        "unfrozen": unfrozen,
+        "precision": precision or "float32",
+        "epochs": len(phase.history.epochs),
+        **now,
+        **{f"before_{name}": value for name, value in was.items()},
+        "moved": len(phase.moved),
+        "frozen": len(phase.frozen),
     }
-    change = f"validation loss {before['val_loss']:.4f} before, {after['val_loss']:.4f} after"
-    if not after["val_loss"] <= before["val_loss"]:  # NaN is worse, too.
-        return _unchanged(
-            job, model, features, f"the head alone: fine-tuning made it worse ({change})", stats
-        )
+    change = f"validation loss {was['val_loss']:.4f} before, {now['val_loss']:.4f} after"
+    if not now["val_loss"] <= was["val_loss"]:  # NaN is worse, too.
+        kept = f"the head alone: fine-tuning made it worse ({change})"
+        return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
-    kept = f"the fine-tuned weights of epoch {history.best_epoch + 1} ({change})"
+    kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({change})"
     return _next(job, model, features, kept, stats, backbone_changed=True)
+
+
+def _blocks(model: AssembledModel, network: keras.Model, first: str) -> list[list[Any]]:
+    """The layers of each block from the top down to the one called `first`."""
+    blocks = splitting.layers_of_blocks(network, block_starts(model, network))
+    names = list(blocks)
+    return [blocks[name] for name in reversed(names[names.index(first) :])]
+
+
+def _rates(blocks: list[list[Any]], head: keras.Model, config: FineTuneConfig) -> dict[str, float]:
+    """Each variable's path → what its learning rate is multiplied by."""
+    rates = {variable.path: config.head_ratio for variable in head.variables}
+    for depth, layers in enumerate(blocks):
+        for layer in layers:
+            rates |= {v.path: config.layer_decay**depth for v in layer.variables}
+    return rates
+
+
+def _unfreeze_and_train(
+    job: Job,
+    tuned: keras.Model,
+    network: keras.Model,
+    data: Any,
+    config: FineTuneConfig,
+    seed: int,
+    blocks: list[list[Any]],
+    rates: dict[str, float],
+    precision: str | None,
+) -> tuple[Phase, int]:
+    """All blocks at once, or one more each time `monitor` stops improving, while it helps.
+
+    Returns:
+        The phase as one, and how many blocks were unfrozen.
+    """
+    counts = range(1, len(blocks) + 1) if config.gradual else [len(blocks)]
+    whole: Phase | None = None
+    unfrozen = 0
+    for count in counts:
+        for layers in blocks[:count]:
+            freezing.unfreeze(layers)
+        weights = tuned.get_weights()
+        left = config.epochs - (len(whole.history.epochs) if whole else 0)
+        settings = config.model_copy(update={"epochs": left})
+        name = f"fine_tune {count}" if config.gradual else "fine_tune"
+        phase = run_phase(
+            job,
+            name,
+            tuned,
+            data,
+            settings,
+            seed,
+            rates=rates,
+            precision=precision,
+            others=[network],
+        )
+        if whole and not _improved(phase, config):
+            tuned.set_weights(weights)
+            return whole.then(phase, kept=False), unfrozen
+        whole, unfrozen = whole.then(phase) if whole else phase, count
+        if len(whole.history.epochs) >= config.epochs:
+            break
+    assert whole
+    return whole, unfrozen
+
+
+def _improved(phase: Phase, config: FineTuneConfig) -> bool:
+    now, was = (history[config.monitor] for history in (phase.history.best, phase.history.before))
+    return now > was if config.monitor == "val_accuracy" else now < was
 
 
 def _unchanged(

@@ -43,15 +43,17 @@ def open_classifier(model: TrainedModel) -> keras.Model:
     return heads.join(network, open_head(model, network.output_shape[-1]))
 
 
+def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:
+    """The blocks of the backbone of `model`; see `splitting.block_starts`."""
+    row = backbones.find_backbone(model.backbone)
+    return splitting.block_starts(network, row.block, ends=row.block_ends)
+
+
 def cut(model: AssembledModel, network: keras.Model, block: str | None) -> splitting.Split:
     """Split the backbone of `model` before `block`."""
-    row = backbones.find_backbone(model.backbone)
-    starts = splitting.block_starts(network, row.block, ends=row.block_ends)
-    return splitting.split(network, starts, block)
+    return splitting.split(network, block_starts(model, network), block)
 
 
 def first_block(model: AssembledModel, network: keras.Model, unfreeze: int | str) -> str | None:
     """The first block that `unfreeze` (see `splitting.resolve_block`) names."""
-    row = backbones.find_backbone(model.backbone)
-    starts = splitting.block_starts(network, row.block, ends=row.block_ends)
-    return splitting.resolve_block(starts, unfreeze)
+    return splitting.resolve_block(block_starts(model, network), unfreeze)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from etils import epy
@@ -17,30 +20,44 @@ from models.mistakes import Mistake
 with epy.lazy_imports():
     import keras
 
-    from models import training
+    from models import freezing, optimization, training
 
 
 class PhaseConfig(Section):
-    """Length, learning rate, and early stopping under Keras's names."""
+    """Length, learning rate, what is minimized, and early stopping under Keras's names."""
 
     epochs: int = Field(20, ge=0, le=10_000)
     """Most epochs to train."""
     learning_rate: float = Field(1e-3, gt=0, le=10)
     """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine."""
-    batch_size: int = Field(32, ge=1)
-    """Examples a step."""
-    patience: int = Field(5, ge=0)
-    """Epochs without a better validation loss before training stops."""
-    min_delta: float = Field(0.0, ge=0)
-    """The least change of validation loss that counts as better."""
-    start_from_epoch: int = Field(0, ge=0)
-    """The first epoch whose weights may be the best."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Epochs in which the learning rate rises from 0."""
+    batch_size: int = Field(32, ge=1)
+    """Examples a step."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's; biases and norms are left out."""
+    clip_norm: float = Field(0.0, ge=0)
+    """The gradient is made no longer than this; 0 leaves it as it is."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Momentum of a moving average of the weights, which is what is kept; 0 for none."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label that is spread over all classes."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """Focal loss: how much less what is right already counts; 0 for plain cross-entropy."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: rare classes count as much in sum as frequent ones."""
+    mixup: float = Field(0.0, ge=0, le=10)
+    """Alpha of MixUp on what the phase reads, features or activations; 0 for none."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What early stopping looks at."""
+    patience: int = Field(5, ge=0)
+    """Epochs without a better `monitor` before training stops."""
+    min_delta: float = Field(0.0, ge=0)
+    """The least change of `monitor` that counts as better."""
+    start_from_epoch: int = Field(0, ge=0)
+    """The first epoch whose weights may be the best."""
+    restore_best_weights: bool = True
+    """Keep the weights of the best epoch, not of the last."""
 
 
 class FileCheckpoint:
@@ -92,31 +109,88 @@ def run_phase(
     data: tuple[training.Data, training.Data],
     config: PhaseConfig,
     seed: int,
-) -> training.History:
-    """Train `model` on (training, validation) data and write `history.json`."""
+    *,
+    rates: Mapping[str, float] | None = None,
+    precision: str | None = None,
+    others: Sequence[keras.Model] = (),
+) -> Phase:
+    """Train `model` on (training, validation) data; what is frozen in it must not move.
+
+    Args:
+        name: of the phase: of its progress, and of what a killed run goes on from.
+        rates: a variable's path → what its learning rate is multiplied by.
+        precision: what the network multiplies in, where not in float32.
+        others: further models, which must not move but for what they share with `model`.
+    """
 
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
         job.progress(name, epoch + 1, config.epochs, figures)
 
+    steps = data[0].steps(config.batch_size)
+    targets = data[0].targets
+    balanced = config.class_weights == "balanced"
+    weights = freezing.named_weights(model, *others)
+    before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
     history = training.train(
         model,
         *data,
+        optimizer=optimization.build_optimizer(
+            learning_rate=config.learning_rate,
+            steps=config.epochs * steps,
+            warmup_steps=round(config.warmup_epochs * steps),
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+            ema=config.ema,
+            rates=rates,
+            precision=precision,
+        ),
+        loss=optimization.build_loss(
+            label_smoothing=config.label_smoothing, focal_gamma=config.focal_gamma
+        ),
         epochs=config.epochs,
-        learning_rate=config.learning_rate,
         batch_size=config.batch_size,
         seed=seed,
-        weight_decay=config.weight_decay,
-        warmup_epochs=config.warmup_epochs,
-        label_smoothing=config.label_smoothing,
+        class_weights=optimization.balanced_class_weights(targets) if balanced else None,
+        mixup=config.mixup,
+        monitor=config.monitor,
         patience=config.patience,
         min_delta=config.min_delta,
         start_from_epoch=config.start_from_epoch,
+        restore_best_weights=config.restore_best_weights,
         on_epoch=on_epoch,
-        checkpoint=FileCheckpoint(job.scratch / "checkpoint.npz"),
+        checkpoint=FileCheckpoint(job.scratch / f"{name}.npz"),
     )
-    write_json(
-        job.directory / "history.json",
-        {"epochs": history.epochs, "best_epoch": history.best_epoch},
-    )
-    return history
+    moved = freezing.movement(weights, before)
+    if offenders := sorted(moved.keys() & frozen):
+        raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")
+    return Phase(history, moved, tuple(sorted(frozen)))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a phase of training did, and the proof of what it did not.
+
+    Attributes:
+        moved: each weight that is not what it was → its largest change.
+        frozen: the weights that were not to move, and did not: BatchNormalization's statistics
+            among them.
+    """
+
+    history: training.History
+    moved: dict[str, float]
+    frozen: tuple[str, ...]
+
+    def then(self, later: Phase, *, kept: bool = True) -> Phase:
+        """This phase and a later one as one, with the later one's weights if they are `kept`."""
+        done = self.history.epochs
+        best = len(done) + later.history.best_epoch if kept else self.history.best_epoch
+        history = training.History(done + later.history.epochs, best, self.history.before)
+        frozen = tuple(sorted({*self.frozen} & {*later.frozen}))
+        return Phase(history, self.moved | (later.moved if kept else {}), frozen)
+
+    def write(self, directory: Path) -> None:
+        """`history.json` and `audit.json`."""
+        epochs, best = self.history.epochs, self.history.best_epoch
+        write_json(directory / "history.json", {"epochs": epochs, "best_epoch": best})
+        write_json(directory / "audit.json", {"moved": self.moved, "frozen": self.frozen})

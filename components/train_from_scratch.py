@@ -57,10 +57,12 @@ def train_from_scratch(
         normalize=False,  # There are no features yet to adapt to.
         seed=seed,
     )
-    freezing.unfreeze(suffix, batch_normalization=True)
+    freezing.unfreeze(suffix.layers, batch_normalization=True)
     whole = keras.Model(suffix.inputs[0], head(suffix(suffix.inputs[0])))
-    data = training_data(features, "crossing", in_memory=False)
-    history = run_phase(job, "train_from_scratch", whole, data, config, seed)
+    data = training_data(job, features, "crossing")
+    phase = run_phase(job, "train_from_scratch", whole, data, config, seed)
+    phase.write(job.directory)
+    history = phase.history
     section = "pretrain" if isinstance(config, PretrainConfig) else "control"
     require_finite(history, section, config)
     head.save_weights(job.directory / "head.weights.h5")

@@ -14,7 +14,7 @@ from components.phases import PhaseConfig, require_finite, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import heads
+    from models import heads, training
 
 
 class HeadConfig(PhaseConfig):
@@ -28,21 +28,15 @@ class HeadConfig(PhaseConfig):
     """Rate of dropout before each dense layer."""
 
 
-@stage(version=1)
+@stage(version=2)
 def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -> TrainedModel:
     """Train a head on pooled features; the backbone is not even loaded."""
-    data = training_data(features, "pooled", in_memory=True)
-    first_views = data[0].gather(np.arange(len(data[0])), 0)
+    data = training_data(job, features, "pooled")
     keras.utils.set_random_seed(seed)
-    head = heads.build_head(
-        features=first_views.shape[-1],
-        num_classes=len(features.model.labels),
-        hidden=config.hidden,
-        dropout=config.dropout,
-        seed=seed,
-    )
-    heads.adapt(head, first_views)
-    history = run_phase(job, "train_head", head, data, config, seed)
+    head = _adapted_head(data[0], features, config, seed)
+    phase = run_phase(job, "train_head", head, data, config, seed)
+    phase.write(job.directory)
+    history = phase.history
     require_finite(history, "head", config)
     head.save_weights(job.directory / "head.weights.h5")
     return TrainedModel(
@@ -54,3 +48,20 @@ def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -
         kept=f"the head of epoch {history.best_epoch + 1} of {len(history.epochs)}",
         stats={"epochs": len(history.epochs), **history.best},
     )
+
+
+def _adapted_head(
+    data: training.Data, features: Features, config: HeadConfig, seed: int
+) -> keras.Model:
+    """A new head, adapted to view 0 of the training examples."""
+    rows = np.arange(len(data))
+    head = heads.build_head(
+        features=data.gather(rows[:1], 0).shape[-1],
+        num_classes=len(features.model.labels),
+        hidden=config.hidden,
+        dropout=config.dropout,
+        seed=seed,
+    )
+    size = features.batch_size
+    heads.adapt(head, (data.gather(rows[i : i + size], 0) for i in range(0, len(rows), size)))
+    return head

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from etils import epy
@@ -11,49 +12,67 @@ with epy.lazy_imports():
     import keras
 
 
-def unfreeze(network: keras.Model, *, batch_normalization: bool = False) -> None:
-    """Make every layer of `network` trainable, BatchNormalization only if told to.
+def unfreeze(layers: Iterable[keras.layers.Layer], *, batch_normalization: bool = False) -> None:
+    """Make `layers` and the layers within them trainable, BatchNormalization only if told to.
 
     `network(x, training=False)` does not protect the moving statistics in Keras 3.15: once the
     layer is trainable, `fit` moves them (keras-team/keras#23364). Only `trainable = False` on
     the layer itself holds.
     """
-    for layer in _leaves(network):
+    for layer in _leaves(layers):
         normalizes = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = batch_normalization or not normalizes
 
 
-def snapshot(network: keras.Model) -> dict[str, np.ndarray]:
-    """Every weight of `network` by a name that is unique in it."""
-    return {
-        f"{position}/{variable.path}": np.array(variable)
-        for position, variable in enumerate(network.weights)
-    }
+def named_weights(*models: keras.Model) -> dict[str, Any]:
+    """Every weight of the models once, by its path, numbered where several have the same."""
+    unique = {id(variable): variable for model in models for variable in model.weights}
+    named: dict[str, Any] = {}
+    for variable in unique.values():
+        name, number = variable.path, 2
+        while name in named:
+            name, number = f"{variable.path} ({number})", number + 1
+        named[name] = variable
+    return named
 
 
-def movement(network: keras.Model, before: dict[str, np.ndarray]) -> dict[str, float]:
+def snapshot(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The values of what `named_weights` gives."""
+    return {name: np.array(keras.ops.convert_to_numpy(v)) for name, v in weights.items()}
+
+
+def movement(weights: Mapping[str, Any], before: Mapping[str, np.ndarray]) -> dict[str, float]:
     """The largest change of each weight that is not bit-identical to what `before` holds."""
     return {
         name: float(np.max(np.abs(after.astype("float64") - before[name])))
-        for name, after in snapshot(network).items()
+        for name, after in snapshot(weights).items()
         if not np.array_equal(after, before[name])
     }
 
 
-def frozen_names(network: keras.Model, trained: keras.Model) -> set[str]:
-    """The weights of `network`, named as `snapshot` does, that training `trained` must not move."""
-    trainable = {id(variable) for variable in trained.trainable_variables}
-    random_states = {id(v) for v in network.weights if "seed_generator" in v.path}
+def frozen_names(model: keras.Model, weights: Mapping[str, Any]) -> set[str]:
+    """Which of `weights` must not move when `model` is trained.
+
+    All that are not trainable, but for the statistics of BatchNormalization that is, and the
+    states of random generators.
+    """
+    statistics = [
+        variable
+        for layer in _leaves(model.layers)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+        for variable in layer.non_trainable_variables
+    ]
+    free = {id(variable) for variable in [*model.trainable_variables, *statistics]}
     return {
-        f"{position}/{variable.path}"
-        for position, variable in enumerate(network.weights)
-        if id(variable) not in trainable | random_states
+        name
+        for name, variable in weights.items()
+        if id(variable) not in free and "seed_generator" not in name
     }
 
 
-def _leaves(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    for layer in network.layers:
+def _leaves(layers: Iterable[keras.layers.Layer]) -> Iterator[keras.layers.Layer]:
+    for layer in layers:
         if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
+            yield from _leaves(layer.layers)
         else:
             yield layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -63,16 +64,22 @@ def build_head(
     return keras.Model(inputs, probabilities, name="head")
 
 
-def adapt(head: keras.Model, features: np.ndarray) -> None:
-    """Let a head that normalizes take its statistics from `features`, (examples, features).
+def adapt(head: keras.Model, batches: Iterable[np.ndarray]) -> None:
+    """Let a head that normalizes take its statistics from batches of (examples, features).
 
     Each feature loses its own mean, and all are divided by one number, the mean of their
     deviations: what varies little tells little, and is not blown up to the size of the rest.
     """
-    deviation = features.std(axis=0).mean() or 1.0
-    variance = np.full(features.shape[1], deviation**2)
+    count, total, squares = 0, np.float64(0), np.float64(0)
+    for batch in batches:
+        features = batch.astype("float64")
+        count += len(features)
+        total = total + features.sum(axis=0)
+        squares = squares + np.square(features).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0)).mean() or 1.0
     layer = head.get_layer(_NORMALIZATION)
-    layer.set_weights([features.mean(axis=0), variance, np.zeros((), "int32")])
+    layer.set_weights([mean, np.full_like(mean, deviation**2), np.zeros((), "int32")])
     layer.finalize_state()
 
 

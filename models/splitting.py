@@ -71,6 +71,21 @@ def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> d
     return starts
 
 
+def layers_of_blocks(
+    network: keras.Model, starts: dict[str, int]
+) -> dict[str, list[keras.layers.Layer]]:
+    """Each block's layers, in graph order; `starts` is what `block_starts` says of `network`."""
+    positions = [*starts.values(), len(network.operations)]
+    return {
+        name: [
+            operation
+            for operation in network.operations[first:end]
+            if isinstance(operation, keras.layers.Layer)
+        ]
+        for name, first, end in zip(starts, positions, positions[1:], strict=False)
+    }
+
+
 def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Split:
     """Cut `network` before `block`; None puts the whole network into the prefix.
 
@@ -84,11 +99,6 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
         output = network.outputs[0]
         suffix = keras.Model(output, keras.layers.Identity()(output), name="suffix")
         return Split("", network, suffix)
-    if block not in starts:
-        raise Mistake(
-            f"fine_tune.unfreeze must be a block of {network.name}, got {block!r}: "
-            f"{nearest(block, starts)}"
-        )
     crossing = list(network.inputs) if block == STEM else _crossing(network, starts[block])
     return Split(
         block,
@@ -101,12 +111,17 @@ def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:
     """The first block to unfreeze: by name, as a number of blocks from the top, or `all`.
 
     Returns:
-        A key of `starts`, or None where `unfreeze` is 0. (A name is checked by `split`.)
+        A key of `starts`, or None where `unfreeze` is 0.
     """
     names = list(starts)
     if unfreeze == "all":
         return STEM
     if isinstance(unfreeze, str):
+        if unfreeze not in starts:
+            raise Mistake(
+                f"fine_tune.unfreeze must be a block of the network, got {unfreeze!r}: "
+                f"{nearest(unfreeze, starts)}"
+            )
         return unfreeze
     if unfreeze < 0 or unfreeze >= len(names):
         raise Mistake(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from etils import epy
@@ -35,6 +35,10 @@ class Data:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch."""
+        return -(-len(self) // batch_size)
+
 
 @dataclass(frozen=True)
 class History:
@@ -60,81 +64,89 @@ def train(
     training: Data,
     validation: Data,
     *,
+    optimizer: keras.optimizers.Optimizer,
+    loss: keras.losses.Loss,
     epochs: int,
-    learning_rate: float,
     batch_size: int,
     seed: int,
-    weight_decay: float = 0.0,
-    warmup_epochs: float = 0.0,
-    label_smoothing: float = 0.0,
+    class_weights: np.ndarray | None = None,
+    mixup: float = 0.0,
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss",
     patience: int = 5,
     min_delta: float = 0.0,
     start_from_epoch: int = 0,
+    restore_best_weights: bool = True,
     on_epoch: OnEpoch | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train what is trainable in `model`; it ends with the weights of its best epoch.
-
-    Adam, or AdamW where `weight_decay` is not 0 (Loshchilov & Hutter 2019, arXiv:1711.05101),
-    whose learning rate rises linearly for `warmup_epochs` and then falls along a cosine to 0
-    (arXiv:1608.03983). Early stopping is Keras's own, on validation loss.
+    """Train what is trainable in `model`; early stopping is Keras's own, under its own names.
 
     Args:
         model: from inputs to probabilities. It is compiled anew, so that no optimizer's
             momentum from an earlier phase is carried on.
-        warmup_epochs: may be a fraction; 0 for none.
+        optimizer: where it averages weights, the averages are what is validated and kept.
+        class_weights: how much an example of each class counts in the loss; 1 where None.
+        mixup: alpha of MixUp (Zhang et al. 2018, arXiv:1710.09412) on the model's inputs, whatever
+            they are; 0 for none.
         patience: epochs without an improvement of `min_delta` before training stops.
         start_from_epoch: the first epoch whose weights may be the best.
         on_epoch: called after every epoch.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
-    batches = -(-len(training) // batch_size)
     model.compile(
-        optimizer=_optimizer(
-            learning_rate, epochs * batches, round(warmup_epochs * batches), weight_decay
-        ),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+        optimizer=optimizer,
+        loss=loss,
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         # "auto" means XLA, which is several times slower on the CPU for depthwise networks.
-        jit_compile=False,
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss",
+        monitor=monitor,
         min_delta=min_delta,
         patience=patience,
-        restore_best_weights=True,
+        restore_best_weights=restore_best_weights,
         start_from_epoch=start_from_epoch,
     )
     callbacks = keras.callbacks.CallbackList([stopping], model=model)
     callbacks.on_train_begin()
     model.stop_training = False
     # Before the first step: a step that makes variables is compiled twice.
-    model.optimizer.build(model.trainable_variables)
+    optimizer.build(model.trainable_variables)
+    averages = _averages(model)
     before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, stopping) if state else []
     for epoch in range(len(rows), epochs):
         if model.stop_training:
             break
-        rate = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         seen = _Mean()
-        order = np.random.default_rng([seed, epoch]).permutation(len(training))
-        for chosen, weights in _batches(order, batch_size):
+        rng = np.random.default_rng([seed, epoch])
+        for chosen, weights in _batches(rng.permutation(len(training)), batch_size):
             inputs, targets = training.gather(chosen, epoch), training.targets[chosen]
+            count = int(np.count_nonzero(weights))
+            if class_weights is not None:
+                weights = weights * (targets @ class_weights)
+            if mixup:
+                inputs, targets, weights = _mix((inputs, targets, weights), mixup, rng)
             batch = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
-            seen.add(batch, int(np.count_nonzero(weights)))
+            seen.add(batch, count)
+        averages.on_epoch_end(epoch)  # Puts them into the model, …
         logs = seen.result() | _validate(model, validation, batch_size)
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
+        averages.on_epoch_begin(epoch + 1)  # … and the weights that training goes on from.
         if checkpoint:
             checkpoint.save(capture(model, stopping, rows))
         if on_epoch:
             on_epoch(epoch, rows[-1])
+    if not restore_best_weights:
+        averages.on_epoch_end(len(rows))
     callbacks.on_train_end()
     # Without a best epoch (all were before start_from_epoch) the weights are the last one's.
-    best = len(rows) - 1 if stopping.best is None else stopping.best_epoch
-    return History(tuple(rows), best, before)
+    last = stopping.best is None or not restore_best_weights
+    return History(tuple(rows), len(rows) - 1 if last else stopping.best_epoch, before)
 
 
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
@@ -151,26 +163,30 @@ def _validate(model: keras.Model, data: Data, batch_size: int) -> dict[str, floa
     return {f"val_{name}": value for name, value in evaluate(model, data, batch_size).items()}
 
 
+def _averages(model: keras.Model) -> keras.callbacks.Callback:
+    """Swaps the optimizer's moving averages into the model after an epoch, and out before one."""
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not inner.use_ema:
+        return keras.callbacks.Callback()
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    swap.set_model(model)
+    swap.set_params({"epochs": 0})  # There is no last epoch whose weights it should throw away.
+    return swap
+
+
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """(examples,) of class numbers → (examples, num_classes), float32."""
     distributions: np.ndarray = np.eye(num_classes, dtype="float32")[labels]
     return distributions
 
 
-def _optimizer(
-    learning_rate: float, steps: int, warmup_steps: int, weight_decay: float
-) -> keras.optimizers.Optimizer:
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup_steps else learning_rate,
-        decay_steps=max(1, steps - warmup_steps),
-        warmup_target=learning_rate if warmup_steps else None,
-        warmup_steps=warmup_steps,
+def _mix(batch: Any, alpha: float, rng: np.random.Generator) -> Any:
+    """Every array of a batch, each row mixed with another row by one share drawn for the batch."""
+    share = rng.beta(alpha, alpha)
+    other = rng.permutation(len(batch[-1]))
+    return keras.tree.map_structure(
+        lambda array: np.float32(share) * array + np.float32(1 - share) * array[other], batch
     )
-    if not weight_decay:
-        return keras.optimizers.Adam(schedule)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
 
 
 def _batches(order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

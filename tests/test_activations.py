@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,12 @@ from components.assemble import NO_WEIGHTS, ModelConfig, assemble
 from components.augment import POLICIES, AugmentConfig, augmenter
 from components.batches import training_data
 from components.extract import ExtractConfig, extract
+from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities import MODALITIES
 from components.networks import cut, open_backbone
+from components.train_head import HeadConfig, train_head
 from components.validate import validate
+from models.mistakes import Mistake
 from tests.conftest import picture, write_classes
 from tests.helpers import ingested, job
 
@@ -33,10 +39,10 @@ def extracted(
     model: AssembledModel,
     examples: Examples,
     unfreeze: int | str = 1,
-    views: int = 1,
+    views: int | str = 1,
     **config: Any,
 ) -> Features:
-    augment = AugmentConfig(views=views, policies=("flip", "colour"))
+    augment = AugmentConfig.model_validate({"views": views, "policies": ("flip", "colour")})
     settings = ExtractConfig(**config)
     return extract(
         job(directory), model, examples, unfreeze, augment, settings, pooled=True, seed=0
@@ -73,7 +79,7 @@ def test_what_is_stored_is_what_the_network_gives(tmp_path: Path, photos: Path) 
     network = open_backbone(model, model.weights)
     parts = cut(model, network, "block3")
     pooled, crossing = (
-        training_data(features, output, in_memory=False)[0] for output in ("pooled", "crossing")
+        training_data(job(tmp_path / "x"), features, output)[0] for output in ("pooled", "crossing")
     )
     rows = np.arange(len(pooled))
     ids = [
@@ -132,7 +138,7 @@ def test_epochs_cycle_through_the_views_of_training_examples_only(
     examples = ingested(tmp_path / "e", photos)
     model = assembled(tmp_path, examples)
     features = extracted(tmp_path / "f", model, examples, views=3)
-    train, validation = training_data(features, "pooled", in_memory=True)
+    train, validation = training_data(job(tmp_path / "x"), features, "pooled")
     rows = np.arange(4)
     views = [train.gather(rows, epoch) for epoch in range(4)]
     np.testing.assert_array_equal(views[0], views[3])
@@ -147,7 +153,7 @@ def test_several_tensors_may_cross(tmp_path: Path, photos: Path) -> None:
     examples = ingested(tmp_path / "e", photos)
     model = assembled(tmp_path, examples, backbone="NASNetMobile", input_size=32)
     features = extracted(tmp_path / "f", model, examples, 1, dtype="float32")
-    gathered = training_data(features, "crossing", in_memory=False)[0].gather(np.arange(2), 0)
+    gathered = training_data(job(tmp_path / "x"), features, "crossing")[0].gather(np.arange(2), 0)
     assert len(gathered) == 2
 
 
@@ -158,7 +164,7 @@ def test_a_view_depends_on_seed_id_and_view_alone(policy: str) -> None:
     views = [(identity, view) for identity in ("a", "b") for view in range(4)]
 
     def drawn(order: list[tuple[str, int]], seed: int, threads: int) -> dict[Any, np.ndarray]:
-        apply = augmenter(AugmentConfig(views=4, policies=(policy,)), seed)
+        apply = augmenter((policy,), seed)
         ids, numbers = zip(*order, strict=True)
         stream = tf.data.Dataset.from_tensor_slices((list(ids), list(numbers)))
         mapped = stream.map(lambda i, v: apply(pixels, i, v), num_parallel_calls=threads)
@@ -173,3 +179,87 @@ def test_a_view_depends_on_seed_id_and_view_alone(policy: str) -> None:
     assert len(distinct) > 1
     elsewhere = drawn(views, 2, 2)
     assert any(not np.array_equal(elsewhere[view], one[view]) for view in views)
+
+
+def gathered(
+    tmp_path: Path, features: Features, output: str, epoch: int, rows: int = 6
+) -> list[np.ndarray]:
+    """What training and validation see of `output` in an epoch."""
+    data = training_data(job(tmp_path / "gathered"), features, output)
+    return [part.gather(np.arange(min(rows, len(part))), epoch) for part in data]
+
+
+@pytest.mark.parametrize("output", ["pooled", "crossing"])
+def test_what_is_not_kept_is_computed_and_is_the_same(
+    tmp_path: Path, photos: Path, output: str
+) -> None:
+    """A budget of nothing: same activations, same views, in the same epochs."""
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    kept = extracted(tmp_path / "kept", model, examples, views=3, dtype="float32")
+    live = extracted(tmp_path / "live", model, examples, views=3, budget="1 B", dtype="float32")
+    assert live.keys == {}
+    assert live.stats["computed"] == live.stats["bytes"] == 0
+    assert live.stats["kept"] == "nothing is kept: features alone exceed 1 bytes"
+    for epoch in range(2):
+        for one, other in zip(
+            gathered(tmp_path, kept, output, epoch),
+            gathered(tmp_path, live, output, epoch),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_fresh_views_are_new_in_every_epoch_and_the_same_when_it_is_repeated(
+    tmp_path: Path, photos: Path
+) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    features = extracted(tmp_path / "f", assembled(tmp_path, examples), examples, views="fresh")
+    assert features.keys == {}
+    seen = [gathered(tmp_path, features, "crossing", epoch) for epoch in (0, 1, 2, 0)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(seen[one][0] - seen[other][0]).max() > 0
+    np.testing.assert_array_equal(seen[0][0], seen[3][0])
+    np.testing.assert_array_equal(seen[0][1], seen[2][1])
+
+
+def test_the_budget_picks_the_deepest_cut_that_fits(tmp_path: Path, photos: Path) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    network = open_backbone(model, model.weights)
+    blocks = ["stem", "block1", "block2", "block3"]
+    each = {b: math.prod(cut(model, network, b).prefix.outputs[0].shape[1:]) * 2 for b in blocks}
+    rows, features = examples.counts["train"] + examples.counts["validation"], 96 * 4
+    for number, room in enumerate((max(each.values()), each["block3"] - 1, min(each.values()) - 1)):
+        budget = f"{rows * (features + room)} B"
+        got = extracted(tmp_path / f"{number}", model, examples, "block3", budget=budget)
+        fit = [block for block in blocks if each[block] <= room]
+        assert got.keys.keys() == ({"pooled", "crossing"} if fit else {"pooled"})
+        assert got.cut == (fit[-1] if fit else "block3")
+        assert got.stats["bytes"] == rows * (features + (each[fit[-1]] if fit else 0))
+        assert ("activations before " + (fit[-1] if fit else "block3")) in got.stats["kept"]
+
+
+def test_a_cut_before_the_block_trains_the_same_weights(tmp_path: Path, photos: Path) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    features = extracted(tmp_path / "f", model, examples, "block2", dtype="float32")
+    deeper = features.model_copy(update={"block": "block3"})
+    usual = extracted(tmp_path / "u", model, examples, "block3", dtype="float32")
+    settings = FineTuneConfig(epochs=2, learning_rate=1e-3, precision="float32")
+    head = train_head(job(tmp_path / "head"), usual, HeadConfig(epochs=2), seed=0)
+    audits = []
+    for name, given in (("deeper", deeper), ("usual", usual)):
+        tuned = fine_tune(job(tmp_path / name), head, given, settings, seed=0)
+        audits.append(json.loads((tuned.directory / "audit.json").read_text())["moved"])
+    assert audits[0] == pytest.approx(audits[1], abs=1e-5)
+
+
+def test_what_does_not_fit_the_disk_is_a_mistake(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = ingested(tmp_path / "e", photos)
+    model = assembled(tmp_path, examples)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1000))
+    with pytest.raises(Mistake, match=r"extract.budget must leave .* the 0 MB free .* got 0 MB"):
+        extracted(tmp_path / "f", model, examples)

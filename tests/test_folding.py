@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, training
+from models import freezing, heads, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.folding import Folded, fold
 from models.splitting import block_starts, split
@@ -55,14 +55,19 @@ def test_training_the_folded_network_trains_the_network_itself() -> None:
         network = build_backbone("MobileNetV2-0.35", input_size=32)
         parts = split(network, block_starts(network, BACKBONES["MobileNetV2"].block), "block_15")
         inputs = np.random.default_rng(0).normal(size=(16, *parts.suffix.input_shape[1:]))
-        freezing.unfreeze(parts.suffix)
+        freezing.unfreeze(parts.suffix.layers)
         suffix = fold(parts.suffix) if folding else parts.suffix
         head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
         model = heads.join(suffix, head)
         data = in_memory(inputs.astype("float32"))
-        before = freezing.snapshot(network)
-        training.train(model, data, data, epochs=2, learning_rate=1e-3, batch_size=8, seed=0)
-        moved = freezing.movement(network, before)
+        weights = freezing.named_weights(network)
+        before = freezing.snapshot(weights)
+        optimizer = optimization.build_optimizer(learning_rate=1e-3, steps=4)
+        loss = optimization.build_loss()
+        training.train(
+            model, data, data, optimizer=optimizer, loss=loss, epochs=2, batch_size=8, seed=0
+        )
+        moved = freezing.movement(weights, before)
         assert not any("_BN/" in name for name in moved)
         results.append((moved.keys(), network.predict_on_batch(np.zeros((1, 32, 32, 3)))))
     assert results[0][0] == results[1][0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, training
+from models import freezing, heads, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.splitting import block_starts, split
 
@@ -23,16 +25,33 @@ def new_head() -> keras.Model:
     return heads.build_head(features=4, num_classes=2, normalize=False, seed=3)
 
 
-def arguments(**changed: float) -> dict[str, float]:
-    return {"epochs": 8, "learning_rate": 0.05, "batch_size": 8, "seed": 0} | changed
+def train(
+    model: keras.Model, examples: training.Data, validation: training.Data, **changed: Any
+) -> training.History:
+    """`training.train`; what is not `changed` is what most tests want."""
+    settings = {"learning_rate": 0.05, "warmup_steps": 0} | changed
+    ours = ("learning_rate", "warmup_steps", "weight_decay", "clip_norm", "ema", "rates")
+    epochs = changed.pop("epochs", 8)
+    optimizer = optimization.build_optimizer(
+        steps=epochs * examples.steps(8), **{key: settings[key] for key in ours if key in settings}
+    )
+    rest = {key: value for key, value in changed.items() if key not in ours}
+    return training.train(
+        model,
+        examples,
+        validation,
+        optimizer=optimizer,
+        epochs=epochs,
+        **{"loss": optimization.build_loss(), "batch_size": 8, "seed": 0} | rest,
+    )
 
 
 def test_ends_with_the_weights_of_the_best_epoch() -> None:
     """Labels of the validation set are swapped, so that it gets worse from the first epoch on."""
-    train, validation = separable(40, 0), separable(20, 1)
+    examples, validation = separable(40, 0), separable(20, 1)
     swapped = training.Data(validation.targets[:, ::-1], validation.gather)
     head = new_head()
-    history = training.train(head, train, swapped, **arguments(patience=2))  # type: ignore[arg-type]
+    history = train(head, examples, swapped, patience=2)
     losses = [row["val_loss"] for row in history.epochs]
     assert history.best_epoch == int(np.argmin(losses)) == 0
     assert len(history.epochs) == 3
@@ -40,9 +59,9 @@ def test_ends_with_the_weights_of_the_best_epoch() -> None:
 
 
 def test_metrics_are_those_of_all_examples_not_of_the_last_batch() -> None:
-    train, validation = separable(40, 0), separable(21, 1)
+    examples, validation = separable(40, 0), separable(21, 1)
     head = new_head()
-    history = training.train(head, train, validation, **arguments(epochs=1))  # type: ignore[arg-type]
+    history = train(head, examples, validation, epochs=1)
     predicted = np.asarray(head(validation.gather(np.arange(21), 0), training=False)).argmax(1)
     accuracy = np.mean(predicted == validation.targets.argmax(1))
     assert history.epochs[0]["val_accuracy"] == pytest.approx(accuracy)
@@ -53,7 +72,7 @@ def test_uneven_batches_weigh_every_example_the_same(examples: int) -> None:
     data = separable(max(examples, 2), 0)
     some = training.Data(data.targets[:examples], data.gather)
     head = new_head()
-    training.train(head, separable(40, 3), some, **arguments(epochs=1))  # type: ignore[arg-type]
+    train(head, separable(40, 3), some, epochs=1)
     got = training.evaluate(head, some, 8)
     probabilities = np.asarray(head(data.gather(np.arange(examples), 0), training=False))
     losses = -np.log((probabilities * some.targets).sum(axis=1))
@@ -67,18 +86,20 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     for _ in range(2):
         keras.utils.set_random_seed(5)
         head = new_head()
-        training.train(head, separable(40, 0), separable(20, 1), **arguments(epochs=3))  # type: ignore[arg-type]
+        train(head, separable(40, 0), separable(20, 1), epochs=3)
         weights.append(head.get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    history = training.train(
+    history = train(
         new_head(),
         separable(40, 0),
         separable(20, 1),
-        **arguments(epochs=10, warmup_epochs=2, patience=99),  # type: ignore[arg-type]
+        epochs=10,
+        warmup_steps=10,
+        patience=99,
     )
     rates = [row["learning_rate"] for row in history.epochs]
     assert rates[0] < rates[1] < rates[2] == pytest.approx(0.05)
@@ -87,11 +108,12 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
 
 def test_where_no_epoch_may_be_the_best_the_last_one_is_reported() -> None:
     head = new_head()
-    history = training.train(
+    history = train(
         head,
         separable(40, 0),
         separable(20, 1),
-        **arguments(epochs=3, start_from_epoch=9),  # type: ignore[arg-type]
+        epochs=3,
+        start_from_epoch=9,
     )
     assert history.best_epoch == 2
     loss = training.evaluate(head, separable(20, 1), 8)["loss"]
@@ -102,17 +124,18 @@ def test_batch_normalization_and_all_before_the_cut_stay_bit_identical() -> None
     network = build_backbone("ConvNet", input_size=16)
     starts = block_starts(network, BACKBONES["ConvNet"].block)
     parts = split(network, starts, "block3")
-    freezing.unfreeze(parts.suffix)
+    freezing.unfreeze(parts.suffix.layers)
     head = heads.build_head(features=96, num_classes=2, normalize=False)
     model = heads.join(parts.suffix, head)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(24, *parts.suffix.input_shape[1:])).astype("float32") * 5
     data = training.Data(training.one_hot(np.arange(24) % 2, 2), lambda rows, epoch: inputs[rows])
-    before = freezing.snapshot(network)
-    frozen = freezing.frozen_names(network, model)
-    training.train(model, data, data, **arguments(epochs=2, learning_rate=0.01))  # type: ignore[arg-type]
-    moved = set(freezing.movement(network, before))
-    assert {name.split("/", 1)[1] for name in moved} == {"block3_conv/kernel"}
+    weights = freezing.named_weights(model, network)
+    before = freezing.snapshot(weights)
+    frozen = freezing.frozen_names(model, weights)
+    train(model, data, data, epochs=2, learning_rate=0.01)
+    moved = set(freezing.movement(weights, before))
+    assert moved == {"block3_conv/kernel", "probabilities/kernel", "probabilities/bias"}
     assert not moved & frozen
     assert sum("moving" in name for name in frozen) == 6
 
@@ -120,22 +143,25 @@ def test_batch_normalization_and_all_before_the_cut_stay_bit_identical() -> None
 def test_unfreezing_batch_normalization_moves_its_statistics() -> None:
     """What the test above would miss if nothing could ever move them."""
     network = build_backbone("ConvNet", input_size=16)
-    freezing.unfreeze(network, batch_normalization=True)
+    freezing.unfreeze(network.layers, batch_normalization=True)
     model = keras.Model(
         network.inputs[0],
         heads.build_head(features=96, num_classes=2, normalize=False)(network.output),
     )
     images = np.random.default_rng(0).uniform(0, 255, (16, 16, 16, 3)).astype("float32")
     data = training.Data(training.one_hot(np.arange(16) % 2, 2), lambda rows, epoch: images[rows])
-    before = freezing.snapshot(network)
-    training.train(model, data, data, **arguments(epochs=1))  # type: ignore[arg-type]
-    assert any("moving_mean" in name for name in freezing.movement(network, before))
+    weights = freezing.named_weights(model)
+    before = freezing.snapshot(weights)
+    train(model, data, data, epochs=1)
+    moved = freezing.movement(weights, before)
+    assert any("moving_mean" in name for name in moved)
+    assert not moved.keys() & freezing.frozen_names(model, weights)
 
 
 def test_a_head_that_normalizes_keeps_its_statistics_when_saved(tmp_path: object) -> None:
     features = np.random.default_rng(0).normal(50.0, 9.0, (64, 4)).astype("float32")
     head = heads.build_head(features=4, num_classes=3)
-    heads.adapt(head, features)
+    heads.adapt(head, np.split(features, 4))
     expected = np.asarray(head(features))
     head.save_weights(f"{tmp_path}/head.weights.h5")
     again = heads.build_head(features=4, num_classes=3)
@@ -170,11 +196,13 @@ def test_a_phase_that_was_stopped_ends_with_the_weights_it_would_have_had(
 
         keras.utils.set_random_seed(5)
         head = heads.build_head(features=4, num_classes=2, hidden=8, dropout=0.5, normalize=False)
-        history = training.train(
+        history = train(
             head,
             separable(40, 0),
             separable(20, 1),
-            **arguments(weight_decay=0.01, warmup_epochs=1.5, patience=patience),  # type: ignore[arg-type]
+            weight_decay=0.01,
+            warmup_steps=8,
+            patience=patience,
             on_epoch=on_epoch,
             checkpoint=checkpoint,
         )
@@ -189,3 +217,60 @@ def test_a_phase_that_was_stopped_ends_with_the_weights_it_would_have_had(
     assert resumed == whole
     for one, other in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_moving_averages_are_what_is_validated_and_kept() -> None:
+    """With a momentum near 1 the averages hardly leave zero, where the head begins."""
+    examples = separable(40, 0)
+    plain, averaged = new_head(), new_head()
+    train(plain, examples, examples, epochs=4)
+    history = train(averaged, examples, examples, epochs=4, ema=0.99)
+    norms = [np.abs(head.get_weights()[0]).sum() for head in (plain, averaged)]
+    assert 0 < norms[1] < 0.5 * norms[0]
+    loss = training.evaluate(averaged, examples, 8)["loss"]
+    assert history.best["val_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_each_variable_has_the_learning_rate_it_is_given() -> None:
+    """Adam's first step is its learning rate; weight decay takes its share at the same rate."""
+    head = heads.build_head(features=4, num_classes=2, hidden=3, normalize=False)
+    paths = {variable.path for variable in head.variables}
+    rates = {path: 0.1 if path.startswith("hidden") else 1.0 for path in paths}
+    train(head, separable(8, 0), separable(8, 1), epochs=2, rates=rates)  # Zeros: no gradient yet.
+    before = [np.array(weight) for weight in head.get_weights()]
+    train(head, separable(8, 0), separable(8, 1), epochs=1, learning_rate=0.01, rates=rates)
+    steps = [np.abs(a - b).max() for a, b in zip(head.get_weights(), before, strict=True)]
+    assert steps == pytest.approx([0.001, 0.001, 0.01, 0.01], rel=0.05)
+    kernels = []
+    for decay in (0.0, 0.5):
+        head.set_weights(before)
+        rate = {"epochs": 1, "learning_rate": 0.01}
+        train(head, separable(8, 0), separable(8, 1), rates=rates, weight_decay=decay, **rate)
+        kernels.append(head.get_weights())
+    shrunk = [np.abs(a - b).max() for a, b in zip(*kernels, strict=True)]
+    taken = [0.001 * 0.5 * np.abs(before[0]).max(), 0, 0.01 * 0.5 * np.abs(before[2]).max(), 0]
+    assert shrunk == pytest.approx(taken, rel=0.01, abs=1e-7)
+
+
+def test_balanced_classes_weigh_the_same() -> None:
+    targets = training.one_hot(np.array([0] * 8 + [1] * 2), 3)
+    weights = optimization.balanced_class_weights(targets)
+    np.testing.assert_allclose(weights, [0.625, 2.5, 0.0])
+    assert (targets @ weights).mean() == pytest.approx(1.0)
+
+
+def test_focal_loss_without_focus_is_cross_entropy_and_with_it_looks_at_what_is_wrong() -> None:
+    truth, said = np.array([[1.0, 0.0]] * 2), np.array([[0.9, 0.1], [0.2, 0.8]])
+    plain = optimization.build_loss()(truth, said)
+    nearly = optimization.build_loss(focal_gamma=1e-6)(truth, said)
+    assert float(nearly) == pytest.approx(float(plain), rel=1e-4)
+    focal = [float(optimization.build_loss(focal_gamma=2)(truth[:1], row[None])) for row in said]
+    assert focal == pytest.approx([0.01 * -np.log(0.9), 0.64 * -np.log(0.2)], rel=1e-3)
+
+
+def test_mixup_and_clipping_still_learn() -> None:
+    head = new_head()
+    more = {"mixup": 0.4, "clip_norm": 0.5, "class_weights": np.array([1.0, 2.0], "float32")}
+    history = train(head, separable(80, 0), separable(40, 1), **more)
+    assert history.best["val_accuracy"] > 0.85
+    assert history.best["accuracy"] < 1.0

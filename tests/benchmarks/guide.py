@@ -84,7 +84,7 @@ def guide(
             validation_data=data["validation"],
             verbose=0,
         )
-        freezing.unfreeze(suffix)
+        freezing.unfreeze(suffix.layers)
     seconds = time.monotonic() - started
     probabilities = whole.predict(data["test"][0], verbose=0)
     return seconds, float(np.mean(probabilities.argmax(1) == data["test"][1]))
@@ -129,7 +129,7 @@ def floor(model: AssembledModel, data: dict[str, Any]) -> dict[str, float]:
     network = open_backbone(model, model.weights)
     parts = cut(model, network, CUT)
     batch = tf.constant(data["train"][0][:BATCH])
-    freezing.unfreeze(parts.suffix)
+    freezing.unfreeze(parts.suffix.layers)
     head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
     tail = heads.join(parts.suffix, head)
     crossing = tf.constant(np.asarray(keras.tree.flatten(parts.prefix(batch))[0]))

@@ -1,0 +1,41 @@
+"""What the hardware multiplies fastest in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+from etils import epy
+
+with epy.lazy_imports():
+    import keras
+
+Half = Literal["bfloat16", "float16"]
+
+
+def half_precision() -> Half | None:
+    """The 16-bit type that this machine multiplies matrices faster in than float32, or None.
+
+    TPUs and NVIDIA GPUs since Ampere (compute capability 8) have bfloat16, GPUs since Volta (7)
+    float16, and CPUs with AMX bfloat16.
+    """
+    devices = " ".join(keras.distribution.list_devices()).lower()
+    if "tpu" in devices:
+        return "bfloat16"
+    if "gpu" in devices or "cuda" in devices:
+        capability = _compute_capability()
+        return "bfloat16" if capability >= 8 else "float16" if capability >= 7 else None
+    cpu = Path("/proc/cpuinfo")
+    return "bfloat16" if cpu.exists() and "amx_bf16" in cpu.read_text() else None
+
+
+def _compute_capability() -> float:
+    """Of the first NVIDIA GPU; 0 where it cannot be told."""
+    if not (tool := shutil.which("nvidia-smi")):
+        return 0.0
+    query = [tool, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    first = answer.strip().splitlines()[0] if answer.strip() else ""
+    return float(first) if first.replace(".", "", 1).isdecimal() else 0.0

@@ -1,0 +1,104 @@
+"""What is minimized, and the steps that do it: losses and optimizers, for every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+# Of which weights no share is taken away: AdamW's authors and all who followed leave them out.
+_NEVER_DECAYED = ("bias", "gamma", "beta")
+
+
+class LayerwiseAdamW(keras.optimizers.Adam):
+    """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with a learning rate for each variable.
+
+    Args:
+        rates: a variable's path → what its learning rate is multiplied by; 1 where not named.
+        decay: the share of each weight, times its learning rate, that a step takes away.
+            (Keras's own weight decay knows nothing of such rates.)
+    """
+
+    def __init__(
+        self, learning_rate: Any, *, rates: Mapping[str, float], decay: float, **arguments: Any
+    ) -> None:
+        super().__init__(learning_rate, **arguments)
+        self._rates, self._decay = rates, decay
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        # On TensorFlow it is the backend's own variable, which has the path for a name.
+        path = getattr(variable, "path", None) or variable.name.removesuffix(":0")
+        rate = learning_rate * self._rates.get(path, 1.0)
+        if self._decay and path.rsplit("/", 1)[-1] not in _NEVER_DECAYED:
+            share = keras.ops.cast(rate * self._decay, variable.dtype)
+            self.assign_sub(variable, keras.ops.multiply(variable, share))
+        super().update_step(gradient, variable, rate)
+
+
+def build_optimizer(
+    *,
+    learning_rate: float,
+    steps: int,
+    warmup_steps: int = 0,
+    weight_decay: float = 0.0,
+    clip_norm: float = 0.0,
+    ema: float = 0.0,
+    rates: Mapping[str, float] | None = None,
+    precision: str | None = None,
+) -> keras.optimizers.Optimizer:
+    """AdamW whose learning rate rises linearly, then falls along a cosine (arXiv:1608.03983) to 0.
+
+    Args:
+        learning_rate: the highest.
+        steps: in all; `warmup_steps` of them are for rising.
+        clip_norm: the gradient, as one vector, is made no longer than this; 0 leaves it as it is.
+        ema: momentum of the exponential moving average of the weights; 0 for none.
+        rates: see `LayerwiseAdamW`.
+        precision: what the network multiplies in; `float16` has its loss scaled, or small
+            gradients would vanish.
+    """
+    optimizer = LayerwiseAdamW(
+        keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup_steps else learning_rate,
+            decay_steps=max(1, steps - warmup_steps),
+            warmup_target=learning_rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        ),
+        rates=rates or {},
+        decay=weight_decay,
+        global_clipnorm=clip_norm or None,
+        use_ema=bool(ema),
+        ema_momentum=ema or 0.99,
+    )
+    if precision == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def build_loss(*, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> keras.losses.Loss:
+    """Cross-entropy, or focal loss (Lin et al. 2017, arXiv:1708.02002) for a gamma above 0.
+
+    Args:
+        label_smoothing: the share of each label that is spread over all classes.
+        focal_gamma: how much less an example counts that is already right; the paper has 2.
+    """
+    if focal_gamma:
+        return keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=focal_gamma, label_smoothing=label_smoothing
+        )
+    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+
+
+def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
+    """A weight for each class, so that all classes weigh the same in sum and examples 1 on average.
+
+    scikit-learn's "balanced" rule: examples / (classes that occur x examples of the class).
+
+    Args:
+        targets: (examples, classes), each row a distribution over the classes.
+    """
+    counts = targets.sum(axis=0)
+    weights: np.ndarray = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1e-9))
+    return np.where(counts > 0, weights, 0).astype("float32")
