@@ -8,6 +8,7 @@ another machine and in another order, and be the same.
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ with epy.lazy_imports():
     import keras
     import keras_cv
     import tensorflow as tf
+
+    from components import mirror_mix
 
 
 class AugmentConfig(Section):
@@ -61,13 +64,20 @@ POLICIES: dict[str, Callable[[], Any]] = {
     "crop": lambda: keras.layers.RandomZoom((-0.25, 0.0), fill_mode="reflect"),
     "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, fill_mode="reflect"),
     "colour": lambda: keras.layers.RandomColorJitter(
-        _RANGE, brightness_factor=0.2, contrast_factor=0.2, saturation_factor=0.2, hue_factor=0.03
+        _RANGE,
+        brightness_factor=0.2,
+        contrast_factor=0.2,
+        saturation_factor=(0.4, 0.6),  # 0.5 leaves it as it is, 0 is grey.
+        hue_factor=0.03,
     ),
+    "randaugment": lambda: keras.layers.RandAugment(_RANGE, num_ops=2, factor=0.3),
+    "augmix": lambda: keras.layers.AugMix(_RANGE),
     "erasing": lambda: keras.layers.RandomErasing(scale=(0.02, 0.15), value_range=_RANGE),
     "gridmask": lambda: keras_cv.layers.GridMask(
         # Its own uniform sampler draws from the process, not from the layer.
         ratio_factor=keras_cv.core.ConstantFactorSampler(0.3)
     ),
+    "fouriermix": lambda: mirror_mix.MirrorMix(),
 }
 
 
@@ -85,8 +95,11 @@ def augmenter(policies: tuple[str, ...], seed: int) -> Callable[[Any, Any, Any],
         example_seed = tf.stack([tf.strings.to_hash_bucket_fast(name, 2**31 - 1), 0])
         _draw_from(generators, example_seed)
         batch = pixels[tf.newaxis]
+        state = random.getstate()
+        random.seed(seed)  # AugMix draws what its chains do when it is compiled, from Python.
         for layer in layers:
             batch = layer(batch, training=True)
+        random.setstate(state)
         return tf.ensure_shape(tf.clip_by_value(batch[0], *_RANGE), pixels.shape)
 
     def apply(pixels: Any, identity: Any, view: Any) -> Any:
@@ -128,6 +141,8 @@ def _generators(value: Any, seen: set[int] | None = None) -> Iterator[Any]:
     if isinstance(value, keras.random.SeedGenerator):
         yield value
     elif isinstance(value, keras.layers.Layer):
+        if hasattr(value, "_get_seed_generator"):  # Else it makes others on JAX and PyTorch.
+            value._get_seed_generator = lambda backend=None: value.generator
         for name, part in list(vars(value).items()):
             if isinstance(part, tf.random.Generator):  # It may be the process's global one.
                 part = tf.random.Generator.from_seed(0)

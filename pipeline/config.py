@@ -115,12 +115,13 @@ def to_toml(config: Section, prefix: str = "") -> str:
     values, sections = [], []
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
+        meaning = " ".join((field.description or "").split())
         if isinstance(value, Section):
             sections.append((f"{prefix}{name}", value))
         elif value is None:
-            values.append(f"# {name} =   # {field.description}")
+            values.append(f"# {name} =   # {meaning}")
         else:
-            values.append(f"{name} = {_toml(value)}   # {field.description}")
+            values.append(f"{name} = {_toml(value)}   # {meaning}")
     lines = "\n".join(values)
     parts = [f"[{prefix.rstrip('.')}]\n{lines}" if prefix else lines]
     return "\n\n".join([*parts, *(to_toml(value, f"{name}.") for name, value in sections)])

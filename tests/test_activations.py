@@ -181,6 +181,13 @@ def test_a_view_depends_on_seed_id_and_view_alone(policy: str) -> None:
     assert any(not np.array_equal(elsewhere[view], one[view]) for view in views)
 
 
+def test_colour_is_changed_and_kept() -> None:
+    red = tf.constant(np.full((8, 8, 3), (200.0, 40.0, 40.0), np.float32))
+    view = augmenter(("colour",), 0)(red, tf.constant("a"), tf.constant(1)).numpy().mean((0, 1))
+    assert view[0] > 1.5 * view[1:].max()
+    assert np.abs(view - red.numpy()[0, 0]).max() > 1
+
+
 def gathered(
     tmp_path: Path, features: Features, output: str, epoch: int, rows: int = 6
 ) -> list[np.ndarray]:

@@ -20,7 +20,9 @@ CONFIG = [
     (["digits", "--head.epoch", "3"], "--head.epoch. Did you mean --head.epochs?"),
     (["digits", "--head.epochs", "0"], "head.epochs must be greater than or equal to 1, got '0'"),
     (["digits", "--head.epochs", "many"], "head.epochs must be a valid integer"),
-    (["digits", "--augment.views", "0"], "augment.views must be greater than or equal to 1"),
+    (["digits", "--augment.views", "0"], "augment.views must be 1 to 64, or 'fresh', got 0"),
+    (["digits", "--extract.budget", "lots"], "extract.budget"),
+    (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision"),
     (["digits", "--augment.policies", "flop"], "got 'flop': did you mean flip"),
     (["digits", "--model.backbone", "MobilNetV2"], "got 'MobilNetV2': did you mean MobileNetV2"),
     (["digits", "--model.weights", "gone.h5"], "model.weights must be imagenet, none, pretrain"),
@@ -173,7 +175,7 @@ def test_weights_that_do_not_fit_and_blocks_that_are_not_there(
     assert "model.weights must fit the backbone small_convnet" in err.splitlines()[-1]
     status, _, err = in_process("run", tiny_recipe, *store, "--fine-tune.unfreeze", "block9")
     assert status == 2
-    assert "fine_tune.unfreeze must be a block of small_convnet, got 'block9'" in err
+    assert "fine_tune.unfreeze must be a block of the network, got 'block9'" in err
     assert "did you mean block" in err
     status, _, err = in_process("run", tiny_recipe, *store, "--fine-tune.unfreeze", "9")
     assert status == 2
