@@ -30,8 +30,7 @@ class AugmentConfig(Section):
     """Augmented views of the training examples, computed once each and kept."""
 
     views: int | Literal["fresh"] = 1
-    """Views of each training example, the first being the example itself, computed once each; or
-    `fresh`: a new one every epoch, for which the whole network is run every epoch."""
+    """Views of each training example, each computed once; or `fresh`: a new one every epoch."""
     policies: tuple[str, ...] = ("flip", "rotation")
     """What is done to the other views, in this order."""
 

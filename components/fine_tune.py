@@ -147,6 +147,7 @@ def _unfreeze_and_train(
             data,
             settings,
             seed,
+            learning_rate=config.learning_rate,
             rates=rates,
             precision=precision,
             others=[network],

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from etils import epy
@@ -28,8 +28,6 @@ class PhaseConfig(Section):
 
     epochs: int = Field(20, ge=0, le=10_000)
     """Most epochs to train."""
-    learning_rate: float = Field(1e-3, gt=0, le=10)
-    """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Epochs in which the learning rate rises from 0."""
     batch_size: int = Field(32, ge=1)
@@ -93,50 +91,40 @@ class FileCheckpoint:
         self._cost = self._saved - started
 
 
-def require_finite(history: training.History, section: str, config: PhaseConfig) -> None:
+def require_finite(history: training.History, section: str, learning_rate: float) -> None:
     """A `Mistake` where training blew up, so that nothing is made of its weights."""
     if not np.isfinite(history.best["val_loss"]):
         raise Mistake(
             f"{section}.learning_rate must be low enough for validation loss to stay finite, got "
-            f"{config.learning_rate}"
+            f"{learning_rate}"
         )
 
 
-def run_phase(
-    job: Job,
-    name: str,
+def train_phase(
     model: keras.Model,
     data: tuple[training.Data, training.Data],
     config: PhaseConfig,
     seed: int,
     *,
+    learning_rate: float,
     rates: Mapping[str, float] | None = None,
     precision: str | None = None,
-    others: Sequence[keras.Model] = (),
-) -> Phase:
-    """Train `model` on (training, validation) data; what is frozen in it must not move.
+    on_epoch: training.OnEpoch | None = None,
+    checkpoint: FileCheckpoint | None = None,
+) -> training.History:
+    """Train `model` on (training, validation) data as `config` says; see `training.train`.
 
     Args:
-        name: of the phase: of its progress, and of what a killed run goes on from.
         rates: a variable's path → what its learning rate is multiplied by.
         precision: what the network multiplies in, where not in float32.
-        others: further models, which must not move but for what they share with `model`.
     """
-
-    def on_epoch(epoch: int, logs: dict[str, float]) -> None:
-        figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
-        job.progress(name, epoch + 1, config.epochs, figures)
-
     steps = data[0].steps(config.batch_size)
-    targets = data[0].targets
     balanced = config.class_weights == "balanced"
-    weights = freezing.named_weights(model, *others)
-    before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
-    history = training.train(
+    return training.train(
         model,
         *data,
         optimizer=optimization.build_optimizer(
-            learning_rate=config.learning_rate,
+            learning_rate=learning_rate,
             steps=config.epochs * steps,
             warmup_steps=round(config.warmup_epochs * steps),
             weight_decay=config.weight_decay,
@@ -151,7 +139,7 @@ def run_phase(
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
-        class_weights=optimization.balanced_class_weights(targets) if balanced else None,
+        class_weights=optimization.balanced_class_weights(data[0].targets) if balanced else None,
         mixup=config.mixup,
         monitor=config.monitor,
         patience=config.patience,
@@ -159,7 +147,38 @@ def run_phase(
         start_from_epoch=config.start_from_epoch,
         restore_best_weights=config.restore_best_weights,
         on_epoch=on_epoch,
-        checkpoint=FileCheckpoint(job.scratch / f"{name}.npz"),
+        checkpoint=checkpoint,
+    )
+
+
+def run_phase(
+    job: Job,
+    name: str,
+    model: keras.Model,
+    data: tuple[training.Data, training.Data],
+    config: PhaseConfig,
+    seed: int,
+    *,
+    others: Sequence[keras.Model] = (),
+    **arguments: Any,
+) -> Phase:
+    """`train_phase` that can be resumed, and that proves that nothing frozen moved.
+
+    Args:
+        name: of the phase: of its progress, and of what a killed run goes on from.
+        others: further models, which must not move but for what they share with `model`.
+        arguments: of `train_phase`.
+    """
+
+    def on_epoch(epoch: int, logs: dict[str, float]) -> None:
+        figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
+        job.progress(name, epoch + 1, config.epochs, figures)
+
+    weights = freezing.named_weights(model, *others)
+    before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
+    checkpoint = FileCheckpoint(job.scratch / f"{name}.npz")
+    history = train_phase(
+        model, data, config, seed, on_epoch=on_epoch, checkpoint=checkpoint, **arguments
     )
     moved = freezing.movement(weights, before)
     if offenders := sorted(moved.keys() & frozen):

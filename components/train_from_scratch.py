@@ -23,6 +23,8 @@ class ScratchConfig(PhaseConfig):
 
     epochs: int = Field(30, ge=1, le=10_000)
     """Most epochs to train."""
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+    """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Rate of dropout before the dense layer."""
 
@@ -60,11 +62,12 @@ def train_from_scratch(
     freezing.unfreeze(suffix.layers, batch_normalization=True)
     whole = keras.Model(suffix.inputs[0], head(suffix(suffix.inputs[0])))
     data = training_data(job, features, "crossing")
-    phase = run_phase(job, "train_from_scratch", whole, data, config, seed)
+    rate = config.learning_rate
+    phase = run_phase(job, "train_from_scratch", whole, data, config, seed, learning_rate=rate)
     phase.write(job.directory)
     history = phase.history
     section = "pretrain" if isinstance(config, PretrainConfig) else "control"
-    require_finite(history, section, config)
+    require_finite(history, section, rate)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 from etils import epy
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.artifacts import Features, TrainedModel
 from components.batches import training_data
+from components.files import write_json
 from components.job import Job, stage
-from components.phases import PhaseConfig, require_finite, run_phase
+from components.phases import PhaseConfig, require_finite, run_phase, train_phase
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
+    import optuna
 
-    from models import heads, training
+    from models import heads, optimization, range_test, training
 
 
 class HeadConfig(PhaseConfig):
@@ -22,22 +27,46 @@ class HeadConfig(PhaseConfig):
 
     epochs: int = Field(20, ge=1, le=10_000)
     """Most epochs to train."""
+    learning_rate: float | Literal["auto"] = 1e-3
+    """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine. `auto`
+    finds one by a range test."""
     hidden: int = Field(0, ge=0, le=65_536)
     """Units of a hidden layer; 0 for none."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Rate of dropout before each dense layer."""
+    search: int = Field(0, ge=0, le=10_000)
+    """Trials of a search for better `hidden`, `dropout` and `weight_decay`; 0 for none."""
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate(cls, value: Any) -> Any:
+        """The command line has only strings."""
+        if value == "auto":
+            return value
+        try:
+            rate = float(value)
+        except (TypeError, ValueError):
+            rate = 0.0
+        if not 0 < rate <= 10:
+            raise Mistake(
+                f"head.learning_rate must be above 0 and at most 10, or 'auto', got {value}"
+            )
+        return rate
 
 
 @stage(version=2)
 def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -> TrainedModel:
     """Train a head on pooled features; the backbone is not even loaded."""
-    data = training_data(job, features, "pooled")
     keras.utils.set_random_seed(seed)
-    head = _adapted_head(data[0], features, config, seed)
-    phase = run_phase(job, "train_head", head, data, config, seed)
+    task = _Task(features, training_data(job, features, "pooled"), seed)
+    if config.search:
+        config = _search(job, task, config)
+    rate = task.learning_rate(config)
+    head = task.head(config)
+    phase = run_phase(job, "train_head", head, task.data, config, seed, learning_rate=rate)
     phase.write(job.directory)
     history = phase.history
-    require_finite(history, "head", config)
+    require_finite(history, "head", rate)
     head.save_weights(job.directory / "head.weights.h5")
     return TrainedModel(
         directory=job.directory,
@@ -46,22 +75,84 @@ def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -
         hidden=config.hidden,
         dropout=config.dropout,
         kept=f"the head of epoch {history.best_epoch + 1} of {len(history.epochs)}",
-        stats={"epochs": len(history.epochs), **history.best},
+        stats={"epochs": len(history.epochs), "highest_learning_rate": rate, **history.best},
     )
 
 
-def _adapted_head(
-    data: training.Data, features: Features, config: HeadConfig, seed: int
-) -> keras.Model:
-    """A new head, adapted to view 0 of the training examples."""
-    rows = np.arange(len(data))
-    head = heads.build_head(
-        features=data.gather(rows[:1], 0).shape[-1],
-        num_classes=len(features.model.labels),
-        hidden=config.hidden,
-        dropout=config.dropout,
-        seed=seed,
-    )
-    size = features.batch_size
-    heads.adapt(head, (data.gather(rows[i : i + size], 0) for i in range(0, len(rows), size)))
-    return head
+class _Task:
+    """What every head that is tried has in common."""
+
+    def __init__(
+        self, features: Features, data: tuple[training.Data, training.Data], seed: int
+    ) -> None:
+        self.data = data
+        self.seed = seed
+        self._features = features
+
+    def head(self, config: HeadConfig) -> keras.Model:
+        """A new head, adapted to view 0 of the training examples."""
+        data, size = self.data[0], self._features.batch_size
+        rows = np.arange(len(data))
+        head = heads.build_head(
+            features=data.gather(rows[:1], 0).shape[-1],
+            num_classes=len(self._features.model.labels),
+            hidden=config.hidden,
+            dropout=config.dropout,
+            seed=self.seed,
+        )
+        heads.adapt(head, (data.gather(rows[i : i + size], 0) for i in range(0, len(rows), size)))
+        return head
+
+    def learning_rate(self, config: HeadConfig) -> float:
+        """The one given, or what a range test suggests."""
+        if config.learning_rate != "auto":
+            return config.learning_rate
+        return range_test.range_test(
+            self.head(config),
+            self.data[0],
+            loss=optimization.build_loss(
+                label_smoothing=config.label_smoothing, focal_gamma=config.focal_gamma
+            ),
+            batch_size=config.batch_size,
+            seed=self.seed,
+        ).suggested
+
+
+# Units of a hidden layer and rates of weight decay that are tried.
+_WIDTHS = (0, 64, 128, 256, 512)
+_DECAYS = (0.0, 0.01, 0.1, 1.0)
+
+
+def _search(job: Job, task: _Task, config: HeadConfig) -> HeadConfig:
+    """The best of `config.search` trials on validation loss; the first is `config` itself.
+
+    Optuna's tree-structured Parzen estimator draws them (Bergstra et al. 2011). `search.json`
+    tells of every trial.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=task.seed))
+    given = {key: getattr(config, key) for key in ("hidden", "dropout", "weight_decay")}
+    study.enqueue_trial(given)
+
+    def settings(trial: optuna.Trial) -> HeadConfig:
+        drawn = {
+            "hidden": trial.suggest_categorical("hidden", sorted({*_WIDTHS, config.hidden})),
+            "dropout": trial.suggest_float("dropout", 0.0, max(0.6, config.dropout)),
+            "weight_decay": trial.suggest_categorical(
+                "weight_decay", sorted({*_DECAYS, config.weight_decay})
+            ),
+        }
+        return config.model_copy(update=drawn)
+
+    def objective(trial: optuna.Trial) -> float:
+        tried = settings(trial)
+        history = train_phase(
+            task.head(tried), task.data, tried, task.seed, learning_rate=task.learning_rate(tried)
+        )
+        job.progress("head search", trial.number + 1, config.search)
+        return history.best["val_loss"]
+
+    study.optimize(objective, n_trials=config.search)
+    trials = [{"val_loss": trial.value, **trial.params} for trial in study.trials]
+    write_json(job.directory / "search.json", {"trials": trials, "best": study.best_trial.number})
+    return config.model_copy(update=study.best_params)

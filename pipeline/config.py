@@ -89,6 +89,7 @@ def mistake_of(error: ValidationError) -> Mistake:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"] if not _is_union_member(part))
     rule = re.sub(r"^Input should be", "must be", first["msg"])
+    rule = re.sub(r"^could not parse .* byte string$", "must be a size such as 500MB", rule)
     return Mistake(f"{field} {rule}, got {first['input']!r}")
 
 

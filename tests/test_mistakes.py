@@ -21,8 +21,11 @@ CONFIG = [
     (["digits", "--head.epochs", "0"], "head.epochs must be greater than or equal to 1, got '0'"),
     (["digits", "--head.epochs", "many"], "head.epochs must be a valid integer"),
     (["digits", "--augment.views", "0"], "augment.views must be 1 to 64, or 'fresh', got 0"),
-    (["digits", "--extract.budget", "lots"], "extract.budget"),
-    (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision"),
+    (
+        ["digits", "--extract.budget", "lots"],
+        "extract.budget must be a size such as 500MB, got 'lots'",
+    ),
+    (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision must be 'auto', "),
     (["digits", "--augment.policies", "flop"], "got 'flop': did you mean flip"),
     (["digits", "--model.backbone", "MobilNetV2"], "got 'MobilNetV2': did you mean MobileNetV2"),
     (["digits", "--model.weights", "gone.h5"], "model.weights must be imagenet, none, pretrain"),
