@@ -139,7 +139,7 @@ def _generators(value: Any, seen: set[int] | None = None) -> Iterator[Any]:
     seen.add(id(value))
     if isinstance(value, keras.random.SeedGenerator):
         yield value
-    elif isinstance(value, keras.layers.Layer):
+    elif isinstance(value, keras.layers.Layer | mirror_mix.MirrorMix):
         if hasattr(value, "_get_seed_generator"):  # Else it makes others on JAX and PyTorch.
             value._get_seed_generator = lambda backend=None: value.generator
         for name, part in list(vars(value).items()):

@@ -9,7 +9,7 @@ import keras_cv
 import tensorflow as tf
 
 
-class MirrorMix(keras.layers.Layer):
+class MirrorMix:
     """FMix (Harris et al. 2020, arXiv:2002.12047) of each picture with itself, mirrored.
 
     KerasCV's FourierMix mixes two examples and their labels; here its masks, made of low
@@ -20,15 +20,13 @@ class MirrorMix(keras.layers.Layer):
     """
 
     def __init__(self, least: float = 0.5) -> None:
-        super().__init__()
         self.least = least
         self.masks = keras_cv.layers.FourierMix()
         self.generator = keras.random.SeedGenerator(0)
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def __call__(self, images: Any, *, training: bool) -> Any:
         """Float images, (1, height, width, channels) → the same."""
-        if not training:
-            return images
+        del training
         shape = tf.shape(images)[1:3]
         kept = tf.random.stateless_uniform((), self.generator.next(), self.least, 1.0)
         smooth = self.masks._sample_mask_from_transform(self.masks.decay_power, shape)
