@@ -106,6 +106,20 @@ def runs(*, store: Path = DEFAULT_STORE, json: bool = False) -> int:
 
 
 @app.command
+def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = False) -> int:
+    """List stored activations that no artifact refers to.
+
+    Args:
+        store: Where artifacts are kept.
+        remove: Remove them.
+        json: Print them as one JSON object.
+    """
+    from pipeline import commands
+
+    return commands.prune(store, remove=remove, as_json=json)
+
+
+@app.command
 def predict(model: Path, inputs: tuple[str, ...], /, *, json: bool = False) -> int:
     """Ask an exported model about files, through its serving signature.
 

@@ -19,6 +19,8 @@ from pipeline.config import Config, recipe_path
 from pipeline.console import Console
 from pipeline.flow import Outcome, Outside, flow
 from pipeline.outside import Runtime, resolve, resolve_request
+from pipeline.prune import leftovers
+from pipeline.prune import remove as remove_leftover
 from pipeline.quiet import import_tensorflow
 from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
@@ -131,6 +133,26 @@ def runs(store_path: Path, *, as_json: bool) -> int:
             record.run_id, record.says(), accuracy, f"{record.seconds:.1f}", record.pushed or ""
         )
     rich.console.Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def prune(store_path: Path, *, remove: bool, as_json: bool) -> int:
+    """List the activations that nothing refers to, and remove them if told to."""
+    store = Store(store_path)
+    with store.lock():
+        left = leftovers(store)
+        if remove:
+            for each in left:
+                remove_leftover(each)
+    if as_json:
+        rows = [{"key": x.key, "what": x.what, "rows": x.rows, "bytes": x.bytes} for x in left]
+        _print_json({"removed": remove, "activations": rows})
+        return 0
+    for each in left:
+        sys.stdout.write(f"{each.bytes / 1e6:10.1f} MB  {each.rows:8} rows  {each.what}\n")
+    total = f"{sum(each.bytes for each in left) / 1e6:.1f} MB of activations"
+    said = "removed" if remove else "that no artifact refers to" + (": --remove" if left else "")
+    sys.stdout.write(f"{total} {said}\n")
     return 0
 
 

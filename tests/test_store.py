@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from components.activations import Activations
 from components.artifacts import Artifact, Blessing, Checks, Examples
 from components.assemble import ModelConfig
 from components.bless import BlessConfig, bless
@@ -114,3 +118,35 @@ def test_wiring_a_stage_wrongly_is_a_type_error(tmp_path: Path) -> None:
 def test_stages_say_their_version(function: object) -> None:
     assert isinstance(function.stage_version, int)  # type: ignore[attr-defined]
     assert Run is not None
+
+
+def test_prune_removes_only_activations_that_no_artifact_refers_to(
+    in_process: Callable[..., Any], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    shards = {}
+    for key in ("used", "unused"):
+        meaning = {"backbone": "ConvNet", "output": "before block3"}
+        kept = Activations.open(store.activations, key, [(2,)], "float32", meaning)
+        for name in ("a", "b"):
+            with kept.writer() as writer:
+                writer.add([name], [np.zeros((1, 2), np.float32)])
+        shards[key] = kept.shards()
+    artifact = store.root / "extract" / "fingerprint"
+    artifact.mkdir(parents=True)
+    (artifact / "artifact.json").write_text("{}")
+    (artifact / "shards.json").write_text(json.dumps({"used": shards["used"][:1]}))
+
+    arguments = ("prune", "--store", store.root)
+    _, listed, _ = in_process(*arguments, "--json")
+    rows = {row["key"]: row["rows"] for row in json.loads(listed)["activations"]}
+    assert rows == {"used": 1, "unused": 2}
+    status, said, _ = in_process(*arguments)
+    assert status == 0
+    assert "ConvNet, before block3" in said
+    assert len(list(store.activations.glob("*/*.bin"))) == 4
+
+    assert in_process(*arguments, "--remove")[0] == 0
+    assert [path.name for path in store.activations.iterdir()] == ["used"]
+    assert Activations.existing(store.activations, "used").shards() == shards["used"][:1]
+    assert in_process(*arguments)[1].startswith("0.0 MB of activations that no artifact refers to")
