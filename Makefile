@@ -14,9 +14,9 @@ test: .venv/installed
 test-all: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
 
-# Against the Keras guide, on ../shared: some ten minutes.
+# Against the Keras guide, on ../shared: some fifteen minutes.
 bench: .venv/installed
-	$(BIN)/python -m tests.benchmarks.guide
+	$(BIN)/python -m tests.benchmarks
 
 check: .venv/installed
 	$(BIN)/ruff format --check .

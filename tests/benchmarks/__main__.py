@@ -1,0 +1,59 @@
+"""`make bench`: the engine and the Keras guide's recipe in one run; a table, and a JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import engine, guide
+from tests.benchmarks.setting import Task
+from tests.conftest import SHARED
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "hymenoptera")
+    parser.add_argument("--out", type=Path, default=Path(".store/bench.json"))
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        sys.exit(f"--data must be a folder with train/ and test/ of class folders: {options.data}")
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        task = Task.of(work / "task", options.data)
+        result: dict[str, Any] = guide.compare(task, options.seeds) if options.seeds else {}
+        result["fine-tuning, seconds"] = engine.epochs(task)
+        result["feature pass, 8x the photographs, seconds"] = engine.feature_pass(
+            work / "pass", options.data
+        )
+        result["5 % more photographs"] = engine.growth(work / "growth", options.data)
+        result["peak memory, MiB"] = engine.memory(work / "memory", options.data)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1))
+    _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    if "figures" in result:
+        print(f"{'':<36}{'seconds':>9}{'accuracy':>10}{'times faster':>14}{'share':>8}")
+        for name, row in result["figures"].items():
+            print(
+                f"{name:<36}{row['seconds']:>9.1f}{row['accuracy']:>10.3f}"
+                f"{row['times faster']:>14.1f}{row['share']:>8.1%}"
+            )
+        for name, stages in result["stages"].items():
+            print(f"{name}: " + ", ".join(f"{stage} {s:.1f} s" for stage, s in stages.items()))
+    for title, rows in result.items():
+        if title not in ("figures", "stages", "runs"):
+            print(f"\n{title}")
+            for name, value in rows.items():
+                shown = f"{value:>12.3f}" if isinstance(value, float) else f"  {value}"
+                print(f"  {name:<52}{shown}")
+
+
+if __name__ == "__main__":
+    main()
