@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -65,9 +67,8 @@ def growth(work: Path, photographs: Path) -> dict[str, Any]:
         counts.append({"seconds": clock.seconds["extract"], **features.stats})
     total = counts[1]["computed"] + counts[1]["reused"]
     return {
-        "photographs added": 1
-        - counts[0]["computed"] / (counts[1]["computed"] + counts[1]["reused"]),
-        "computed": counts[1]["computed"] / (counts[1]["computed"] + counts[1]["reused"]),
+        "photographs added": 1 - counts[0]["computed"] / total,
+        "computed": counts[1]["computed"] / total,
         "first": counts[0],
         "then": counts[1],
     }
@@ -165,14 +166,18 @@ def epochs(task: Task) -> dict[str, float]:
 
 def memory(work: Path, photographs: Path) -> dict[str, float]:
     """Peak resident memory, MiB, of all stages in a process of its own, at 1 and 8 times."""
-    peaks = {}
+    peaks: dict[str, dict[str, float]] = defaultdict(dict)
     for times in (1, TIMES):
         place = work / f"memory-{times}"
         grow(photographs, place / "photos", times)
         command = [sys.executable, "-m", "tests.benchmarks.memory", str(place)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        peaks[f"{times}x"] = float(done.stdout.rpartition("PEAK")[2])
-    return {**peaks, "ratio": peaks[f"{TIMES}x"] / peaks["1x"]}
+        for stages, peak in json.loads(done.stdout.rpartition("PEAK")[2]).items():
+            peaks[stages][f"{times}x"] = peak
+        peaks["all"][f"{times}x"] = max(each.get(f"{times}x", 0.0) for each in peaks.values())
+    for row in peaks.values():
+        row["ratio"] = row[f"{TIMES}x"] / row["1x"]
+    return {f"{stages}: {key}": v for stages, row in peaks.items() for key, v in row.items()}
 
 
 def _best(function: Any, argument: Any, *, jit_compile: bool = False) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,15 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from tests.conftest import SHARED
-
-os.environ.setdefault("KERAS_HOME", str(SHARED / "keras_home"))
-
-from pipeline.quiet import import_tensorflow
-
-import_tensorflow()
-
 import tensorflow as tf
 
 from components import dataset
