@@ -32,7 +32,7 @@ with epy.lazy_imports():
 MISTAKES = 12
 
 
-@stage(version=1)
+@stage(version=2)
 def report(
     job: Job,
     checks: Checks,
@@ -63,6 +63,7 @@ def report(
         control=control,
         model=tuned.base,
         tuned=tuned,
+        features=features,
         checks=read_json(checks.directory / "checks.json"),
         quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
         phases=[phase for phase in map(_phase, (head, tuned)) if phase],
@@ -87,8 +88,16 @@ def _phase(model: TrainedModel) -> dict[str, Any] | None:
     return {
         "name": model.phase,
         "kept": model.kept,
+        "audit": _audit(read_json(model.directory / "audit.json")),
         "chart": line_chart(curves, mark=best, x="epoch", y="loss"),
     }
+
+
+def _audit(audit: dict[str, Any]) -> str:
+    """What moved in a phase and what did not, as a sentence."""
+    moved, frozen = audit["moved"], audit["frozen"]
+    most = f", the most by {max(moved.values()):.2g}" if moved else ""
+    return f"{len(moved)} weights moved{most}; {len(frozen)} frozen ones are bit-identical"
 
 
 def _mistakes(checks: Checks, evaluation: Evaluation) -> list[dict[str, Any]]:

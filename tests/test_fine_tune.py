@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.artifacts import Features, TrainedModel
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.train_head import HeadConfig, train_head
-from models import training
+from models import hardware, training
 from models.mistakes import Mistake
 from tests.conftest import CommandLine
 from tests.helpers import ingested, job
@@ -26,7 +28,7 @@ def trained(tmp_path: Path, photos: Path) -> tuple[TrainedModel, Features]:
     return train_head(job(tmp_path / "head"), features, head, seed=0), features
 
 
-def tuned(tmp_path: Path, model: tuple[TrainedModel, Features], **config: float) -> TrainedModel:
+def tuned(tmp_path: Path, model: tuple[TrainedModel, Features], **config: Any) -> TrainedModel:
     settings = FineTuneConfig(unfreeze=1, **({"epochs": 2} | config))
     return fine_tune(job(tmp_path / f"tuned{config}"), *model, settings, seed=0)
 
@@ -70,6 +72,103 @@ def test_the_audit_says_what_moved(tmp_path: Path, trained: tuple[TrainedModel, 
     head = {"probabilities/kernel", "probabilities/bias"}
     assert set(audit["moved"]) == {"block3_conv/kernel"} | head
     assert {"block3_bn/moving_mean", "block1_conv/kernel"} <= set(audit["frozen"])
+
+
+@pytest.fixture
+def deep(tmp_path: Path, photos: Path) -> tuple[TrainedModel, Features]:
+    """A head that has hardly begun, and three blocks to unfreeze."""
+    examples = ingested(tmp_path / "examples", photos)
+    features = extracted(tmp_path / "features", assembled(tmp_path, examples), examples, 3)
+    head = HeadConfig(epochs=1, learning_rate=1e-3)
+    return train_head(job(tmp_path / "head"), features, head, seed=0), features
+
+
+def test_lower_blocks_move_less_and_the_head_more(
+    tmp_path: Path, deep: tuple[TrainedModel, Features]
+) -> None:
+    """Adam moves every weight by its learning rate a step, more or less."""
+    settings = {"epochs": 1, "learning_rate": 1e-4, "layer_decay": 0.1, "head_ratio": 10.0}
+    model = tuned(tmp_path, deep, **settings)
+    moved = json.loads((model.directory / "audit.json").read_text())["moved"]
+    top = moved["block3_conv/kernel"]
+    assert moved["block2_conv/kernel"] == pytest.approx(0.1 * top, rel=0.5)
+    assert moved["block1_conv/kernel"] == pytest.approx(0.01 * top, rel=0.5)
+    assert moved["probabilities/kernel"] == pytest.approx(10 * top, rel=0.5)
+
+
+def test_gradual_unfreezing_takes_one_block_more_when_it_no_longer_helps(
+    tmp_path: Path, deep: tuple[TrainedModel, Features]
+) -> None:
+    settings = {"gradual": True, "epochs": 12, "learning_rate": 3e-3, "patience": 1}
+    model = tuned(tmp_path, deep, **settings)
+    moved = json.loads((model.directory / "audit.json").read_text())["moved"]
+    blocks = {name.split("_")[0] for name in moved if name.startswith("block")}
+    assert len(blocks) == model.stats["unfrozen"] >= 1
+    assert blocks == set(["block3", "block2", "block1"][: model.stats["unfrozen"]])
+    assert model.stats["epochs"] <= 12
+    assert model.stats["val_loss"] <= model.stats["before_val_loss"]
+    history = json.loads((model.directory / "history.json").read_text())
+    kept = history["epochs"][history["best_epoch"]]["val_loss"]
+    assert kept == pytest.approx(model.stats["val_loss"])
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6])
+def test_gradual_unfreezing_that_was_stopped_ends_the_same(
+    tmp_path: Path, deep: tuple[TrainedModel, Features], stop_after: int
+) -> None:
+    config = FineTuneConfig(
+        unfreeze=3, gradual=True, epochs=8, learning_rate=3e-3, patience=1, ema=0.5
+    )
+    whole = fine_tune(job(tmp_path / "whole"), *deep, config, seed=0)
+    told = 0
+
+    def stop(what: str, done: int, total: int, note: str = "") -> None:
+        nonlocal told
+        told += 1
+        if told == stop_after:
+            raise InterruptedError
+
+    work = job(tmp_path / "resumed")
+    with pytest.raises(InterruptedError):
+        fine_tune(dataclasses.replace(work, progress=stop), *deep, config, seed=0)
+    resumed = fine_tune(work, *deep, config, seed=0)
+    assert resumed.stats == whole.stats
+    for file in ("history.json", "audit.json"):
+        assert (resumed.directory / file).read_bytes() == (whole.directory / file).read_bytes()
+
+
+def test_16_bits_end_near_32(tmp_path: Path, deep: tuple[TrainedModel, Features]) -> None:
+    losses = [
+        tuned(tmp_path, deep, precision=precision, epochs=3, learning_rate=1e-4).stats["val_loss"]
+        for precision in ("float32", "bfloat16", "float16")
+    ]
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=0.02)
+    assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize(
+    ("devices", "capability", "best"),
+    [
+        (["tpu:0"], "", "bfloat16"),
+        (["gpu:0"], "9.0", "bfloat16"),
+        (["gpu:0", "gpu:1"], "7.5\n8.0", "float16"),
+        (["gpu:0"], "6.1", None),
+        (["gpu:0"], "N/A", None),
+    ],
+)
+def test_16_bits_only_where_the_hardware_is_faster(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    devices: list[str],
+    capability: str,
+    best: str | None,
+) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{capability}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: devices)
+    assert hardware.half_precision() == best
 
 
 @pytest.mark.slow

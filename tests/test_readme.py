@@ -6,11 +6,13 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.config import RECIPES
+from pipeline.config import RECIPES, Config
 from tests.conftest import ROOT, CommandLine, write_classes
 
 README = (ROOT / "README.md").read_text()
@@ -41,7 +43,19 @@ def test_the_commands_of_the_readme(command_line: CommandLine) -> None:
         done = command_line(*changed)
         assert done.returncode == 0, (command, done.stderr)
         ran.add(command[0])
-    assert ran == {"run", "show", "plan", "runs", "predict"}
+    assert ran == {"run", "show", "plan", "runs", "predict", "prune"}
+
+
+def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
+    """With their values, where the README gives them."""
+    named = [shlex.split(flags) for flags in re.findall(r"`(--[a-z][\w-]*\.[^`]+)`", README)]
+    assert len(named) > 15
+    for words in named:
+        section, key = words[0].lstrip("-").replace("-", "_").split(".")
+        assert key in type(getattr(Config(), section)).model_fields, words[0]
+        if len(words) > 1:
+            status, _, err = in_process("show", "photos", *words)
+            assert status == 0, (words, err)
 
 
 def test_recipes_and_stages_that_are_named_exist() -> None:
