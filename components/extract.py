@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,14 +12,14 @@ from typing import Any
 from etils import epy
 from pydantic import ByteSize, Field
 
-from components.activations import Activations, DType, key_of, network_digest, row_bytes
+from components import budget
+from components.activations import Activations, DType, key_of, network_digest
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig, augmenter
 from components.files import read_jsonl, sha256_of_json, write_json, write_jsonl
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES
-from components.networks import block_starts, cut, first_block, open_backbone
-from models.mistakes import Mistake
+from components.networks import cut, first_block, open_backbone
 
 with epy.lazy_imports():
     import keras
@@ -74,16 +73,25 @@ def extract(
     views = {row["id"]: 1 for row in rows}
     views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
     total = sum(views.values())
-    keep = _what_fits(model, network, block, total, config, pooled=pooled)
     if augment.views == "fresh":
-        keep = _Keep(block, "", "nothing is kept: views are fresh")
+        keep = budget.Keep(block, (), "nothing is kept: views are fresh")
+    else:
+        keep = budget.what_fits(
+            model,
+            network,
+            block,
+            rows=total,
+            dtype=config.dtype,
+            room=config.budget,
+            pooled=pooled,
+        )
     outputs = {
         name: _open_output(job, model, network, keep.cut if name == "crossing" else None, config)
-        for name in keep.outputs.split()
+        for name in keep.outputs
     }
     computed = 0
     missing = _missing(views, outputs, variants)
-    _require_room(job, missing, outputs)
+    budget.require_room(job.activations, _bytes_of(missing, outputs))
     feature_pass = _Pass(job, model, network, examples, variants, augment, config, seed)
     for names, wanted in missing.items():
         computed += feature_pass.compute([outputs[name] for name in names], wanted)
@@ -115,56 +123,14 @@ def extract(
     )
 
 
-@dataclass(frozen=True)
-class _Keep:
-    """Where the activations to keep are taken, which outputs they are, and why."""
-
-    cut: str | None
-    outputs: str
-    why: str
-
-
-def _what_fits(
-    model: AssembledModel,
-    network: keras.Model,
-    block: str | None,
-    rows: int,
-    config: ExtractConfig,
-    *,
-    pooled: bool,
-) -> _Keep:
-    """The deepest cut, not after `block`, at which the activations of `rows` fit the budget."""
-    room = float(config.budget or "inf")
-    first = "pooled " if pooled else ""
-    if pooled:
-        room -= rows * row_bytes(_shapes(network), "float32")
-    if room < 0:
-        return _Keep(block, "", f"nothing is kept: features alone exceed {config.budget} bytes")
-    if block is None:
-        return _Keep(None, first, "pooled features")
-    names = list(block_starts(model, network))
-    for name in reversed(names[: names.index(block) + 1]):
-        prefix = cut(model, network, name).prefix
-        if rows * row_bytes(_shapes(prefix), config.dtype) <= room:
-            return _Keep(name, f"{first}crossing", f"activations before {name}")
-    why = f"no activations before {block} are kept: at no cut do they fit {config.budget} bytes"
-    return _Keep(block, first, why)
-
-
-def _require_room(
-    job: Job, missing: dict[tuple[str, ...], dict[str, list[int]]], outputs: dict[str, _Output]
-) -> None:
-    """A `Mistake` where what is to be computed does not fit the disk."""
-    needed = sum(
+def _bytes_of(
+    missing: dict[tuple[str, ...], dict[str, list[int]]], outputs: dict[str, _Output]
+) -> int:
+    """What computing all that is missing will write."""
+    return sum(
         sum(map(len, wanted.values())) * sum(outputs[name].store.row_bytes() for name in names)
         for names, wanted in missing.items()
     )
-    free = shutil.disk_usage(job.activations.parent).free
-    if needed > free:
-        raise Mistake(
-            f"extract.budget must leave activations that fit the {free / 1e6:,.0f} MB free for "
-            f"{str(job.activations)!r}, got {needed / 1e6:,.0f} MB to write"
-        )
 
 
 def view_names(augment: AugmentConfig, seed: int) -> tuple[str, ...]:
@@ -200,12 +166,10 @@ def _open_output(
         "dtype": dtype,
         "version": extract.stage_version,  # type: ignore[attr-defined]
     }
-    store = Activations.open(job.activations, key_of(meaning), _shapes(wanted), dtype, meaning)
+    store = Activations.open(
+        job.activations, key_of(meaning), budget.shapes(wanted), dtype, meaning
+    )
     return _Output(list(wanted.outputs), store)
-
-
-def _shapes(network: keras.Model) -> list[tuple[int, ...]]:
-    return [tuple(tensor.shape[1:]) for tensor in network.outputs]
 
 
 def _rows(examples: Examples, labels: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any, Literal
 
 from etils import epy
@@ -73,9 +74,23 @@ def fine_tune(
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
     data = training_data(job, features, "crossing")
-    phase, unfrozen = _unfreeze_and_train(
-        job, tuned, network, data, config, seed, blocks, _rates(blocks, head, config), precision
-    )
+    rates = _rates(blocks, head, config)
+
+    def train(name: str, epochs: int) -> Phase:
+        return run_phase(
+            job,
+            name,
+            tuned,
+            data,
+            config.model_copy(update={"epochs": epochs}),
+            seed,
+            learning_rate=config.learning_rate,
+            rates=rates,
+            precision=precision,
+            others=[network],
+        )
+
+    phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     phase.write(job.directory)
     was, now = phase.history.before, phase.history.best
     stats = {
@@ -114,49 +129,34 @@ def _rates(blocks: list[list[Any]], head: keras.Model, config: FineTuneConfig) -
     return rates
 
 
-def _unfreeze_and_train(
-    job: Job,
+def _unfreeze(
+    train: Callable[[str, int], Phase],
     tuned: keras.Model,
-    network: keras.Model,
-    data: Any,
-    config: FineTuneConfig,
-    seed: int,
     blocks: list[list[Any]],
-    rates: dict[str, float],
-    precision: str | None,
+    config: FineTuneConfig,
 ) -> tuple[Phase, int]:
-    """All blocks at once, or one more each time `monitor` stops improving, while it helps.
+    """All blocks at once, or one more each time `monitor` stops improving, while that helps.
+
+    Args:
+        train: (name, most epochs) → a phase of training `tuned`, of what is unfrozen in it.
 
     Returns:
-        The phase as one, and how many blocks were unfrozen.
+        All phases as one, and how many blocks the weights come from.
     """
     counts = range(1, len(blocks) + 1) if config.gradual else [len(blocks)]
     whole: Phase | None = None
-    unfrozen = 0
+    unfrozen, left = 0, config.epochs
     for count in counts:
         for layers in blocks[:count]:
             freezing.unfreeze(layers)
         weights = tuned.get_weights()
-        left = config.epochs - (len(whole.history.epochs) if whole else 0)
-        settings = config.model_copy(update={"epochs": left})
-        name = f"fine_tune {count}" if config.gradual else "fine_tune"
-        phase = run_phase(
-            job,
-            name,
-            tuned,
-            data,
-            settings,
-            seed,
-            learning_rate=config.learning_rate,
-            rates=rates,
-            precision=precision,
-            others=[network],
-        )
+        phase = train(f"fine_tune {count}" if config.gradual else "fine_tune", left)
         if whole and not _improved(phase, config):
             tuned.set_weights(weights)
             return whole.then(phase, kept=False), unfrozen
         whole, unfrozen = whole.then(phase) if whole else phase, count
-        if len(whole.history.epochs) >= config.epochs:
+        left -= len(phase.history.epochs)
+        if left <= 0:
             break
     assert whole
     return whole, unfrozen

@@ -141,11 +141,11 @@ def train(
             checkpoint.save(capture(model, stopping, rows))
         if on_epoch:
             on_epoch(epoch, rows[-1])
-    if not restore_best_weights:
-        averages.on_epoch_end(len(rows))
-    callbacks.on_train_end()
     # Without a best epoch (all were before start_from_epoch) the weights are the last one's.
     last = stopping.best is None or not restore_best_weights
+    if last:
+        averages.on_epoch_end(len(rows))
+    callbacks.on_train_end()
     return History(tuple(rows), len(rows) - 1 if last else stopping.best_epoch, before)
 
 
