@@ -159,6 +159,8 @@ class TrainedModel(Artifact):
     head.weights.h5      the head
     backbone.weights.h5  the whole backbone, only where fine-tuning changed it
     history.json         a row an epoch of this phase
+    audit.json           what moved, and what was frozen and did not
+    search.json          the heads that were tried, where there was a search
     ```
     """
 

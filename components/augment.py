@@ -27,21 +27,19 @@ with epy.lazy_imports():
 
 
 class AugmentConfig(Section):
-    """Augmented views of the training examples, computed once each and kept."""
+    """Augmented views of the training examples."""
 
     views: int | Literal["fresh"] = 1
     """Views of each training example, each computed once; or `fresh`: a new one every epoch."""
     policies: tuple[str, ...] = ("flip", "rotation")
     """What is done to the other views, in this order."""
 
-    @field_validator("views", mode="before")
+    @field_validator("views")
     @classmethod
-    def _number(cls, value: object) -> object:
-        """The command line has only strings."""
-        number = int(value) if isinstance(value, str) and value.isdecimal() else value
-        if isinstance(number, int) and not 1 <= number <= 64:
-            raise Mistake(f"augment.views must be 1 to 64, or 'fresh', got {number}")
-        return number
+    def _in_range(cls, views: int | str) -> int | str:
+        if isinstance(views, int) and not 1 <= views <= 64:
+            raise Mistake(f"augment.views must be 1 to 64, or 'fresh', got {views}")
+        return views
 
     @field_validator("policies")
     @classmethod

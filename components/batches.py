@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.training import Data, one_hot
 with epy.lazy_imports():
     from components import live
 
-# Read at once rather than a batch at a time, where it takes no more than this.
+# A split is read at once rather than a batch at a time, where it takes no more than this.
 IN_MEMORY = 256 << 20
 _Rows = list[dict[str, int | str]]
 _Gather = Callable[[np.ndarray, int], list[np.ndarray]]
@@ -53,11 +54,13 @@ def _data(features: Features, rows: _Rows, gather: _Gather) -> Data:
 
 
 def _stored(job: Job, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
-    variants = features.variants if views == features.views else features.variants[:1]
+    del job  # Nothing is written.
+    variants = features.variants[: int(views)]
     names = [f"{row['id']}{variant}" for variant in variants for row in rows]
     store = Activations.existing(features.store, features.keys[output])
     reader = store.reader(names)
-    small = len(names) * store.row_bytes() <= IN_MEMORY
+    values = sum(math.prod(shape) for shape, _ in store.tensors)
+    small = len(names) * values * np.float32().nbytes <= IN_MEMORY
     everything = reader.gather(np.arange(len(names))) if small else None
 
     def gather(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:

@@ -72,7 +72,7 @@ def require_room(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory.parent).free
     if needed > free:
         raise Mistake(
-            f"extract.budget must leave activations that fit the {free / 1e6:,.0f} MB free for "
+            f"extract.budget must leave what fits the {free / 1e6:,.0f} MB free for "
             f"{str(directory)!r}, got {needed / 1e6:,.0f} MB to write"
         )
 

@@ -13,7 +13,7 @@ from components.artifacts import AssembledModel, Features, TrainedModel
 from components.batches import training_data
 from components.job import Job, stage
 from components.networks import block_starts, cut, open_backbone, open_head
-from components.phases import Phase, PhaseConfig, run_phase
+from components.phases import Phase, PhaseConfig, decided, run_phase
 
 with epy.lazy_imports():
     import keras
@@ -58,7 +58,7 @@ def fine_tune(
 
     It starts from the activations at `features.cut`. BatchNormalization stays frozen, its
     statistics too, and so does everything before the block: see `phases.run_phase`. The result is
-    kept only if validation loss did not get worse than with the head alone. Layerwise decay and
+    kept only if it is no worse in `monitor` than the head alone. Layerwise decay and
     gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3.
     """
     if features.block is None or config.epochs == 0:
@@ -69,7 +69,8 @@ def fine_tune(
     head.trainable = True
     blocks = _blocks(model.base, network, features.block)
     suffix = cut(model.base, network, features.cut).suffix
-    precision = hardware.half_precision() if config.precision == "auto" else config.precision
+    auto = config.precision == "auto"
+    precision = decided(job, "precision", hardware.half_precision) if auto else config.precision
     precision = None if precision == "float32" else precision
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
@@ -85,6 +86,7 @@ def fine_tune(
             config.model_copy(update={"epochs": epochs}),
             seed,
             learning_rate=config.learning_rate,
+            first_epoch=config.epochs - epochs,
             rates=rates,
             precision=precision,
             others=[network],
@@ -104,7 +106,9 @@ def fine_tune(
         "frozen": len(phase.frozen),
     }
     change = f"validation loss {was['val_loss']:.4f} before, {now['val_loss']:.4f} after"
-    if not now["val_loss"] <= was["val_loss"]:  # NaN is worse, too.
+    if config.monitor == "val_accuracy":
+        change += f", accuracy {was['val_accuracy']:.3f} and {now['val_accuracy']:.3f}"
+    if not _is_no_worse(phase, config):
         kept = f"the head alone: fine-tuning made it worse ({change})"
         return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
@@ -151,9 +155,9 @@ def _unfreeze(
             freezing.unfreeze(layers)
         weights = tuned.get_weights()
         phase = train(f"fine_tune {count}" if config.gradual else "fine_tune", left)
-        if whole and not _improved(phase, config):
+        if config.gradual and not _is_no_worse(phase, config):
             tuned.set_weights(weights)
-            return whole.then(phase, kept=False), unfrozen
+            return (whole.then(phase, kept=False), unfrozen) if whole else (phase, 0)
         whole, unfrozen = whole.then(phase) if whole else phase, count
         left -= len(phase.history.epochs)
         if left <= 0:
@@ -162,9 +166,10 @@ def _unfreeze(
     return whole, unfrozen
 
 
-def _improved(phase: Phase, config: FineTuneConfig) -> bool:
+def _is_no_worse(phase: Phase, config: FineTuneConfig) -> bool:
+    """Than before it, in what is monitored; NaN is worse."""
     now, was = (history[config.monitor] for history in (phase.history.best, phase.history.before))
-    return now > was if config.monitor == "val_accuracy" else now < was
+    return now >= was if config.monitor == "val_accuracy" else now <= was
 
 
 def _unchanged(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.artifacts import AssembledModel
 from components.modalities import MODALITIES
-from models import folding
+from models import folding, hardware
 from models.splitting import one_or_all
 
 # (pixels, id, view) → the pixels of that view; see `augment.augmenter`.
@@ -23,9 +23,7 @@ class Forward:
 
     def __init__(self, network: keras.Model, tensors: list[Any], batch_size: int) -> None:
         self._model = folding.fold(keras.Model(one_or_all(network.inputs), tensors))
-        # "auto" means XLA, which is several times slower on the CPU for depthwise networks.
-        on_tensorflow = keras.backend.backend() == "tensorflow"
-        self._model.compile(jit_compile=False if on_tensorflow else "auto")
+        self._model.compile(jit_compile=hardware.jit_compile())
         self._batch_size = batch_size
 
     def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:

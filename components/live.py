@@ -10,6 +10,8 @@ import numpy as np
 from components import dataset
 from components.artifacts import Examples, Features
 from components.augment import augmenter
+from components.budget import require_room
+from components.files import files_below
 from components.forward import Forward, batch_decoder
 from components.networks import cut, open_backbone
 
@@ -19,6 +21,7 @@ class Records:
 
     def __init__(self, path: Path, examples: Examples, split: str) -> None:
         self._path = path
+        require_room(path.parent, sum(p.stat().st_size for p in files_below(examples.dataset)))
         self._at: dict[str, tuple[int, int]] = {}
         end = 0
         with path.open("wb") as file:

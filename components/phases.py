@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 from etils import epy
 from pydantic import Field
 
-from components.files import write_json
+from components.files import read_json, write_json
 from components.job import Job, Section
 from models.mistakes import Mistake
 
@@ -100,6 +100,14 @@ def require_finite(history: training.History, section: str, learning_rate: float
         )
 
 
+def decided(job: Job, name: str, decide: Callable[[], Any]) -> Any:
+    """What `decide` gives, once: a run that is resumed goes on with what was decided before."""
+    path = job.scratch / f"{name}.json"
+    if not path.exists():
+        write_json(path, decide())
+    return read_json(path)
+
+
 def train_phase(
     model: keras.Model,
     data: tuple[training.Data, training.Data],
@@ -107,6 +115,7 @@ def train_phase(
     seed: int,
     *,
     learning_rate: float,
+    first_epoch: int = 0,
     rates: Mapping[str, float] | None = None,
     precision: str | None = None,
     on_epoch: training.OnEpoch | None = None,
@@ -139,6 +148,7 @@ def train_phase(
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=seed,
+        first_epoch=first_epoch,
         class_weights=optimization.balanced_class_weights(data[0].targets) if balanced else None,
         mixup=config.mixup,
         monitor=config.monitor,
@@ -191,7 +201,7 @@ class Phase:
     """What a phase of training did, and the proof of what it did not.
 
     Attributes:
-        moved: each weight that is not what it was → its largest change.
+        moved: each weight that is not what it was → its largest change in any one phase.
         frozen: the weights that were not to move, and did not: BatchNormalization's statistics
             among them.
     """
@@ -206,7 +216,12 @@ class Phase:
         best = len(done) + later.history.best_epoch if kept else self.history.best_epoch
         history = training.History(done + later.history.epochs, best, self.history.before)
         frozen = tuple(sorted({*self.frozen} & {*later.frozen}))
-        return Phase(history, self.moved | (later.moved if kept else {}), frozen)
+        moved = later.moved if kept else {}
+        most = {
+            name: max(self.moved.get(name, 0.0), moved.get(name, 0.0))
+            for name in self.moved | moved
+        }
+        return Phase(history, most, frozen)
 
     def write(self, directory: Path) -> None:
         """`history.json` and `audit.json`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from components.artifacts import Features, TrainedModel
 from components.batches import training_data
 from components.files import write_json
 from components.job import Job, stage
-from components.phases import PhaseConfig, require_finite, run_phase, train_phase
+from components.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -56,12 +57,18 @@ class HeadConfig(PhaseConfig):
 
 @stage(version=2)
 def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -> TrainedModel:
-    """Train a head on pooled features; the backbone is not even loaded."""
+    """Train a head on pooled features; where they are stored, the backbone is not even loaded."""
     keras.utils.set_random_seed(seed)
     task = _Task(features, training_data(job, features, "pooled"), seed)
+
+    def decide() -> dict[str, Any]:
+        found = _search(job, task, config) if config.search else {}
+        return found | {"learning_rate": task.learning_rate(config.model_copy(update=found))}
+
+    config = config.model_copy(update=decided(job, "decided", decide))
     if config.search:
-        config = _search(job, task, config)
-    rate = task.learning_rate(config)
+        shutil.copy2(job.scratch / "search.json", job.directory)
+    rate = float(config.learning_rate)
     head = task.head(config)
     phase = run_phase(job, "train_head", head, task.data, config, seed, learning_rate=rate)
     phase.write(job.directory)
@@ -90,7 +97,7 @@ class _Task:
         self._features = features
 
     def head(self, config: HeadConfig) -> keras.Model:
-        """A new head, adapted to view 0 of the training examples."""
+        """A new head, adapted to the training examples as they are in epoch 0."""
         data, size = self.data[0], self._features.batch_size
         rows = np.arange(len(data))
         head = heads.build_head(
@@ -115,7 +122,7 @@ class _Task:
             ),
             batch_size=config.batch_size,
             seed=self.seed,
-        ).suggested
+        )
 
 
 # Units of a hidden layer and rates of weight decay that are tried.
@@ -123,11 +130,11 @@ _WIDTHS = (0, 64, 128, 256, 512)
 _DECAYS = (0.0, 0.01, 0.1, 1.0)
 
 
-def _search(job: Job, task: _Task, config: HeadConfig) -> HeadConfig:
-    """The best of `config.search` trials on validation loss; the first is `config` itself.
+def _search(job: Job, task: _Task, config: HeadConfig) -> dict[str, Any]:
+    """What to change in `config`: the best of `config.search` trials on validation loss.
 
-    Optuna's tree-structured Parzen estimator draws them (Bergstra et al. 2011). `search.json`
-    tells of every trial.
+    The first trial is `config` itself; the others are drawn by Optuna's tree-structured Parzen
+    estimator (Bergstra et al. 2011). `search.json` tells of them all.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=task.seed))
@@ -150,9 +157,9 @@ def _search(job: Job, task: _Task, config: HeadConfig) -> HeadConfig:
             task.head(tried), task.data, tried, task.seed, learning_rate=task.learning_rate(tried)
         )
         job.progress("head search", trial.number + 1, config.search)
-        return history.best["val_loss"]
+        return float(np.nan_to_num(history.best["val_loss"], nan=np.inf))
 
     study.optimize(objective, n_trials=config.search)
     trials = [{"val_loss": trial.value, **trial.params} for trial in study.trials]
-    write_json(job.directory / "search.json", {"trials": trials, "best": study.best_trial.number})
-    return config.model_copy(update=study.best_params)
+    write_json(job.scratch / "search.json", {"trials": trials, "best": study.best_trial.number})
+    return study.best_params

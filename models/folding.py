@@ -20,16 +20,16 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
     one layer with it. Nothing is copied: what training moves in one model has moved in the other.
 
     Args:
-        network: a functional model whose layers are called nowhere else yet.
-        precision: what convolutions and dense layers multiply in, `bfloat16` or `float16`, where
-            it is not what they are given and give.
+        network: a functional model.
+        precision: what convolutions (but for depthwise ones) and dense layers multiply in,
+            `bfloat16` or `float16`, where it is not what they are given and give.
     """
     normalizations = _foldable(network)
     gone = {id(layer) for layer in normalizations.values()}
     replaced = {
         id(layer): Folded(layer, normalizations.get(id(layer)), precision)
         for layer in network.layers
-        if id(layer) in normalizations or (precision and type(layer) in _LINEAR)
+        if id(layer) in normalizations or (precision and _is_linear(network, layer))
     }
 
     def replace(layer: Any) -> Any:
@@ -131,6 +131,17 @@ _LINEAR = {
 }
 
 
+def _is_linear(network: keras.Model, layer: Any) -> bool:
+    """Whether `Folded` can take the place of `layer`, wherever it is called in `network`."""
+    channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return type(layer) in _LINEAR and channels_last and _calls(network, layer) == 1
+
+
+def _calls(network: keras.Model, layer: Any) -> int:
+    levels = network._nodes_by_depth.values()
+    return sum(node.operation is layer for level in levels for node in level)
+
+
 def _foldable(network: keras.Model) -> dict[int, Any]:
     """The id of a convolution or dense layer → the BatchNormalization to fold into it."""
     outputs = {id(tensor) for tensor in network.outputs}
@@ -146,9 +157,9 @@ def _foldable(network: keras.Model) -> dict[int, Any]:
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
             before: Any = maker.get(id(layer.input))
             if (
-                type(before) in _LINEAR
+                _is_linear(network, before)
                 and before.activation is keras.activations.linear
-                and getattr(before, "data_format", "channels_last") == "channels_last"
+                and _calls(network, layer) == 1
                 and layer.axis in (-1, len(layer.input.shape) - 1)
                 and readers[id(layer.input)] == 1
                 and id(layer.input) not in outputs

@@ -53,8 +53,7 @@ def movement(weights: Mapping[str, Any], before: Mapping[str, np.ndarray]) -> di
 def frozen_names(model: keras.Model, weights: Mapping[str, Any]) -> set[str]:
     """Which of `weights` must not move when `model` is trained.
 
-    All that are not trainable, but for the statistics of BatchNormalization that is, and the
-    states of random generators.
+    All that are not trainable, but for the statistics of BatchNormalization that is.
     """
     statistics = [
         variable
@@ -63,11 +62,7 @@ def frozen_names(model: keras.Model, weights: Mapping[str, Any]) -> set[str]:
         for variable in layer.non_trainable_variables
     ]
     free = {id(variable) for variable in [*model.trainable_variables, *statistics]}
-    return {
-        name
-        for name, variable in weights.items()
-        if id(variable) not in free and "seed_generator" not in name
-    }
+    return {name for name, variable in weights.items() if id(variable) not in free}
 
 
 def _leaves(layers: Iterable[keras.layers.Layer]) -> Iterator[keras.layers.Layer]:

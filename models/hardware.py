@@ -15,20 +15,35 @@ with epy.lazy_imports():
 Half = Literal["bfloat16", "float16"]
 
 
+def jit_compile() -> bool | str:
+    """What `compile()` is to be told: its "auto" means XLA on TensorFlow, on the CPU too.
+
+    There it is several times slower than TensorFlow itself for depthwise networks.
+    """
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
 def half_precision() -> Half | None:
     """The 16-bit type that this machine multiplies matrices faster in than float32, or None.
 
     TPUs and NVIDIA GPUs since Ampere (compute capability 8) have bfloat16, GPUs since Volta (7)
     float16, and CPUs with AMX bfloat16.
     """
-    devices = " ".join(keras.distribution.list_devices()).lower()
+    devices = _devices()
     if "tpu" in devices:
         return "bfloat16"
-    if "gpu" in devices or "cuda" in devices:
+    if "gpu" in devices:
         capability = _compute_capability()
         return "bfloat16" if capability >= 8 else "float16" if capability >= 7 else None
     cpu = Path("/proc/cpuinfo")
     return "bfloat16" if cpu.exists() and "amx_bf16" in cpu.read_text() else None
+
+
+def _devices() -> str:
+    """The kinds of devices that the backend uses."""
+    if keras.backend.backend() == "torch":  # Keras cannot list them there.
+        return "gpu" if keras.ops.convert_to_tensor(0).device.type == "cuda" else "cpu"
+    return " ".join(keras.distribution.list_devices()).lower()
 
 
 def _compute_capability() -> float:

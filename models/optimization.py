@@ -8,9 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-# Of which weights no share is taken away: AdamW's authors and all who followed leave them out.
-_NEVER_DECAYED = ("bias", "gamma", "beta")
-
 
 class LayerwiseAdamW(keras.optimizers.Adam):
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with a learning rate for each variable.
@@ -31,7 +28,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         # On TensorFlow it is the backend's own variable, which has the path for a name.
         path = getattr(variable, "path", None) or variable.name.removesuffix(":0")
         rate = learning_rate * self._rates.get(path, 1.0)
-        if self._decay and path.rsplit("/", 1)[-1] not in _NEVER_DECAYED:
+        if self._decay and len(variable.shape) > 1:  # Biases, norms and scales are left alone.
             share = keras.ops.cast(rate * self._decay, variable.dtype)
             self.assign_sub(variable, keras.ops.multiply(variable, share))
         super().update_step(gradient, variable, rate)

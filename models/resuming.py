@@ -41,8 +41,17 @@ def capture(
 def restore(
     state: State, model: keras.Model, stopping: keras.callbacks.EarlyStopping
 ) -> list[dict[str, float]]:
-    """Put a captured state back, and return the rows of the epochs that are done."""
-    for i, variable in enumerate(_variables(model)):
+    """Put a captured state back, and return the rows of the epochs that are done.
+
+    None are, where the state is of another model or optimizer: so it is on another machine,
+    where another precision is best.
+    """
+    variables = _variables(model)
+    shapes = [tuple(variable.shape) for variable in variables]
+    count = sum(name.startswith("model/") for name in state)
+    if shapes != [state[f"model/{i}"].shape for i in range(count)]:
+        return []
+    for i, variable in enumerate(variables):
         variable.assign(state[f"model/{i}"])
     best, best_epoch, wait = state["stopping"]
     stopping.best = None if np.isnan(best) else float(best)

@@ -15,6 +15,8 @@ from models.resuming import Checkpoint, capture, restore
 with epy.lazy_imports():
     import keras
 
+    from models import hardware
+
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -69,6 +71,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
+    first_epoch: int = 0,
     class_weights: np.ndarray | None = None,
     mixup: float = 0.0,
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss",
@@ -85,6 +88,8 @@ def train(
         model: from inputs to probabilities. It is compiled anew, so that no optimizer's
             momentum from an earlier phase is carried on.
         optimizer: where it averages weights, the averages are what is validated and kept.
+        first_epoch: the number of the first epoch, which its order and its views follow from: a
+            phase that goes on where another stopped does not begin with what that one had.
         class_weights: how much an example of each class counts in the loss; 1 where None.
         mixup: alpha of MixUp (Zhang et al. 2018, arXiv:1710.09412) on the model's inputs, whatever
             they are; 0 for none.
@@ -98,8 +103,7 @@ def train(
         optimizer=optimizer,
         loss=loss,
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        # "auto" means XLA, which is several times slower on the CPU for depthwise networks.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        jit_compile=hardware.jit_compile(),
     )
     stopping = keras.callbacks.EarlyStopping(
         monitor=monitor,
@@ -122,14 +126,15 @@ def train(
             break
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         seen = _Mean()
-        rng = np.random.default_rng([seed, epoch])
+        number = first_epoch + epoch
+        rng = np.random.default_rng([seed, number])
         for chosen, weights in _batches(rng.permutation(len(training)), batch_size):
-            inputs, targets = training.gather(chosen, epoch), training.targets[chosen]
+            inputs, targets = training.gather(chosen, number), training.targets[chosen]
             count = int(np.count_nonzero(weights))
             if class_weights is not None:
                 weights = weights * (targets @ class_weights)
             if mixup:
-                inputs, targets, weights = _mix((inputs, targets, weights), mixup, rng)
+                inputs, targets, weights = _mix(inputs, targets, weights, mixup, rng)
             batch = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
             seen.add(batch, count)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
@@ -182,13 +187,23 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return distributions
 
 
-def _mix(batch: Any, alpha: float, rng: np.random.Generator) -> Any:
-    """Every array of a batch, each row mixed with another row by one share drawn for the batch."""
-    share = rng.beta(alpha, alpha)
-    other = rng.permutation(len(batch[-1]))
-    return keras.tree.map_structure(
-        lambda array: np.float32(share) * array + np.float32(1 - share) * array[other], batch
-    )
+def _mix(
+    inputs: Any, targets: np.ndarray, weights: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Each row of a batch mixed with another row, by one share that is drawn for the batch.
+
+    Each label brings its own row's weight: the loss is linear in the targets.
+    """
+    share = np.float32(rng.beta(alpha, alpha))
+    other = rng.permutation(len(weights))
+
+    def mixed(array: np.ndarray) -> np.ndarray:
+        result: np.ndarray = share * array + (1 - share) * array[other]
+        return result
+
+    both = mixed(weights)
+    labels = mixed(weights[:, None] * targets) / np.maximum(both, 1e-9)[:, None]
+    return keras.tree.map_structure(mixed, inputs), labels, both
 
 
 def _batches(order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

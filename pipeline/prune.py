@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.extract import extract
 from components.files import read_json
 from pipeline.store import ARTIFACT, Store
+
+_VERSION: int = extract.stage_version  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,18 @@ class Leftover:
 
 
 def leftovers(store: Store) -> list[Leftover]:
-    """Every key of the activation store with shards that no artifact refers to."""
+    """Every key of the activation store with something that no artifact refers to.
+
+    An artifact of an older version of `extract` is never used again, and does not count. What an
+    extraction that was killed has got to is left for it to go on from.
+    """
     used = _referred_to(store)
-    found = [_leftover(path.parent, used) for path in sorted(store.activations.glob("*/meta.json"))]
+    killed = any((store.root / "scratch").glob("extract-*"))
+    found = [
+        _leftover(path.parent, used)
+        for path in sorted(store.activations.glob("*/meta.json"))
+        if not (killed and read_json(path)["meaning"].get("version") == _VERSION)
+    ]
     return [left for left in found if left.files]
 
 
@@ -50,6 +62,8 @@ def _referred_to(store: Store) -> dict[str, set[str]]:
     """Key → the shards of it that a finished `extract` artifact refers to."""
     used: dict[str, set[str]] = defaultdict(set)
     for path in store.root.glob(f"extract/*/{ARTIFACT}"):
+        if read_json(path)["version"] != _VERSION:
+            continue
         for key, shards in read_json(path.with_name("shards.json")).items():
             used[key] |= {*shards}
     return used

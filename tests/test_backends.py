@@ -43,7 +43,6 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
         ema=0.5,
         layer_decay=0.5,
         label_smoothing=0.1,
-        precision="float32",
     )
     tuned = fine_tune(job(directory / "tuned"), trained, features, tune, seed=0)
     return {

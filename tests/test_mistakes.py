@@ -26,6 +26,7 @@ CONFIG = [
         "extract.budget must be a size such as 500MB, got 'lots'",
     ),
     (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision must be 'auto', "),
+    (["digits", "--augment.views=-1"], "augment.views must be 1 to 64, or 'fresh', got -1"),
     (["digits", "--augment.policies", "flop"], "got 'flop': did you mean flip"),
     (["digits", "--model.backbone", "MobilNetV2"], "got 'MobilNetV2': did you mean MobileNetV2"),
     (["digits", "--model.weights", "gone.h5"], "model.weights must be imagenet, none, pretrain"),

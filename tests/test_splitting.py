@@ -88,4 +88,4 @@ def test_a_block_that_is_not_there_is_named() -> None:
     network = build_backbone("ConvNet")
     starts = block_starts(network, BACKBONES["ConvNet"].block)
     with pytest.raises(Mistake, match=r"got 'block7': did you mean block"):
-        split(network, starts, "block7")
+        resolve_block(starts, "block7")

@@ -15,6 +15,7 @@ from components.activations import Activations
 from components.artifacts import Artifact, Blessing, Checks, Examples
 from components.assemble import ModelConfig
 from components.bless import BlessConfig, bless
+from components.extract import extract
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from pipeline.config import Config, to_toml
@@ -126,7 +127,8 @@ def test_prune_removes_only_activations_that_no_artifact_refers_to(
     store = Store(tmp_path / "store")
     shards = {}
     for key in ("used", "unused"):
-        meaning = {"backbone": "ConvNet", "output": "before block3"}
+        version = extract.stage_version  # type: ignore[attr-defined]
+        meaning = {"backbone": "ConvNet", "output": "before block3", "version": version}
         kept = Activations.open(store.activations, key, [(2,)], "float32", meaning)
         for name in ("a", "b"):
             with kept.writer() as writer:
@@ -134,10 +136,19 @@ def test_prune_removes_only_activations_that_no_artifact_refers_to(
         shards[key] = kept.shards()
     artifact = store.root / "extract" / "fingerprint"
     artifact.mkdir(parents=True)
-    (artifact / "artifact.json").write_text("{}")
+    version = extract.stage_version  # type: ignore[attr-defined]
+    (artifact / "artifact.json").write_text(json.dumps({"version": version}))
     (artifact / "shards.json").write_text(json.dumps({"used": shards["used"][:1]}))
+    void = store.root / "extract" / "void"
+    void.mkdir()
+    (void / "artifact.json").write_text(json.dumps({"version": version - 1}))
+    (void / "shards.json").write_text(json.dumps(shards))
 
     arguments = ("prune", "--store", store.root)
+    killed = store.root / "scratch" / "extract-killed"
+    killed.mkdir(parents=True)
+    assert json.loads(in_process(*arguments, "--json")[1])["activations"] == []
+    killed.rmdir()
     _, listed, _ = in_process(*arguments, "--json")
     rows = {row["key"]: row["rows"] for row in json.loads(listed)["activations"]}
     assert rows == {"used": 1, "unused": 2}

@@ -28,14 +28,14 @@ def test_a_range_test_finds_a_rate_that_trains_well() -> None:
     head = heads.build_head(features=4, num_classes=2, normalize=False)
     loss = optimization.build_loss()
     found = range_test(head, separable(200, 0), loss=loss, batch_size=16, seed=0)
-    assert 1e-3 < found.suggested < 0.5
+    assert 1e-3 < found < 0.5
     again = heads.build_head(features=4, num_classes=2, normalize=False)
     examples = separable(200, 0)
     history = training.train(
         again,
         examples,
         separable(100, 1),
-        optimizer=optimization.build_optimizer(learning_rate=found.suggested, steps=8 * 13),
+        optimizer=optimization.build_optimizer(learning_rate=found, steps=8 * 13),
         loss=loss,
         epochs=8,
         batch_size=16,
