@@ -247,6 +247,7 @@ def test_the_budget_picks_the_deepest_cut_that_fits(tmp_path: Path, photos: Path
         assert ("activations before " + (fit[-1] if fit else "block3")) in got.stats["kept"]
 
 
+@pytest.mark.slow
 def test_a_cut_before_the_block_trains_the_same_weights(tmp_path: Path, photos: Path) -> None:
     examples = ingested(tmp_path / "e", photos)
     model = assembled(tmp_path, examples)

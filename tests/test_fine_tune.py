@@ -15,17 +15,28 @@ from components.fine_tune import FineTuneConfig, fine_tune
 from components.train_head import HeadConfig, train_head
 from models import hardware, training
 from models.mistakes import Mistake
-from tests.conftest import CommandLine
+from tests.conftest import CommandLine, write_classes
 from tests.helpers import ingested, job
 from tests.test_activations import assembled, extracted
 
 
-@pytest.fixture
-def trained(tmp_path: Path, photos: Path) -> tuple[TrainedModel, Features]:
-    examples = ingested(tmp_path / "examples", photos)
-    features = extracted(tmp_path / "features", assembled(tmp_path, examples), examples)
-    head = HeadConfig(epochs=10, learning_rate=0.01)
-    return train_head(job(tmp_path / "head"), features, head, seed=0), features
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedModel, Features]:
+    """A good head, and a block to unfreeze."""
+    return _trained(tmp_path_factory.mktemp("trained"), 1, HeadConfig(learning_rate=0.01))
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedModel, Features]:
+    """A head that has hardly begun, and three blocks to unfreeze."""
+    return _trained(tmp_path_factory.mktemp("deep"), 3, HeadConfig(epochs=1))
+
+
+def _trained(directory: Path, unfreeze: int, config: HeadConfig) -> tuple[TrainedModel, Features]:
+    examples = ingested(directory / "examples", write_classes(directory / "photos", 20))
+    model = assembled(directory, examples)
+    features = extracted(directory / "features", model, examples, unfreeze)
+    return train_head(job(directory / "head"), features, config, seed=0), features
 
 
 def tuned(tmp_path: Path, model: tuple[TrainedModel, Features], **config: Any) -> TrainedModel:
@@ -74,15 +85,6 @@ def test_the_audit_says_what_moved(tmp_path: Path, trained: tuple[TrainedModel, 
     assert {"block3_bn/moving_mean", "block1_conv/kernel"} <= set(audit["frozen"])
 
 
-@pytest.fixture
-def deep(tmp_path: Path, photos: Path) -> tuple[TrainedModel, Features]:
-    """A head that has hardly begun, and three blocks to unfreeze."""
-    examples = ingested(tmp_path / "examples", photos)
-    features = extracted(tmp_path / "features", assembled(tmp_path, examples), examples, 3)
-    head = HeadConfig(epochs=1, learning_rate=1e-3)
-    return train_head(job(tmp_path / "head"), features, head, seed=0), features
-
-
 def test_lower_blocks_move_less_and_the_head_more(
     tmp_path: Path, deep: tuple[TrainedModel, Features]
 ) -> None:
@@ -112,7 +114,10 @@ def test_gradual_unfreezing_takes_one_block_more_when_it_no_longer_helps(
     assert kept == pytest.approx(model.stats["val_loss"])
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 6])
+@pytest.mark.parametrize(
+    "stop_after",
+    [4, pytest.param(1, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.slow)],
+)
 def test_gradual_unfreezing_that_was_stopped_ends_the_same(
     tmp_path: Path, deep: tuple[TrainedModel, Features], stop_after: int
 ) -> None:

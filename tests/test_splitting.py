@@ -28,7 +28,7 @@ SMALLEST = {
     "EfficientNetV2": "EfficientNetV2B0",
     "ConvNeXt": "ConvNeXtTiny",
 }
-FAST = ("ConvNet", "MobileNetV2", "MobileNet", "VGG")
+FAST = ("ConvNet", "MobileNetV2")
 FAMILIES = [
     pytest.param(family, marks=[] if family in FAST else pytest.mark.slow) for family in SMALLEST
 ]

@@ -12,15 +12,17 @@ from components.artifacts import Features
 from components.train_head import HeadConfig, train_head
 from models import heads, optimization, training
 from models.range_test import range_test
+from tests.conftest import write_classes
 from tests.helpers import ingested, job
 from tests.test_activations import assembled, extracted
 from tests.test_training import separable
 
 
-@pytest.fixture
-def features(tmp_path: Path, photos: Path) -> Features:
-    examples = ingested(tmp_path / "examples", photos)
-    return extracted(tmp_path / "features", assembled(tmp_path, examples), examples)
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Features:
+    directory = tmp_path_factory.mktemp("features")
+    examples = ingested(directory / "examples", write_classes(directory / "photos", 20))
+    return extracted(directory / "features", assembled(directory, examples), examples)
 
 
 def test_a_range_test_finds_a_rate_that_trains_well() -> None:
