@@ -20,11 +20,14 @@ def line_chart(curves: dict[str, list[float]], *, mark: int, x: str, y: str) -> 
         return round(across, 1), round(up, 1)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{y} by {x}">']
+    digits = max(0, 1 - math.floor(math.log10((high - low) / 4)))  # Two that differ, at least.
     for step in range(5):
         value = low + (high - low) * step / 4
         _, up = at(0, value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up}" y2="{up}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{up + 4}" text-anchor="end">{value:.2f}</text>')
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{up + 4}" text-anchor="end">{value:.{digits}f}</text>'
+        )
     for position in sorted({0, length // 2, length - 1}):
         across, _ = at(position, low)
         below = HEIGHT - BOTTOM + 16

@@ -274,3 +274,29 @@ def test_mixup_and_clipping_still_learn() -> None:
     history = train(head, separable(80, 0), separable(40, 1), **more)
     assert history.best["val_accuracy"] > 0.85
     assert history.best["accuracy"] < 1.0
+
+
+def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
+    """Or it would see again the views that the phase before it has seen."""
+    examples, seen = separable(16, 0), []
+
+    def gather(rows: np.ndarray, epoch: int) -> Any:
+        seen.append((epoch, tuple(rows)))
+        return examples.gather(rows, epoch)
+
+    watched = training.Data(examples.targets, gather)
+    for first in (0, 2):
+        train(new_head(), watched, separable(8, 1), epochs=2, first_epoch=first)
+    assert {epoch for epoch, _ in seen} == {0, 1, 2, 3}
+    assert len({rows for _, rows in seen}) == len(seen)
+
+
+def test_mixed_labels_bring_their_own_weights() -> None:
+    """Two rows, one of weight 0: what is left of it in the mixture counts for nothing."""
+    targets, weights = training.one_hot(np.array([0, 1]), 2), np.array([2.0, 0.0], "float32")
+    inputs = np.array([[1.0], [3.0]], "float32")
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        mixed, labels, both = training._mix(inputs, targets, weights, 1.0, rng)
+        assert 1 <= mixed.min() <= mixed.max() <= 3
+        np.testing.assert_allclose(both @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)
