@@ -12,7 +12,7 @@ import pytest
 
 from models.backbones import BACKBONES, build_backbone, find_backbone, load_weights
 from models.mistakes import Mistake
-from tests.test_splitting import FAMILIES, FAST, SMALLEST, calibrate
+from tests.test_splitting import FAST, SMALLEST, calibrate
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,13 @@ def test_every_backbone_is_built_frozen(name: str) -> None:
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=[] if family == "ConvNet" else pytest.mark.slow)
+        for family in SMALLEST
+    ],
+)
 def test_the_smallest_of_each_family_is_exported_and_agrees(
     family: str, in_process: Callable[..., Any], tmp_path: Path, tiny_recipe: Path
 ) -> None:
