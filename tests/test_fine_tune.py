@@ -180,14 +180,14 @@ def test_16_bits_only_where_the_hardware_is_faster(
 def test_the_report_shows_duplicates_that_are_mistaken_and_the_whole_lineage(
     command_line: CommandLine, tiny_recipe: Path, photos: Path
 ) -> None:
+    for number in range(0, 20, 2):  # Half the ants are called bees: nobody can tell them apart.
+        (photos / "ant" / f"{number}.png").rename(photos / "bee" / f"ant-{number}.png")
     for path in sorted(photos.rglob("*.*g")):
         shutil.copy(path, path.with_name(f"copy-{path.name}"))
     result = command_line.result(
         tiny_recipe,
         "--head.epochs",
         1,
-        "--head.learning-rate",
-        "1e-9",
         "--control.enabled",
         "--control.epochs",
         1,
