@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from etils import epy
@@ -36,10 +37,15 @@ def training_data(job: Job, features: Features, output: str) -> tuple[Data, Data
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
     train, validation = ([r for r in rows if r["split"] == s] for s in ("train", "validation"))
-    source = _stored if output in features.keys else _live
+
+    def source(rows: _Rows, views: int | str) -> _Gather:
+        if output in features.keys:
+            return _stored(features, output, rows, views)
+        return _live(job.scratch, features, output, rows, views)
+
     return (
-        _data(features, train, source(job, features, output, train, features.views)),
-        _data(features, validation, source(job, features, output, validation, 1)),
+        _data(features, train, source(train, features.views)),
+        _data(features, validation, source(validation, 1)),
     )
 
 
@@ -53,8 +59,7 @@ def _data(features: Features, rows: _Rows, gather: _Gather) -> Data:
     return Data(one_hot(labels, len(features.model.labels)), inputs)
 
 
-def _stored(job: Job, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
-    del job  # Nothing is written.
+def _stored(features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
     variants = features.variants[: int(views)]
     names = [f"{row['id']}{variant}" for variant in variants for row in rows]
     store = Activations.existing(features.store, features.keys[output])
@@ -70,8 +75,8 @@ def _stored(job: Job, features: Features, output: str, rows: _Rows, views: int |
     return gather
 
 
-def _live(job: Job, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
-    source = live.Live(job.scratch, features, output, rows)
+def _live(scratch: Path, features: Features, output: str, rows: _Rows, views: int | str) -> _Gather:
+    source = live.Live(scratch, features, output, rows)
 
     def gather(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
         # View 0 is the example itself: fresh ones begin after it.

@@ -1,4 +1,4 @@
-"""What the hardware multiplies fastest in."""
+"""What the backend and the hardware are fastest with."""
 
 from __future__ import annotations
 
