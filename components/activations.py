@@ -7,6 +7,9 @@ activations/KEY/
     SHARD.0.bin …        the rows of each tensor, one after the other
 ```
 
+A tensor whose first dimension is None is ragged: every row is as long as its example, and no
+padding is stored. All the ragged tensors of a row are of one length.
+
 KEY says which prefix (architecture and weights) reads which preprocessing. A row is named by
 the example's id and its view, `ID` for the example itself and `ID/VIEW` for an augmented one.
 """
@@ -19,7 +22,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 from etils import epy
@@ -31,6 +34,7 @@ with epy.lazy_imports():
     import ml_dtypes
 
 DType = Literal["bfloat16", "float32"]
+Shape = tuple[int | None, ...]
 # A shard is finished at this size, so that reading one row maps no more than this.
 SHARD_BYTES = 256 << 20
 
@@ -52,21 +56,20 @@ class Activations:
     """The activations of one prefix. `tensors` are (shape without the batch, dtype) each."""
 
     directory: Path
-    tensors: tuple[tuple[tuple[int, ...], DType], ...]
+    tensors: tuple[tuple[Shape, str], ...]
 
     @classmethod
     def open(
         cls,
         root: Path,
         key: str,
-        shapes: Sequence[tuple[int, ...]],
-        dtype: DType,
+        tensors: Sequence[tuple[Shape, str]],
         meaning: dict[str, Any],
     ) -> Activations:
         """The store for `key` below `root`, made if it is not there."""
         directory = root / key
         directory.mkdir(parents=True, exist_ok=True)
-        meta = {"tensors": [[list(shape), dtype] for shape in shapes], "meaning": meaning}
+        meta = {"tensors": [[list(shape), dtype] for shape, dtype in tensors], "meaning": meaning}
         if not (directory / "meta.json").exists():
             write_json(directory / "meta.json", meta)
         return cls.existing(root, key)
@@ -76,9 +79,9 @@ class Activations:
         meta = read_json(root / key / "meta.json")
         return cls(root / key, tuple((tuple(shape), dtype) for shape, dtype in meta["tensors"]))
 
-    def row_bytes(self) -> int:
-        """Bytes that one row of all tensors takes on disk."""
-        return sum(row_bytes([shape], dtype) for shape, dtype in self.tensors)
+    def row_bytes(self, length: int) -> int:
+        """Bytes on disk of one row of all tensors, those that are ragged being of `length`."""
+        return row_bytes(self.tensors, length)
 
     def index(self) -> dict[str, tuple[str, int]]:
         """Every row's name → (shard, position in it)."""
@@ -124,20 +127,37 @@ class Writer:
             if path.name.split(".")[0] not in whole:  # What a killed pass left.
                 path.unlink()
         self._rows: list[str] = []
+        self._lengths: list[int] = []
+        self._bytes = 0
         self._files: list[Any] = []
         self._shard = ""
 
-    def add(self, names: Sequence[str], tensors: Sequence[np.ndarray]) -> None:
-        """A batch: the rows' names, and an array of (batch, …) for each tensor."""
+    def add(
+        self, names: Sequence[str], tensors: Sequence[np.ndarray], lengths: np.ndarray | None = None
+    ) -> None:
+        """A batch: the rows' names, and an array of (batch, …) for each tensor.
+
+        Args:
+            lengths: of each row in what is ragged; what is behind it in the arrays is left out.
+        """
         if not self._shard:
             self._shard = uuid.uuid4().hex
             self._files = [path.open("wb") for path in self._paths()]
-        for file, tensor, (_, dtype) in zip(self._files, tensors, self._to.tensors, strict=True):
-            file.write(np.ascontiguousarray(tensor.astype(_numpy_dtype(dtype))).view(np.uint8).data)
+        for file, tensor, (shape, dtype) in zip(
+            self._files, tensors, self._to.tensors, strict=True
+        ):
+            if None in shape:
+                if lengths is None:
+                    raise ValueError(f"rows of shape {shape} must have lengths, got none")
+                tensor = tensor[np.arange(tensor.shape[1]) < lengths[:, None]]
+            typed = np.ascontiguousarray(tensor.astype(_numpy_dtype(dtype)))
+            file.write(typed.reshape(-1).view(np.uint8).data)
+            self._bytes += typed.nbytes
         self._rows += names
+        self._lengths += [1] * len(names) if lengths is None else lengths.tolist()
 
     def is_full(self) -> bool:
-        return len(self._rows) * self._to.row_bytes() >= SHARD_BYTES
+        return self._bytes >= SHARD_BYTES
 
     def __enter__(self) -> Self:
         return self
@@ -155,9 +175,9 @@ class Writer:
             for file in self._files:
                 file.close()
             digests = [sha256(path) for path in self._paths()]
-            content = {"rows": self._rows, "sha256": digests}
+            content = {"rows": self._rows, "lengths": self._lengths, "sha256": digests}
             write_json(self._to.directory / f"{self._shard}.json", content)
-            self._rows, self._files, self._shard = [], [], ""
+            self._rows, self._lengths, self._files, self._shard, self._bytes = [], [], [], "", 0
 
     def _paths(self) -> list[Path]:
         return [
@@ -167,7 +187,11 @@ class Writer:
 
 
 class Reader:
-    """Rows by position, read through memory maps."""
+    """Rows by position, read through memory maps.
+
+    Attributes:
+        lengths: of each row in what is ragged; None where nothing is.
+    """
 
     def __init__(self, activations: Activations, names: Sequence[str]) -> None:
         index = activations.index()
@@ -177,34 +201,79 @@ class Reader:
         self._tensors = activations.tensors
         self._shard = np.array([number[index[name][0]] for name in names], np.int32)
         self._position = np.array([index[name][1] for name in names], np.int64)
+        ragged = any(None in shape for shape, _ in self._tensors)
+        # In each shard: where each row begins, and at the end where the last one ends.
+        self._begins = [
+            np.cumsum([0, *read_json(activations.directory / f"{shard}.json")["lengths"]])
+            for shard in shards
+        ]
+        begins = [self._begins[shard] for shard in self._shard] if ragged else []
+        self.lengths = (
+            np.array([b[at + 1] - b[at] for b, at in zip(begins, self._position, strict=True)])
+            if ragged
+            else None
+        )
         self._maps = [
             [
                 np.memmap(
                     activations.directory / f"{shard}.{n}.bin", _numpy_dtype(dtype), "r"
-                ).reshape(-1, *shape)
+                ).reshape(-1, *(shape[1:] if None in shape else shape))
                 for n, (shape, dtype) in enumerate(activations.tensors)
             ]
             for shard in shards
         ]
 
     def gather(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Positions in `names`, (batch,) → float32 (batch, …) for each tensor."""
-        batch = [np.empty((len(rows), *shape), np.float32) for shape, _ in self._tensors]
+        """Positions in `names`, (batch,) → (batch, …) for each tensor, float32 or int32.
+
+        What is ragged is as long as the longest of these rows, the others padded with 0.
+        """
+        longest = int(self.lengths[rows].max()) if self.lengths is not None else 1
+        return [
+            self._ragged(n, rows, longest) if None in shape else self._even(n, rows)
+            for n, (shape, _) in enumerate(self._tensors)
+        ]
+
+    def _even(self, tensor: int, rows: np.ndarray) -> np.ndarray:
+        shape, dtype = self._tensors[tensor]
+        out = np.empty((len(rows), *cast(tuple[int, ...], shape)), _given_as(dtype))
         for shard in np.unique(self._shard[rows]):
             at = np.flatnonzero(self._shard[rows] == shard)
-            for out, mapped in zip(batch, self._maps[shard], strict=True):
-                out[at] = mapped[self._position[rows[at]]]
-        return batch
+            out[at] = self._maps[shard][tensor][self._position[rows[at]]]
+        return out
+
+    def _ragged(self, tensor: int, rows: np.ndarray, longest: int) -> np.ndarray:
+        shape, dtype = self._tensors[tensor]
+        out = np.zeros((len(rows), longest, *cast(tuple[int, ...], shape[1:])), _given_as(dtype))
+        for i, (shard, at) in enumerate(zip(self._shard[rows], self._position[rows], strict=True)):
+            begin, end = self._begins[shard][at : at + 2]
+            out[i, : end - begin] = self._maps[shard][tensor][begin:end]
+        return out
 
 
-def row_bytes(shapes: Sequence[tuple[int, ...]], dtype: DType) -> int:
-    """Bytes that one row of tensors of these shapes takes on disk."""
-    return sum(math.prod(shape) for shape in shapes) * _numpy_dtype(dtype).itemsize
+def row_bytes(tensors: Sequence[tuple[Shape, str]], length: int) -> int:
+    """Bytes on disk of one row of `tensors`, those that are ragged being of `length`."""
+    return sum(
+        math.prod(length if size is None else size for size in shape) * _numpy_dtype(dtype).itemsize
+        for shape, dtype in tensors
+    )
 
 
 def key_of(meaning: dict[str, Any]) -> str:
     return sha256_of_json(meaning)[:32]
 
 
-def _numpy_dtype(dtype: DType) -> np.dtype[Any]:
-    return np.dtype(ml_dtypes.bfloat16) if dtype == "bfloat16" else np.dtype(np.float32)
+def stored_as(network: keras.Model, dtype: DType) -> list[tuple[Shape, str]]:
+    """(shape, dtype) of each output of `network`; what is no number with a fraction is int32."""
+    return [
+        (tuple(tensor.shape[1:]), dtype if keras.backend.is_float_dtype(tensor.dtype) else "int32")
+        for tensor in network.outputs
+    ]
+
+
+def _numpy_dtype(dtype: str) -> np.dtype[Any]:
+    return np.dtype(ml_dtypes.bfloat16) if dtype == "bfloat16" else np.dtype(dtype)
+
+
+def _given_as(dtype: str) -> np.dtype[Any]:
+    return np.dtype(np.int32 if dtype == "int32" else np.float32)

@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from components.augment import AugmentConfig
+
 
 class Artifact(BaseModel):
     """One stage's result: facts small enough to carry along, and a directory of files.
@@ -92,14 +94,38 @@ class Weights(Artifact):
         return self.directory / "backbone.weights.h5"
 
 
+class Picture(BaseModel):
+    """What becomes of a picture before a network reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_size: int
+    resize: Literal["stretch", "crop", "pad"]
+
+
+class Sentence(BaseModel):
+    """What becomes of a text before a network reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str
+    """A row of `models.encoders.FAMILIES`."""
+    sequence_length: int
+
+
 class AssembledModel(Artifact):
-    """A frozen backbone for our classes: `backbone.weights.h5`, its architecture in the facts."""
+    """A frozen backbone for our classes.
+
+    ```
+    backbone.weights.h5  its weights
+    preset/              text: KerasHub's architecture and tokenizer, without weights
+    ```
+    """
 
     backbone: str
     modality: str
-    input_size: int
-    resize: Literal["stretch", "crop", "pad"]
-    pooling: Literal["avg", "max"]
+    form: Picture | Sentence
+    pooling: str
     labels: tuple[str, ...]
     pretrained: str
     """Where the weights came from, in words."""
@@ -128,11 +154,9 @@ class Features(Artifact):
     """The first block to be trained; None where nothing but the head is."""
     cut: str | None
     """The block before which activations are taken: `block` or, to take less room, one before."""
-    views: int | Literal["fresh"]
-    """Views of each training example, or a new one every epoch."""
+    augment: AugmentConfig
     variants: tuple[str, ...]
     """What is appended to an example's id to name each of the views that are stored."""
-    policies: tuple[str, ...]
     seed: int
     """Of the views."""
     batch_size: int

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from etils import epy
 
-from components.activations import DType, row_bytes
+from components.activations import DType, row_bytes, stored_as
 from components.artifacts import AssembledModel
 from components.networks import block_starts, cut
 from models.mistakes import Mistake
@@ -38,6 +38,7 @@ def what_fits(
     block: str | None,
     *,
     rows: int,
+    length: int,
     dtype: DType,
     room: int | None,
     pooled: bool,
@@ -46,6 +47,7 @@ def what_fits(
 
     Args:
         block: the first block to be trained; None for none.
+        length: of a row in what is ragged, on average.
         dtype: of the activations; pooled features are float32.
         room: bytes; None for no limit.
         pooled: whether pooled features are to be kept, too.
@@ -53,7 +55,7 @@ def what_fits(
     left = float("inf") if room is None else float(room)
     outputs = ("pooled",) if pooled else ()
     if pooled:
-        left -= rows * row_bytes(shapes(network), "float32")
+        left -= rows * row_bytes(stored_as(network, "float32"), length)
     if left < 0:
         return Keep(block, (), f"nothing is kept: features alone exceed {room} bytes")
     if block is None:
@@ -61,7 +63,7 @@ def what_fits(
     names = list(block_starts(model, network))
     for name in reversed(names[: names.index(block) + 1]):
         prefix = cut(model, network, name).prefix
-        if rows * row_bytes(shapes(prefix), dtype) <= left:
+        if rows * row_bytes(stored_as(prefix, dtype), length) <= left:
             return Keep(name, (*outputs, "crossing"), f"activations before {name}")
     why = f"no activations before {block} are kept: at no cut do they fit {room} bytes"
     return Keep(block, outputs, why)
@@ -75,8 +77,3 @@ def require_room(directory: Path, needed: int) -> None:
             f"extract.budget must leave what fits the {free / 1e6:,.0f} MB free for "
             f"{str(directory)!r}, got {needed / 1e6:,.0f} MB to write"
         )
-
-
-def shapes(network: keras.Model) -> list[tuple[int, ...]]:
-    """Of the network's outputs, without the batch."""
-    return [tuple(tensor.shape[1:]) for tensor in network.outputs]

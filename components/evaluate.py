@@ -14,6 +14,7 @@ from components.artifacts import Evaluation, Examples, ExportedModel
 from components.export import verify_manifest
 from components.files import write_json, write_jsonl
 from components.job import Job, Section, stage
+from components.serving import open_model
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -102,7 +103,7 @@ def evaluate(
 def _predict(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, batch_size: int
 ) -> Any:
-    serve = tf.saved_model.load(model.path).signatures["serving_default"]
+    serve = open_model(model.path, examples.modality)
     names = examples.labels
     batches = dataset.read(examples, "test").batch(batch_size).as_numpy_iterator()
     count = -(-examples.counts["test"] // batch_size)

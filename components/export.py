@@ -9,12 +9,13 @@ import numpy as np
 from etils import epy
 from pydantic import Field
 
-from components.artifacts import Examples, ExportedModel, TrainedModel
+from components.artifacts import AssembledModel, Examples, ExportedModel, TrainedModel
 from components.files import manifest_of, read_json, write_json
 from components.job import Job, Section, stage
-from components.modalities import MODALITIES, Modality
+from components.modalities import MODALITIES, Modality, Reader, open_reader
 from components.networks import open_classifier
 from models.mistakes import Mistake
+from models.splitting import one_or_all
 
 with epy.lazy_imports():
     import keras
@@ -26,6 +27,8 @@ with epy.lazy_imports():
 # What the exported model may differ by from the one in memory, in probability.
 TOLERANCE = 1e-5
 MANIFEST = "MANIFEST.json"
+# Neither a picture nor UTF-8.
+NO_EXAMPLE = b"\xff not an example"
 
 
 class ExportConfig(Section):
@@ -37,16 +40,17 @@ class ExportConfig(Section):
     """Validation examples on which the exported model must agree with the one in memory."""
 
 
-@stage(version=1)
+@stage(version=2)
 def export(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
 ) -> ExportedModel:
     """Write the SavedModel, query it as a client would, and compare with the model in memory.
 
-    Signatures: `serving_default` takes `raw`, (batch,) of encoded examples; `serve_float` takes
-    `decoded`, the network's float32 inputs. Both give `probabilities` (batch, classes), `labels`
-    (batch,), the most probable class, and `valid` (batch,). What cannot be decoded has `valid`
-    false, probabilities 0 and an empty label, and leaves its neighbours as they are.
+    Signatures: `serving_default` takes `raw`, (batch,) of raw examples; a second one (pictures:
+    `serve_float`, text: `serve_tokens`) takes the network's own inputs. Both give
+    `probabilities` (batch, classes), `labels` (batch,), the most probable class, and `valid`
+    (batch,). What cannot be decoded has `valid` false, probabilities 0 and an empty label, and
+    leaves its neighbours as they are.
 
     Raises:
         RuntimeError: the exported model does not agree, alone or in a batch.
@@ -54,7 +58,8 @@ def export(
     base, modality = model.base, MODALITIES[model.base.modality]
     classifier = open_classifier(model)
     path = job.directory / "model"
-    _save(classifier, model, modality, path)
+    reader = open_reader(base)
+    _save(classifier, base, reader, path)
     (path / "assets").mkdir(exist_ok=True)
     (path / "assets" / "labels.txt").write_text("".join(f"{label}\n" for label in base.labels))
     extra = path / "assets.extra"
@@ -62,7 +67,7 @@ def export(
     write_json(extra / "contract.json", modality.contract(base))
     (extra / "model_card.md").write_text(_card(model, examples, modality))
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
-    difference = _check_agreement(path, classifier, model, examples, config.agreement_examples)
+    difference = _check_agreement(path, classifier, reader, examples, config.agreement_examples)
     write_json(
         path / MANIFEST,
         {"labels": base.labels, "modality": base.modality, "files": manifest_of(path)},
@@ -77,13 +82,11 @@ def export(
     )
 
 
-def _save(classifier: keras.Model, model: TrainedModel, modality: Modality, path: Path) -> None:
-    base = model.base
+def _save(classifier: keras.Model, base: AssembledModel, reader: Reader, path: Path) -> None:
     labels = tf.constant(base.labels)
-    spec = modality.input_spec(base)
 
-    def answer(decoded: Any, valid: Any) -> dict[str, Any]:
-        probabilities = classifier(decoded, training=False)
+    def answer(inputs: list[Any], valid: Any) -> dict[str, Any]:
+        probabilities = classifier(one_or_all(inputs), training=False)
         named = tf.gather(labels, tf.argmax(probabilities, axis=-1))
         return {
             "probabilities": tf.where(valid[:, tf.newaxis], probabilities, 0.0),
@@ -92,59 +95,39 @@ def _save(classifier: keras.Model, model: TrainedModel, modality: Modality, path
         }
 
     def serve(raw: Any) -> dict[str, Any]:
-        return answer(*_decode_each(raw, lambda one: modality.decode(base, one), spec))
+        return answer(*reader.serve(raw))
 
-    def serve_float(decoded: Any) -> dict[str, Any]:
-        return answer(decoded, tf.ones(tf.shape(decoded)[:1], tf.bool))
+    def serve_decoded(*inputs: Any) -> dict[str, Any]:
+        return answer(list(inputs), tf.ones(tf.shape(inputs[0])[:1], tf.bool))
 
     archive = keras.export.ExportArchive()
-    archive.track(classifier)
+    for resource in (classifier, *reader.tracked):
+        archive.track(resource)
     raw_spec = tf.TensorSpec((None,), tf.string, name="raw")
     archive.add_endpoint("serving_default", serve, input_signature=[raw_spec])
-    float_spec = tf.TensorSpec((None, *spec), tf.float32, name="decoded")
-    archive.add_endpoint("serve_float", serve_float, input_signature=[float_spec])
+    archive.add_endpoint(reader.endpoint, serve_decoded, input_signature=reader.inputs)
     archive.write_out(path, verbose=False)
 
 
-def _decode_each(raw: Any, decode: Any, spec: tuple[int | None, ...]) -> tuple[Any, Any]:
-    """(batch,) of strings → (batch, *spec), zeros where decoding fails, and (batch,) whether not.
-
-    A graph has no `try`; a tf.data pipeline in it does: `ignore_errors` drops what fails. One
-    element more, which is always good, keeps the batch from being empty.
-    """
-    size = tf.size(raw, out_type=tf.int64)
-    numbered = tf.data.Dataset.from_tensor_slices((tf.range(size), raw))
-    decoded = numbered.map(
-        lambda number, one: (number, decode(one)), num_parallel_calls=tf.data.AUTOTUNE
-    ).ignore_errors(log_warning=False)
-    last = tf.data.Dataset.from_tensors((size, tf.zeros(spec)))
-    whole = decoded.concatenate(last).batch(size + 1)
-    at, values = whole.get_single_element()
-    shape = tf.concat([[size + 1], tf.constant(spec, tf.int64)], axis=0)
-    inputs = tf.scatter_nd(at[:, tf.newaxis], values, shape)[:-1]
-    valid = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), tf.stack([size + 1]))[:-1] > 0
-    return tf.ensure_shape(inputs, (None, *spec)), valid
-
-
 def _check_agreement(
-    path: Path, classifier: keras.Model, model: TrainedModel, examples: Examples, count: int
+    path: Path, classifier: keras.Model, reader: Reader, examples: Examples, count: int
 ) -> float:
     """The largest difference in probability: in a batch, alone, and beside a bad one."""
-    modality = MODALITIES[model.base.modality]
     rows = dataset.read(examples, "validation").take(count).as_numpy_iterator()
     raws = [row[examples.modality] for row in rows]
-    decoded = np.stack([modality.decode(model.base, tf.constant(raw)).numpy() for raw in raws])
+    inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
     classifier.compile(jit_compile=False)
-    expected = classifier.predict_on_batch(decoded)
+    expected = classifier.predict_on_batch(one_or_all(inputs))
     serving = tf.saved_model.load(path).signatures
+    named = {spec.name: tf.constant(x) for spec, x in zip(reader.inputs, inputs, strict=True)}
     answers = {
-        "serve_float": serving["serve_float"](decoded=tf.constant(decoded))["probabilities"],
+        reader.endpoint: serving[reader.endpoint](**named)["probabilities"],
         "a batch": serving["serving_default"](raw=tf.constant(raws))["probabilities"],
         "one at a time": tf.concat(
             [serving["serving_default"](raw=tf.constant([raw]))["probabilities"] for raw in raws], 0
         ),
     }
-    broken = serving["serving_default"](raw=tf.constant([raws[0], b"not an example", *raws[1:]]))
+    broken = serving["serving_default"](raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
     if broken["valid"].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
         raise RuntimeError(f"the exported model must mark what is bad, got {broken['valid']}")
     answers["beside a bad one"] = np.delete(broken["probabilities"].numpy(), 1, axis=0)
@@ -196,7 +179,7 @@ def _card(model: TrainedModel, examples: Examples, modality: Modality) -> str:
 
 ## Use
 
-`serving_default` takes `raw`, a batch of encoded examples, and gives `probabilities` in the
+`serving_default` takes `raw`, a batch of raw examples, and gives `probabilities` in the
 order of `assets/labels.txt`, `labels` and `valid`. It knows only these classes: anything else is
 given one of them, too.
 """

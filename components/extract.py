@@ -13,12 +13,12 @@ from etils import epy
 from pydantic import ByteSize, Field
 
 from components import budget
-from components.activations import Activations, DType, key_of, network_digest
+from components.activations import Activations, DType, key_of, network_digest, stored_as
 from components.artifacts import AssembledModel, Examples, Features
-from components.augment import AugmentConfig, augmenter
+from components.augment import AugmentConfig
 from components.files import read_jsonl, sha256_of_json, write_json, write_jsonl
 from components.job import Job, Section, stage
-from components.modalities import MODALITIES
+from components.modalities import MODALITIES, Reader, open_reader, policies_of
 from components.networks import cut, first_block, open_backbone
 
 with epy.lazy_imports():
@@ -45,7 +45,7 @@ TRAINED_ON = ("train", "validation")
 SHARD_SECONDS = 30.0
 
 
-@stage(version=3)
+@stage(version=4)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -68,7 +68,9 @@ def extract(
     """
     network = open_backbone(model, model.weights)
     block = first_block(model, network, unfreeze)
-    variants = view_names(augment, seed)
+    variants = view_names(model.modality, augment, seed)
+    reader = open_reader(model, augment, seed)
+    length = reader.typical_length(_sample(examples))
     rows = _rows(examples, model.labels)
     views = {row["id"]: 1 for row in rows}
     views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
@@ -81,6 +83,7 @@ def extract(
             network,
             block,
             rows=total,
+            length=length,
             dtype=config.dtype,
             room=config.budget,
             pooled=pooled,
@@ -91,8 +94,8 @@ def extract(
     }
     computed = 0
     missing = _missing(views, outputs, variants)
-    budget.require_room(job.activations, _bytes_of(missing, outputs))
-    feature_pass = _Pass(job, model, network, examples, variants, augment, config, seed)
+    budget.require_room(job.activations, _bytes_of(missing, outputs, length))
+    feature_pass = _Pass(job, reader, network, examples, variants, config.batch_size)
     for names, wanted in missing.items():
         computed += feature_pass.compute([outputs[name] for name in names], wanted)
     write_jsonl(job.directory / "rows.jsonl", rows)
@@ -104,9 +107,8 @@ def extract(
         examples=examples,
         block=block,
         cut=keep.cut,
-        views=augment.views,
+        augment=augment,
         variants=variants,
-        policies=augment.policies,
         seed=seed,
         batch_size=config.batch_size,
         keys={name: output.store.directory.name for name, output in outputs.items()},
@@ -118,24 +120,27 @@ def extract(
             "views": augment.views,
             "computed": computed,
             "reused": total - computed if outputs else 0,
-            "bytes": total * sum(output.store.row_bytes() for output in outputs.values()),
+            "bytes": total * sum(output.store.row_bytes(length) for output in outputs.values()),
         },
     )
 
 
 def _bytes_of(
-    missing: dict[tuple[str, ...], dict[str, list[int]]], outputs: dict[str, _Output]
+    missing: dict[tuple[str, ...], dict[str, list[int]]], outputs: dict[str, _Output], length: int
 ) -> int:
     """What computing all that is missing will write."""
     return sum(
-        sum(map(len, wanted.values())) * sum(outputs[name].store.row_bytes() for name in names)
+        sum(map(len, wanted.values()))
+        * sum(outputs[name].store.row_bytes(length) for name in names)
         for names, wanted in missing.items()
     )
 
 
-def view_names(augment: AugmentConfig, seed: int) -> tuple[str, ...]:
+def view_names(modality: str, augment: AugmentConfig, seed: int) -> tuple[str, ...]:
     """What each view is called in the store; view 0 has nothing to do with policy and seed."""
-    policy = sha256_of_json([augment.policies, seed])[:12]
+    policy = sha256_of_json(
+        [policies_of(modality, augment), augment.rate, augment.translator, seed]
+    )[:12]
     kept = 1 if augment.views == "fresh" else int(augment.views)
     return ("", *(f"/{policy}-{view}" for view in range(1, kept)))
 
@@ -166,9 +171,7 @@ def _open_output(
         "dtype": dtype,
         "version": extract.stage_version,  # type: ignore[attr-defined]
     }
-    store = Activations.open(
-        job.activations, key_of(meaning), budget.shapes(wanted), dtype, meaning
-    )
+    store = Activations.open(job.activations, key_of(meaning), stored_as(wanted, dtype), meaning)
     return _Output(list(wanted.outputs), store)
 
 
@@ -196,37 +199,46 @@ def _missing(
     return missing
 
 
+# So many examples say how long they are on average.
+SAMPLE = 1000
+
+
+def _sample(examples: Examples) -> Iterator[bytes]:
+    for row in dataset.read(examples, "train").take(SAMPLE).as_numpy_iterator():
+        yield row[examples.modality]
+
+
 @dataclass(frozen=True)
 class _Pass:
     """What all passes of a run have in common."""
 
     job: Job
-    model: AssembledModel
+    reader: Reader
     network: keras.Model
     examples: Examples
     variants: tuple[str, ...]
-    augment: AugmentConfig
-    config: ExtractConfig
-    seed: int
+    batch_size: int
 
     def compute(self, outputs: list[_Output], wanted: dict[str, list[int]]) -> int:
         """One pass over the examples in `wanted`; returns the number of rows it made."""
         total = sum(len(views) for views in wanted.values())
-        size = min(self.config.batch_size, total)
+        size = min(self.batch_size, total)
         tensors = [tensor for output in outputs for tensor in output.tensors]
         run = forward.Forward(self.network, tensors, size)
-        changed = any(views != [0] for views in wanted.values())
-        augmented = augmenter(self.augment.policies, self.seed) if changed else None
-        batches = forward.decoded_batches(self.model, lambda: self._raw(wanted), augmented, size)
+        batches = self.reader.batches(
+            lambda: self._raw(wanted),
+            size,
+            augmented=any(views != [0] for views in wanted.values()),
+        )
         finished = time.monotonic()
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(output.store.writer()) for output in outputs]
-            for identities, views, inputs in self.job.track(batches, -(-total // size), "extract"):
-                pairs = zip(identities, views, strict=True)
+            for batch in self.job.track(batches, -(-total // size), "extract"):
+                pairs = zip(batch.ids, batch.views, strict=True)
                 names = [identity.decode() + self.variants[view] for identity, view in pairs]
-                results = iter(run(inputs))
+                results = iter(run(batch.inputs))
                 for output, writer in zip(outputs, writers, strict=True):
-                    writer.add(names, [next(results) for _ in output.tensors])
+                    writer.add(names, [next(results) for _ in output.tensors], batch.lengths)
                 if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
                     for writer in writers:  # Together: half of what a row needs is worth nothing.
                         writer.finish()

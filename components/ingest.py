@@ -33,7 +33,7 @@ class DataConfig(Section):
 
     path: UnhashedStr = ""
     """Folder of class folders, folder of splits, CSV or JSONL file, `tfds:NAME`, or `digits`."""
-    modality: Literal["image"] = "image"
+    modality: Literal["image", "text"] = "image"
     """What kind of input the examples are."""
     classes: tuple[str, ...] = ()
     """Use only these classes; all where empty."""
@@ -47,14 +47,15 @@ class DataConfig(Section):
     """Accept a label set that differs from the last blessed model's."""
 
 
-@stage(version=1)
+@stage(version=2)
 def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     """Read, check, split and write the examples of `source`.
 
     An example's id is the sha256 of its content. Splits that the data does not have are carved
-    out of the training examples, class by class, in the order of the ids: exact duplicates land
-    on one side, and more data tomorrow moves next to nobody from one side to the other. What
-    cannot be used is quarantined with the reason, and never stops the run.
+    out of the training examples, class by class, in the order of what the modality says makes
+    two examples the same (exact content; of text, the words): duplicates land on one side, and
+    more data tomorrow moves next to nobody from one side to the other. What cannot be used is
+    quarantined with the reason, and never stops the run.
     """
     labels = chosen_labels(source, config)
     missing = {
@@ -151,16 +152,22 @@ class _Ingest:
         )
         assigned = (
             checked.good
-            | "Key by class" >> beam.Map(lambda row: (row["label"], (row["id"], row["split"])))
+            | "Key by class" >> beam.Map(lambda row: (row["label"], (row["same"], row["split"])))
             | "Gather classes" >> beam.GroupByKey()
             | "Assign" >> beam.FlatMap(_assign, self._missing, self._config.labels_per_class)
         )
-        rows = (
-            {"rows": checked.good | "Key by id" >> beam.Map(lambda r: (r["id"], r)), "to": assigned}
+        placed = (
+            {
+                "rows": checked.good | "Key by same" >> beam.Map(lambda r: (r["same"], r)),
+                "to": assigned,
+            }
             | "Join" >> beam.CoGroupByKey()
-            | "Place" >> beam.FlatMap(_place)
+            | "Place"
+            >> beam.FlatMap(_place, MODALITIES[modality].recurs).with_outputs("bad", main="good")
         )
-        for name, collection in (("index", rows | beam.Map(_facts)), ("bad", checked.bad)):
+        rows, aside = placed.good, placed.bad
+        bad = (checked.bad, aside) | "All bad" >> beam.Flatten()
+        for name, collection in (("index", rows | beam.Map(_facts)), ("bad", bad)):
             lines = collection | f"Lines of {name}" >> beam.Map(json.dumps)
             _ = lines | f"Write {name}" >> beam.io.WriteToText(str(self._directory / name))
         return {
@@ -177,16 +184,17 @@ def _has_label(record: Record, labels: tuple[str, ...]) -> bool:
 
 def _check(record: Record, modality: str) -> Iterator[Any]:
     """A usable record as a row, any other one as a line for the quarantine."""
+    row = MODALITIES[modality]
     try:
         raw = Path(record.path).read_bytes() if record.raw is None else record.raw
-        facts = MODALITIES[modality].check(raw)
+        facts = row.check(raw)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-        bad = {"name": record.name, "label": record.label, "reason": reason}
-        yield beam.pvalue.TaggedOutput("bad", bad)
+        yield _quarantined(record.name, record.label, reason)
         return
     yield {
-        "id": hashlib.sha256(raw).hexdigest()[:32],
+        "id": _digest(raw),
+        "same": _digest(row.sameness(raw)),
         "name": record.name,
         "label": record.label,
         "split": record.split,
@@ -200,10 +208,10 @@ def _assign(
     missing: dict[str, float],
     labels_per_class: int | None,
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """One class: (id, given split) of its examples → (id, (given split, assigned split))."""
+    """One class: (sameness, given split) of its examples → (it, (given split, assigned split))."""
     _, members = group
     unique = sorted(set(members))
-    pool = sorted({identity for identity, split in unique if split in ("", "train")})
+    pool = sorted({same for same, split in unique if split in ("", "train")})
     test = _share(len(pool), missing["test"]) if "test" in missing else 0
     labelled = len(pool) - test
     used = labelled if labels_per_class is None else min(labelled, labels_per_class)
@@ -211,8 +219,8 @@ def _assign(
     assigned = ["test"] * test + ["validation"] * validation + ["train"] * (used - validation)
     assigned += ["unused"] * (labelled - used)
     carved = dict(zip(pool, assigned, strict=True))
-    for identity, split in unique:
-        yield identity, (split, carved[identity] if split in ("", "train") else split)
+    for same, split in unique:
+        yield same, (split, carved[same] if split in ("", "train") else split)
 
 
 def _share(size: int, fraction: float) -> int:
@@ -220,21 +228,40 @@ def _share(size: int, fraction: float) -> int:
     return max(round(size * fraction), min(1, size // 3))
 
 
-def _place(group: tuple[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows of one content, each in its split; those of one given split always together."""
+def _place(group: tuple[str, dict[str, Any]], recurs: bool) -> Iterator[Any]:
+    """Rows that are the same, each in its split; those of one given split always together.
+
+    Args:
+        recurs: see `Modality`; what is not in the last of the splits (test, before it validation)
+            that the same is in goes to the quarantine.
+    """
     _, members = group
     splits: dict[str, str] = {}
     for given, assigned in sorted(members["to"]):
         # Content with two labels is assigned once for each; all its rows follow one of them.
         splits.setdefault(given, assigned)
+    used = {split for split in splits.values() if split != "unused"}
+    last = max(used, key=SPLITS.index, default="")
     ordered = sorted(members["rows"], key=lambda row: (row["split"], row["name"]))
     for occurrence, row in enumerate(ordered):
-        if splits[row["split"]] != "unused":
-            yield {**row, "split": splits[row["split"]], "key": f"{row['id']}-{occurrence}"}
+        split = splits[row["split"]]
+        if recurs and split in used and split != last:
+            reason = f"is in {split}, and says the same as an example in {last}"
+            yield _quarantined(row["name"], row["label"], reason)
+        elif split in used:
+            yield {**row, "split": split, "key": f"{row['id']}-{occurrence}"}
+
+
+def _quarantined(name: str, label: str, reason: str) -> Any:
+    return beam.pvalue.TaggedOutput("bad", {"name": name, "label": label, "reason": reason})
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("id", "key", "name", "label", "split", "facts")}
+    return {name: row[name] for name in ("id", "same", "key", "name", "label", "split", "facts")}
 
 
 def _as_example(row: dict[str, Any], modality: str) -> tuple[str, dict[str, Any]]:

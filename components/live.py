@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from components import dataset
 from components.artifacts import Examples, Features
-from components.augment import augmenter
 from components.budget import require_room
 from components.files import files_below
-from components.forward import Forward, batch_decoder
+from components.forward import Forward
+from components.modalities import open_reader
 from components.networks import cut, open_backbone
 
 
@@ -29,6 +31,10 @@ class Records:
                 raw = row[examples.modality]
                 self._at[row["id"].decode()] = (end, len(raw))
                 end += file.write(raw)
+
+    def sizes(self, identities: list[str]) -> np.ndarray:
+        """Of the raw form of each, in bytes."""
+        return np.array([self._at[identity][1] for identity in identities])
 
     def read(self, identities: list[str]) -> list[bytes]:
         """The raw form of each."""
@@ -57,19 +63,35 @@ class Live:
         wanted = network if output == "pooled" else cut(model, network, features.cut).prefix
         self._forward = Forward(wanted, list(wanted.outputs), features.batch_size)
         self._batch_size = features.batch_size
-        self._decode = batch_decoder(model, augmenter(features.policies, features.seed))
+        self._reader = open_reader(model, features.augment, features.seed)
         self._identities = [str(row["id"]) for row in rows]
         split = str(rows[0]["split"])
         self._records = Records(scratch / f"{split}.raw", features.examples, split)
 
+        # Longer text has more tokens: that is all that batches of one length need to know.
+        self.lengths = self._records.sizes(self._identities) if _is_ragged(wanted) else None
+
     def gather(self, rows: np.ndarray, view: int) -> list[np.ndarray]:
-        """Positions in `rows` → float32 (batch, …) for each tensor."""
+        """Positions in `rows` → float32 (batch, …) for each tensor; ragged ones padded with 0."""
         parts = [
             self._compute([self._identities[row] for row in chosen], view)
             for chosen in np.split(rows, range(self._batch_size, len(rows), self._batch_size))
         ]
-        return [np.concatenate(tensors) for tensors in zip(*parts, strict=True)]
+        return [_joined(tensors) for tensors in zip(*parts, strict=True)]
 
     def _compute(self, identities: list[str], view: int) -> list[np.ndarray]:
-        raw = self._records.read(identities)
-        return self._forward(self._decode(identities, raw, np.full(len(raw), view, np.int32)))
+        raws = self._records.read(identities)
+        return self._forward(self._reader.read(identities, raws, [view] * len(raws)).inputs)
+
+
+def _is_ragged(network: keras.Model) -> bool:
+    return any(None in tensor.shape[1:] for tensor in network.inputs)
+
+
+def _joined(tensors: Sequence[np.ndarray]) -> np.ndarray:
+    """Batches one after the other, those that are shorter padded."""
+    if tensors[0].ndim < 2 or len({tensor.shape[1] for tensor in tensors}) == 1:
+        return np.concatenate(tensors)
+    length = max(tensor.shape[1] for tensor in tensors)
+    widths = [[(0, 0), (0, length - t.shape[1]), *[(0, 0)] * (t.ndim - 2)] for t in tensors]
+    return np.concatenate([np.pad(t, w) for t, w in zip(tensors, widths, strict=True)])

@@ -1,64 +1,187 @@
-"""Kinds of input. A modality is a row here and a leaf module; no stage knows one by name."""
+"""Kinds of input. A modality is a row here and its leaf modules; no stage knows one by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from components import photos
+import numpy as np
+from etils import epy
 
+from components import applications, photos, presets, sentences
+from components.artifacts import AssembledModel
+from components.augment import AugmentConfig
+from components.giants import Giant, Pretrained
 
-class Shape(Protocol):
-    """What decoding needs to know of a model; AssembledModel has it."""
+with epy.lazy_imports():
+    import keras
 
-    @property
-    def input_size(self) -> int: ...
-    @property
-    def resize(self) -> str: ...
+    from components import photo_reader, sentence_reader
+
+# Rows of raw examples: (id, raw form, numbers of the views that are wanted).
+Rows = Callable[[], Iterable[tuple[bytes, bytes, list[int]]]]
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """A batch as the network reads it.
+
+    Attributes:
+        ids: (batch,) of bytes.
+        views: (batch,) of ints.
+        inputs: (batch, …) for each of the network's inputs; those that are ragged, padded with 0.
+        lengths: (batch,), how long each example is in the ragged ones; None where none is.
+    """
+
+    ids: np.ndarray
+    views: np.ndarray
+    inputs: list[np.ndarray]
+    lengths: np.ndarray | None = None
+
+
+class Reader(Protocol):
+    """From raw examples to what one network reads: in extract, in live batches and served.
+
+    Attributes:
+        endpoint: the name of the exported model's signature that takes `inputs`.
+        inputs: a named `tf.TensorSpec` of (batch, …) for each of the network's inputs.
+        tracked: what the graph of `serve` needs besides itself, such as a vocabulary.
+    """
+
+    endpoint: str
+    inputs: list[Any]
+    tracked: list[Any]
+
+    def batches(self, rows: Rows, batch_size: int, *, augmented: bool) -> Iterator[Decoded]:
+        """All views of all rows, in an order of the reader's own, ahead of their use.
+
+        Args:
+            augmented: whether any view is not view 0, the example itself.
+        """
+
+    def read(self, ids: list[str], raws: list[bytes], views: list[int]) -> Decoded:
+        """One batch, a view of each example."""
+
+    def serve(self, raws: Any) -> tuple[list[Any], Any]:
+        """For a graph: (batch,) of strings → the inputs, and (batch,) whether each is usable."""
+
+    def typical_length(self, raws: Iterable[bytes]) -> int:
+        """The mean length of these examples in what is ragged; 1 where nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Modality:
     """What the stages need to know about a kind of input.
 
     Attributes:
         column: what a table (CSV, JSONL) calls the column with the example.
         is_path: the column, or the listing of a folder, names a file with the example.
+        options: the keys of the config, as SECTION.KEY, that only this modality reads.
+        poolings: the values of `model.pooling` that it has besides `auto`.
+        policies: the names that `augment.policies` may have.
+        usual: those that are meant where none are given.
         feature: → the TFDS feature that stores an example's raw form.
         check: raw → facts (width, height …); raises ValueError with the reason it is unusable.
-        decode: (shape, raw scalar tensor) → the network's input, unbatched; fails on what is
-            unusable. The only decoder: ingest, extract and the served model all use it.
-        input_spec: shape → that input's tensor shape, unbatched.
-        contract: shape → the preprocessing in words, to travel with the model.
+        sameness: raw → what two examples have in common that must be on one side of a split.
+        recurs: the same example may come again without anybody's mistake: where the data's own
+            splits share one, the copy in training is set aside. Otherwise it is an error.
+        find: (config, download) → the giant that is asked for.
+        find_weights: (config, giant, download) → its published weights.
+        begin: (config, giant, directory, published) → the network with published or random
+            weights, its form, its pooling; what is needed to build it again is left in the
+            directory.
+        build: model → its network again, with random weights.
+        blocks: model → the arguments of `splitting.block_starts`.
+        reader: (model, augment, seed) → its reader.
+        contract: model → the preprocessing in words, to travel with the model.
         summary: list of facts → figures for the report.
         sample: → a made-up raw example, for warming up a server.
-        thumbnail: raw → HTML that shows the example in the report.
+        load_ops: lets TensorFlow know the ops that an exported model may have.
+        show: (raw, ask) → HTML that shows the example in the report. `ask` gives the
+            probabilities, (examples, classes), of other raw examples, to find out what counted.
     """
 
     column: str
     is_path: bool
+    options: frozenset[str]
+    poolings: tuple[str, ...]
+    policies: tuple[str, ...]
+    usual: tuple[str, ...]
     feature: Callable[[], Any]
     check: Callable[[bytes], dict[str, Any]]
-    decode: Callable[[Shape, Any], Any]
-    input_spec: Callable[[Shape], tuple[int | None, ...]]
-    contract: Callable[[Shape], dict[str, Any]]
+    sameness: Callable[[bytes], bytes]
+    recurs: bool
+    find: Callable[..., Giant]
+    find_weights: Callable[..., Pretrained]
+    begin: Callable[..., tuple[keras.Model, Any, str]]
+    build: Callable[[AssembledModel], keras.Model]
+    blocks: Callable[[AssembledModel], tuple[str, bool]]
+    reader: Callable[[AssembledModel, AugmentConfig, int], Reader]
+    contract: Callable[[AssembledModel], dict[str, Any]]
     summary: Callable[[list[dict[str, Any]]], dict[str, Any]]
     sample: Callable[[], bytes]
-    thumbnail: Callable[[bytes], str]
+    load_ops: Callable[[], None]
+    show: Callable[[bytes, Callable[[list[bytes]], np.ndarray]], str]
 
 
 MODALITIES: dict[str, Modality] = {
     "image": Modality(
         column="path",
         is_path=True,
+        options=frozenset({"model.input_size", "model.resize"}),
+        poolings=("avg", "max"),
+        policies=photos.POLICIES,
+        usual=("flip", "rotation"),
         feature=photos.feature,
         check=photos.check,
-        decode=photos.decode,
-        input_spec=photos.input_spec,
+        sameness=lambda raw: raw,
+        recurs=False,
+        find=applications.find,
+        find_weights=applications.find_weights,
+        begin=applications.begin,
+        build=applications.build,
+        blocks=applications.blocks,
+        reader=lambda *given: photo_reader.PhotoReader(*given),
         contract=photos.contract,
         summary=photos.summary,
         sample=photos.sample,
-        thumbnail=photos.thumbnail,
-    )
+        load_ops=lambda: None,
+        show=photos.show,
+    ),
+    "text": Modality(
+        column="text",
+        is_path=False,
+        options=frozenset({"model.sequence_length", "augment.rate", "augment.translator"}),
+        poolings=("mean", "cls", "last"),
+        policies=sentences.POLICIES,
+        usual=("deletion", "swap"),
+        feature=sentences.feature,
+        check=sentences.check,
+        sameness=sentences.sameness,
+        recurs=True,
+        find=presets.find,
+        find_weights=presets.find_weights,
+        begin=presets.begin,
+        build=presets.build,
+        blocks=presets.blocks,
+        reader=lambda *given: sentence_reader.SentenceReader(*given),
+        contract=presets.contract,
+        summary=sentences.summary,
+        sample=sentences.sample,
+        load_ops=sentences.load_ops,
+        show=sentences.show,
+    ),
 }
+
+
+def open_reader(
+    model: AssembledModel, augment: AugmentConfig = AugmentConfig(), seed: int = 0
+) -> Reader:
+    """The reader of `model`'s raw examples; `augment` and `seed` are those of its views."""
+    return MODALITIES[model.modality].reader(model, augment, seed)
+
+
+def policies_of(modality: str, augment: AugmentConfig) -> tuple[str, ...]:
+    """The policies that are asked for, or the usual ones."""
+    return augment.policies or MODALITIES[modality].usual

@@ -7,6 +7,7 @@ from pathlib import Path
 from etils import epy
 
 from components.artifacts import AssembledModel, TrainedModel
+from components.modalities import MODALITIES
 from models import backbones, splitting
 
 with epy.lazy_imports():
@@ -17,9 +18,7 @@ with epy.lazy_imports():
 
 def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     """The frozen backbone of `model`, with the weights in the file `weights`."""
-    network = backbones.build_backbone(
-        model.backbone, input_size=model.input_size, pooling=model.pooling
-    )
+    network = MODALITIES[model.modality].build(model)
     backbones.load_weights(network, weights)
     return network
 
@@ -45,8 +44,8 @@ def open_classifier(model: TrainedModel) -> keras.Model:
 
 def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:
     """The blocks of the backbone of `model`; see `splitting.block_starts`."""
-    row = backbones.find_backbone(model.backbone)
-    return splitting.block_starts(network, row.block, ends=row.block_ends)
+    pattern, ends = MODALITIES[model.modality].blocks(model)
+    return splitting.block_starts(network, pattern, ends=ends)
 
 
 def cut(model: AssembledModel, network: keras.Model, block: str | None) -> splitting.Split:

@@ -26,6 +26,11 @@ MAX_PIXELS = 64_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
+# What `photo_views` can do; here, so that a config is checked without TensorFlow.
+POLICIES = (
+    *("flip", "rotation", "crop", "shift", "colour", "randaugment", "augmix"),
+    *("erasing", "gridmask", "fouriermix"),
+)
 
 
 def feature() -> Any:
@@ -64,28 +69,26 @@ def _exif_orientation(raw: bytes) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def decode(shape: Any, raw: Any) -> Any:
+def decode(form: Any, raw: Any) -> Any:
     """Scalar string tensor of JPEG or PNG bytes → float32 (size, size, 3), RGB in 0 … 255.
+
+    The only decoder: ingest, extract and the served model all use it.
 
     Bilinear with antialiasing. Fails with InvalidArgumentError on anything else, and on more
     than `MAX_PIXELS` pixels, before it decodes them.
     """
-    size = shape.input_size
+    size = form.input_size
     pixels = _pixels(raw)
-    if shape.resize == "pad":
+    if form.resize == "pad":
         resized = tf.image.resize_with_pad(pixels, size, size, antialias=True)
     else:
-        if shape.resize == "crop":
+        if form.resize == "crop":
             pixels = _central_square(pixels)
         resized = tf.image.resize(pixels, (size, size), antialias=True)
     return tf.ensure_shape(resized, (size, size, 3))
 
 
-def input_spec(shape: Any) -> tuple[int | None, ...]:
-    return (shape.input_size, shape.input_size, 3)
-
-
-def contract(shape: Any) -> dict[str, Any]:
+def contract(model: Any) -> dict[str, Any]:
     """What a client may send, and what becomes of it."""
     return {
         "modality": "image",
@@ -94,8 +97,8 @@ def contract(shape: Any) -> dict[str, Any]:
         "decoder": "TensorFlow, JPEG with dct_method=INTEGER_ACCURATE",
         "exif_orientation": "ignored",
         "channels": "RGB",
-        "resize": f"{shape.resize}, bilinear, antialiased",
-        "size": [shape.input_size, shape.input_size],
+        "resize": f"{model.form.resize}, bilinear, antialiased",
+        "size": [model.form.input_size, model.form.input_size],
         "range": [0, 255],
         "scaling": "inside the model",
     }
@@ -123,8 +126,9 @@ def sample() -> bytes:
     return buffer.getvalue()
 
 
-def thumbnail(raw: bytes) -> str:
+def show(raw: bytes, ask: Any) -> str:
     """An `<img>` of at most 160 pixels that carries its data; Pillow must be able to read it."""
+    del ask
     with Image.open(io.BytesIO(raw)) as picture:
         small = picture.convert("RGB")
         small.thumbnail((160, 160))

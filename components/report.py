@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 from components.artifacts import (
@@ -22,9 +25,11 @@ from components.charts import line_chart
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.modalities import MODALITIES
+from components.serving import open_model
 
 with epy.lazy_imports():
     import jinja2
+    import tensorflow as tf
 
     from components import dataset
 
@@ -32,7 +37,7 @@ with epy.lazy_imports():
 MISTAKES = 12
 
 
-@stage(version=2)
+@stage(version=3)
 def report(
     job: Job,
     checks: Checks,
@@ -67,7 +72,7 @@ def report(
         checks=read_json(checks.directory / "checks.json"),
         quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
         phases=[phase for phase in map(_phase, (head, tuned)) if phase],
-        mistakes=_mistakes(checks, evaluation),
+        mistakes=_mistakes(checks, exported, evaluation),
         lineage=_lineage([*parts, *(part for part in (blessed, control) if part)]),
     )
     (job.directory / "report.html").write_text(page, encoding="utf-8")
@@ -100,7 +105,9 @@ def _audit(audit: dict[str, Any]) -> str:
     return f"{len(moved)} weights moved{most}; {len(frozen)} frozen ones are bit-identical"
 
 
-def _mistakes(checks: Checks, evaluation: Evaluation) -> list[dict[str, Any]]:
+def _mistakes(
+    checks: Checks, exported: ExportedModel, evaluation: Evaluation
+) -> list[dict[str, Any]]:
     """The test examples that the model was most sure of and wrong about."""
     rows = [
         row
@@ -110,15 +117,26 @@ def _mistakes(checks: Checks, evaluation: Evaluation) -> list[dict[str, Any]]:
     worst = sorted(rows, key=lambda row: -max(row["probabilities"]))[:MISTAKES]
     wanted = {row["id"] for row in worst}
     examples = checks.examples
-    show = MODALITIES[examples.modality].thumbnail
+    show, ask = MODALITIES[examples.modality].show, _asker(exported)
     shown = {}
     if wanted:
         for example in dataset.read(examples, "test").as_numpy_iterator():
             if (identity := example["id"].decode()) in wanted:
-                shown[identity] = show(example[examples.modality])
+                shown[identity] = show(example[examples.modality], ask)
     return [
         row | {"confidence": max(row["probabilities"]), "shown": shown[row["id"]]} for row in worst
     ]
+
+
+def _asker(exported: ExportedModel) -> Callable[[list[bytes]], np.ndarray]:
+    """Raw examples → probabilities, (examples, classes); the model is loaded when first asked."""
+    signature = functools.cache(lambda: open_model(exported.path, exported.modality))
+
+    def ask(raws: list[bytes]) -> np.ndarray:
+        answer: np.ndarray = signature()(raw=tf.constant(raws))["probabilities"].numpy()
+        return answer
+
+    return ask
 
 
 def _lineage(artifacts: list[Artifact]) -> list[dict[str, Any]]:

@@ -15,6 +15,12 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 
+def open_model(path: Path, modality: str) -> Any:
+    """The signature `serving_default` of the model at `path`, to be called with `raw`."""
+    MODALITIES[modality].load_ops()
+    return tf.saved_model.load(path).signatures["serving_default"]
+
+
 def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
     """What the model in `model` says of each input: input, label, valid, probabilities by class.
 
@@ -28,9 +34,10 @@ def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
         raise Mistake(
             f"MODEL_DIR must be a model that was pushed or exported: {mistake}"
         ) from mistake
-    is_path = MODALITIES[manifest["modality"]].is_path
+    modality = manifest["modality"]
+    is_path = MODALITIES[modality].is_path
     raws = [_read(name) if is_path else name.encode() for name in inputs]
-    answer = tf.saved_model.load(model).signatures["serving_default"](raw=tf.constant(raws))
+    answer = open_model(model, modality)(raw=tf.constant(raws))
     return [
         {
             "input": name,

@@ -191,7 +191,7 @@ KINDS: tuple[tuple[Callable[[str], bool], Callable[[str, str, bool], Source]], .
 def _of_records(location: str, records: list[Record]) -> Source:
     digests = sha256_of_each(Path(record.path) for record in records if record.path)
     listing = [[r.name, r.label, r.split] for r in records]
-    raws = [r.raw.decode("utf-8", "replace") for r in records if r.raw is not None]
+    raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
     return Source(
         location,
         sha256_of_json([listing, digests, raws]),
@@ -205,9 +205,11 @@ def _rows(table: Path, modality: str) -> Iterator[Record]:
     """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
     column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
     try:
-        text = table.read_text(encoding="utf-8-sig")
-        rows = _READERS[table.suffix](text) if table.suffix in _READERS else None
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        # A row that is not UTF-8 keeps its bytes, and is quarantined for them: see `ingest`.
+        content = table.read_text(encoding="utf-8", errors="surrogateescape")
+        content = content.removeprefix("\ufeff")
+        rows = _READERS[table.suffix](content) if table.suffix in _READERS else None
+    except (json.JSONDecodeError, csv.Error) as error:
         raise Mistake(
             f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}"
         ) from error
@@ -215,19 +217,11 @@ def _rows(table: Path, modality: str) -> Iterator[Record]:
         raise Mistake(f"data.path must be a folder, .csv or .jsonl, got {str(table)!r}")
     if not rows:
         raise Mistake(f"data.path must have rows, got {str(table)!r} with none")
-    for needed in (column, "label"):
-        if isinstance(rows[0], dict) and needed not in rows[0]:
-            raise Mistake(
-                f"data.path must have the column {needed!r}, got {str(table)!r} with "
-                f"{', '.join(map(repr, rows[0]))}"
-            )
-        for number, row in enumerate(rows, start=1):
-            value = row.get(needed) if isinstance(row, dict) else None
-            if value is None or not str(value).strip() or "\0" in str(value):
-                raise Mistake(
-                    f"data.path must have a {needed!r} in every row, got row {number} of "
-                    f"{str(table)!r} with {row!r}"
-                )
+    # An empty text is quarantined; a row without a path or a label is no row.
+    for needed, may_be_empty in ((column, not is_path), ("label", False)):
+        _check_column(table, rows, needed, may_be_empty=may_be_empty)
+    if not is_path:
+        _check_texts(table, [str(row[column]) for row in rows], column)
     labels = [str(row["label"]) for row in rows]
     if len(rows) > 2 and len(set(labels)) == len(rows):
         raise Mistake(
@@ -246,13 +240,52 @@ def _rows(table: Path, modality: str) -> Iterator[Record]:
             label.strip(),
             _SPLIT_NAMES.get(split, ""),
             str(table.parent / value) if is_path else "",
-            None if is_path else value.encode(),
+            None if is_path else value.encode("utf-8", "surrogateescape"),
         )
+
+
+def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:
+    if isinstance(rows[0], dict) and needed not in rows[0]:
+        raise Mistake(
+            f"data.path must have the column {needed!r}, got {str(table)!r} with "
+            f"{', '.join(map(repr, rows[0]))}"
+        )
+    for number, row in enumerate(rows, start=1):
+        value = row.get(needed) if isinstance(row, dict) else None
+        empty = not str(value).strip() or "\0" in str(value)
+        if value is None or (empty and not may_be_empty):
+            raise Mistake(
+                f"data.path must have a {needed!r} in every row, got row {number} of "
+                f"{str(table)!r} with {row!r}"
+            )
+
+
+def _check_texts(table: Path, texts: list[str], column: str) -> None:
+    """That the column holds texts at all."""
+    said = [text for text in texts if text.strip()]
+    if not said:
+        raise Mistake(
+            f"data.path must have texts in its column {column!r}, got {str(table)!r}, where it is "
+            f"empty in all {len(texts)} rows"
+        )
+    if all(_is_number(text) for text in said):
+        raise Mistake(
+            f"data.path must have texts in its column {column!r}, got {str(table)!r}, where all "
+            f"are numbers, such as {said[0]!r}"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 _READERS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
     ".csv": lambda text: list(csv.DictReader(io.StringIO(text))),
-    ".jsonl": lambda text: [json.loads(line) for line in text.splitlines() if line.strip()],
+    ".jsonl": lambda text: [json.loads(line) for line in text.split("\n") if line.strip()],
 }
 
 

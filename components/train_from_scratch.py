@@ -15,7 +15,7 @@ from components.phases import PhaseConfig, require_finite, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, heads
+    from models import freezing, heads, splitting
 
 
 class ScratchConfig(PhaseConfig):
@@ -60,7 +60,8 @@ def train_from_scratch(
         seed=seed,
     )
     freezing.unfreeze(suffix.layers, batch_normalization=True)
-    whole = keras.Model(suffix.inputs[0], head(suffix(suffix.inputs[0])))
+    inputs = splitting.one_or_all(suffix.inputs)
+    whole = keras.Model(inputs, head(suffix(inputs)))
     data = training_data(job, features, "crossing")
     rate = config.learning_rate
     phase = run_phase(job, "train_from_scratch", whole, data, config, seed, learning_rate=rate)

@@ -15,7 +15,7 @@ from models.mistakes import Mistake
 IMBALANCE = 10
 
 
-@stage(version=1)
+@stage(version=2)
 def validate(
     job: Job,
     examples: Examples,
@@ -46,8 +46,9 @@ def validate(
         labels_of[row["id"]].add(row["label"])
     conflicts = sum(len(labels) > 1 for labels in labels_of.values())
     duplicates = len(rows) - len(labels_of)
+    alike = len(labels_of) - len({row["same"] for row in rows})
     facts = MODALITIES[examples.modality].summary([row["facts"] for row in rows])
-    warnings = _warnings(counts, quarantined, len(rows), duplicates, conflicts, facts)
+    warnings = _warnings(counts, quarantined, len(rows), duplicates, alike, conflicts, facts)
     statistics = {
         "counts": {
             split: {label: count[label] for label in examples.labels}
@@ -108,6 +109,7 @@ def _warnings(
     quarantined: int,
     usable: int,
     duplicates: int,
+    alike: int,
     conflicts: int,
     facts: dict[str, Any],
 ) -> list[str]:
@@ -122,6 +124,8 @@ def _warnings(
         said.append(f"{conflicts} examples have two different labels.")
     elif duplicates:
         said.append(f"{duplicates} examples are exact copies of another one in their split.")
+    if alike:
+        said.append(f"{alike} examples are all but copies of another one in their split.")
     if facts.get("exif_turned"):
         said.append(
             f"{facts['exif_turned']} pictures have an EXIF orientation, which neither training "

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from models.splitting import steps
+
 
 def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
     """The same function as `network`, of the same variables, that is cheaper to compute.
@@ -138,8 +140,7 @@ def _is_linear(network: keras.Model, layer: Any) -> bool:
 
 
 def _calls(network: keras.Model, layer: Any) -> int:
-    levels = network._nodes_by_depth.values()
-    return sum(node.operation is layer for level in levels for node in level)
+    return sum(step.operation is layer for step in steps(network))
 
 
 def _foldable(network: keras.Model) -> dict[int, Any]:
@@ -147,11 +148,10 @@ def _foldable(network: keras.Model) -> dict[int, Any]:
     outputs = {id(tensor) for tensor in network.outputs}
     maker: dict[int, Any] = {}
     readers: dict[int, int] = {}
-    for operation in network.operations:
-        if not isinstance(operation, keras.layers.InputLayer):
-            maker |= {id(tensor): operation for tensor in keras.tree.flatten(operation.output)}
-            for tensor in keras.tree.flatten(operation.input):
-                readers[id(tensor)] = readers.get(id(tensor), 0) + 1
+    for step in steps(network):
+        maker |= {id(tensor): step.operation for tensor in step.output_tensors}
+        for tensor in step.input_tensors:
+            readers[id(tensor)] = readers.get(id(tensor), 0) + 1
     found = {}
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:

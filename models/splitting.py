@@ -38,7 +38,7 @@ class Split:
 
 
 def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> dict[str, int]:
-    """Each block's name, in graph order, and the position of its first operation.
+    """Each block's name, in graph order, and the position of its first step (see `steps`).
 
     What comes before the first named block is the block `stem`. A boundary is put where the
     fewest tensors cross between a block's last and the next one's first named layer, because
@@ -52,8 +52,8 @@ def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> d
     expression = re.compile(pattern)
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for position, operation in enumerate(network.operations):
-        if match := expression.match(operation.name):
+    for position, step in enumerate(steps(network)):
+        if match := expression.match(step.operation.name):
             name = match[match.lastindex or 0]
             first.setdefault(name, position)
             last[name] = position
@@ -74,16 +74,20 @@ def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> d
 def layers_of_blocks(
     network: keras.Model, starts: dict[str, int]
 ) -> dict[str, list[keras.layers.Layer]]:
-    """Each block's layers, in graph order; `starts` is what `block_starts` says of `network`."""
-    positions = [*starts.values(), len(network.operations)]
-    return {
-        name: [
-            operation
-            for operation in network.operations[first:end]
-            if isinstance(operation, keras.layers.Layer)
-        ]
-        for name, first, end in zip(starts, positions, positions[1:], strict=False)
-    }
+    """Each block's layers, in graph order; `starts` is what `block_starts` says of `network`.
+
+    A layer that is called in several blocks belongs to the first of them.
+    """
+    positions = [*starts.values(), len(steps(network))]
+    blocks: dict[str, list[keras.layers.Layer]] = {}
+    seen: set[int] = set()
+    for name, first, end in zip(starts, positions, positions[1:], strict=False):
+        blocks[name] = []
+        for operation in (step.operation for step in steps(network)[first:end]):
+            if isinstance(operation, keras.layers.Layer) and id(operation) not in seen:
+                seen.add(id(operation))
+                blocks[name].append(operation)
+    return blocks
 
 
 def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Split:
@@ -143,23 +147,18 @@ def _narrowest(network: keras.Model, low: int, high: int) -> int:
 
 
 def _crossing(network: keras.Model, position: int) -> list[Any]:
-    """The tensors made by operations before `position` and used by those from it on."""
-    before = {
-        id(tensor): tensor
-        for operation in network.operations[:position]
-        for tensor in _tensors(operation.output)
-    }
-    used = [
-        id(tensor)
-        for operation in network.operations[position:]
-        if not isinstance(operation, keras.layers.InputLayer)
-        for tensor in _tensors(operation.input)
-    ]
-    used += [id(tensor) for tensor in network.outputs]
-    wanted = set(used)
+    """The inputs and the tensors made before `position` that are used from it on."""
+    every = steps(network)
+    before = {id(tensor): tensor for tensor in network.inputs}
+    for step in every[:position]:
+        before |= {id(tensor): tensor for tensor in step.output_tensors}
+    wanted = {id(tensor) for step in every[position:] for tensor in step.input_tensors}
+    wanted |= {id(tensor) for tensor in network.outputs}
     return [tensor for key, tensor in before.items() if key in wanted]
 
 
-def _tensors(nested: Any) -> Sequence[Any]:
-    flat: list[Any] = keras.tree.flatten(nested)
-    return flat
+def steps(network: keras.Model) -> list[Any]:
+    """What the network does, in order: a node for every call of an operation on its inputs."""
+    levels = network._nodes_by_depth
+    nodes = [node for depth in sorted(levels, reverse=True) for node in levels[depth]]
+    return [node for node in nodes if not node.is_input]

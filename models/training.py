@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from etils import epy
 
+from models.mistakes import Mistake
 from models.resuming import Checkpoint, capture, restore
 
 with epy.lazy_imports():
@@ -28,11 +29,14 @@ class Data:
     Attributes:
         targets: (examples, classes), each row a distribution over the classes.
         gather: (rows, epoch) → the model's inputs for these rows, as it is to see them in
-            this epoch.
+            this epoch; ragged ones are as long as the longest of them.
+        lengths: epoch → how long each example is, in any unit, so that batches are of examples
+            of one length and little is padding; None where all are of one shape.
     """
 
     targets: np.ndarray
     gather: Callable[[np.ndarray, int], Any]
+    lengths: Callable[[int], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -128,7 +132,8 @@ def train(
         seen = _Mean()
         number = first_epoch + epoch
         rng = np.random.default_rng([seed, number])
-        for chosen, weights in _batches(rng.permutation(len(training)), batch_size):
+        lengths = training.lengths(number) if training.lengths else None
+        for chosen, weights in _batches(rng.permutation(len(training)), batch_size, lengths, rng):
             inputs, targets = training.gather(chosen, number), training.targets[chosen]
             count = int(np.count_nonzero(weights))
             if class_weights is not None:
@@ -157,7 +162,8 @@ def train(
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
     """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
     seen = _Mean()
-    for rows, weights in _batches(np.arange(len(data)), batch_size):
+    lengths = data.lengths(0) if data.lengths else None
+    for rows, weights in _batches(np.arange(len(data)), batch_size, lengths):
         inputs, targets = data.gather(rows, 0), data.targets[rows]
         batch = model.test_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
         seen.add(batch, int(np.count_nonzero(weights)))
@@ -201,21 +207,48 @@ def _mix(
         result: np.ndarray = share * array + (1 - share) * array[other]
         return result
 
+    def mixed_inputs(array: np.ndarray) -> np.ndarray:
+        if np.issubdtype(array.dtype, np.floating):
+            return mixed(array)
+        if array.max(initial=0) > 1:
+            raise Mistake("mixup must be 0 where tokens are trained on, which cannot be mixed")
+        result: np.ndarray = np.maximum(array, array[other])  # A mask covers both.
+        return result
+
     both = mixed(weights)
     labels = mixed(weights[:, None] * targets) / np.maximum(both, 1e-9)[:, None]
-    return keras.tree.map_structure(mixed, inputs), labels, both
+    return keras.tree.map_structure(mixed_inputs, inputs), labels, both
 
 
-def _batches(order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+# So many batches are sorted by length together: order stays random, and little is padding.
+WINDOW = 50
+
+
+def _batches(
+    order: np.ndarray,
+    batch_size: int,
+    lengths: np.ndarray | None = None,
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows, weights) of each batch: as few batches as can be, all of one size.
 
     A last batch that is smaller would make the backend compile everything a second time. So the
     batches are made as even as they can be, and where one is a row short, a row is repeated
     with weight 0, and the others weigh as much more: the loss is the mean over the real rows.
+
+    Args:
+        lengths: of each row; batches are then of rows that are about as long as each other.
+        rng: puts those batches into a random order.
     """
     count = -(-len(order) // batch_size)
     size = -(-len(order) // count)
-    for rows in np.array_split(order, count):
+    if lengths is not None:
+        windows = np.split(order, range(WINDOW * size, len(order), WINDOW * size))
+        order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
+    parts = np.array_split(order, count)
+    if lengths is not None and rng is not None:
+        parts = [parts[i] for i in rng.permutation(count)]
+    for rows in parts:
         missing = size - len(rows)
         weights = np.full(size, size / len(rows), np.float32)
         weights[len(rows) :] = 0.0

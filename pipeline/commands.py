@@ -15,13 +15,13 @@ from etils import epy
 
 from components.activations import Damaged
 from models.mistakes import Mistake
+from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Console
 from pipeline.flow import Outcome, Outside, flow
 from pipeline.outside import Runtime, resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
-from pipeline.quiet import import_tensorflow
 from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
 from pipeline.store import Store

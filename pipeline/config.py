@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from cyclopts import Parameter
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from components.assemble import ModelConfig
 from components.augment import AugmentConfig
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
 from components.export import ExportConfig
 from components.extract import ExtractConfig
 from components.fine_tune import FineTuneConfig
+from components.giants import ModelConfig
 from components.ingest import DataConfig
 from components.job import Section
+from components.modalities import MODALITIES
 from components.train_from_scratch import ControlConfig, PretrainConfig
 from components.train_head import HeadConfig
 from models.mistakes import Mistake, nearest
@@ -52,6 +53,30 @@ class Config(Section):
     control: ControlConfig = ControlConfig()
     pretrain: PretrainConfig = PretrainConfig()
     beam: BeamConfig = BeamConfig()
+
+    @model_validator(mode="after")
+    def _fits_the_modality(self) -> Self:
+        """What is said of the model and its views must mean something for such examples."""
+        modality = self.data.modality
+        row = MODALITIES[modality]
+        foreign = {key for other in MODALITIES.values() for key in other.options} - row.options
+        for section, key in (name.split(".") for name in sorted(foreign)):
+            given = getattr(getattr(self, section), key)
+            if given != type(getattr(self, section)).model_fields[key].default:
+                raise Mistake(f"{section}.{key} must be left out for {modality}, got {given!r}")
+        if self.model.pooling not in ("auto", *row.poolings):
+            choices = ", ".join(row.poolings)
+            raise Mistake(
+                f"model.pooling must be auto or one of {choices} for {modality}, got "
+                f"{self.model.pooling!r}"
+            )
+        for name in self.augment.policies:
+            if name not in row.policies:
+                raise Mistake(
+                    f"augment.policies must be policies for {modality}, got {name!r}: "
+                    f"{nearest(name, row.policies)}"
+                )
+        return self
 
 
 def recipe_path(recipe: str) -> Path:

@@ -19,12 +19,13 @@ from components.artifacts import (
     Report,
     TrainedModel,
 )
-from components.assemble import NO_WEIGHTS, Pretrained, assemble
+from components.assemble import assemble
 from components.bless import bless
 from components.evaluate import ServedModel, evaluate
 from components.export import export
 from components.extract import extract
 from components.fine_tune import fine_tune
+from components.giants import NO_WEIGHTS, Giant, Pretrained
 from components.ingest import ingest
 from components.job import Job
 from components.push import ServingDirectory, push
@@ -65,6 +66,7 @@ class Outside:
 
     source: Source
     pretrain_source: Source | None
+    giant: Giant
     pretrained: Pretrained | None
     blessed: ServedModel | None
     other_labels: tuple[str, ...] | None
@@ -89,7 +91,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     checks = run(validate, examples, outside.other_labels, config.data.allow_new_labels)
 
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
-    model = run(assemble, checks, pretrained, config.model, seed=seed)
+    model = run(assemble, checks, outside.giant, pretrained, config.model, seed=seed)
     unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
     features = run(
         extract, model, examples, unfreeze, config.augment, config.extract, pooled=True, seed=seed
@@ -102,7 +104,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     control = None
     if config.control.enabled:
         branch = run.under("control")
-        network = branch(assemble, checks, NO_WEIGHTS, config.model, seed=seed)
+        network = branch(assemble, checks, outside.giant, NO_WEIGHTS, config.model, seed=seed)
         scratch = from_scratch(branch, network, examples, config.control, config)
         control = branch(
             evaluate, branch(export, scratch, examples, config.export), examples, config.evaluate
@@ -135,7 +137,7 @@ def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:
         raise ValueError("without weights from outside, there must be a source task")
     examples = run(ingest, outside.pretrain_source, config.pretrain.data)
     checks = run(validate, examples, None, True)
-    network = run(assemble, checks, NO_WEIGHTS, config.model, seed=config.seed)
+    network = run(assemble, checks, outside.giant, NO_WEIGHTS, config.model, seed=config.seed)
     return from_scratch(run, network, examples, config.pretrain, config)
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.assemble import NO_WEIGHTS, ModelConfig, Pretrained
 from components.evaluate import ServedModel
 from components.export import MANIFEST
 from components.files import read_json, sha256, sha256_of_json
+from components.giants import NO_WEIGHTS, Giant, Pretrained
 from components.ingest import DataConfig, chosen_labels
+from components.modalities import MODALITIES
 from components.push import ServingDirectory
 from components.sources import Source, find_source
-from models import backbones
 from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
-from pipeline.quiet import import_tensorflow
 from pipeline.records import RunRecord
 from pipeline.store import hashed
 
@@ -47,6 +45,7 @@ class Request:
 
     source: Source
     pretrain_source: Source | None
+    giant: Giant
     pretrained: Pretrained | None
     labels: tuple[str, ...]
     digest: str
@@ -59,16 +58,17 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         download: fetch published weights that are not there yet.
     """
     source = _source(config.data, "data", download)
+    giant = MODALITIES[config.data.modality].find(config.model, download=download)
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
         pretrain_source = _source(config.pretrain.data, "pretrain.data", download)
     else:
-        pretrained = _pretrained(config.model, download)
+        pretrained = _pretrained(config, giant, download)
     what = {name: value for name, value in hashed(config).items() if name != "beam"}
-    parts: list[Any] = [what, stage_versions(), source, pretrain_source, pretrained]
+    parts: list[Any] = [what, stage_versions(), source, pretrain_source, giant, pretrained]
     labels = chosen_labels(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])
-    return Request(source, pretrain_source, pretrained, labels, digest)
+    return Request(source, pretrain_source, giant, pretrained, labels, digest)
 
 
 def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Outside:
@@ -80,6 +80,7 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     return Outside(
         request.source,
         request.pretrain_source,
+        request.giant,
         request.pretrained,
         newest if runtime.fresh else _baseline(newest, request.digest, earlier),
         newest.labels if newest and other else None,
@@ -124,50 +125,22 @@ def _source(config: DataConfig, section: str, download: bool) -> Source:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake
 
 
-def _pretrained(config: ModelConfig, download: bool) -> Pretrained:
-    if config.weights == "none":
+def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:
+    weights = config.model.weights
+    if weights == "none":
         return NO_WEIGHTS
-    if config.weights == "imagenet":
-        return _imagenet(config, download)
-    path = Path(config.weights)
+    if weights in ("pretrained", "imagenet"):
+        find_weights = MODALITIES[config.data.modality].find_weights
+        return find_weights(config.model, giant, download=download)
+    path = Path(weights)
     if not path.is_file():
         raise Mistake(
-            f"model.weights must be imagenet, none, pretrain or a file of weights, got "
-            f"{config.weights!r}"
+            f"model.weights must be pretrained, imagenet, none, pretrain or a file of weights, got "
+            f"{weights!r}"
         )
     if not path.name.endswith(".h5"):
-        raise Mistake(f"model.weights must be a .weights.h5 or .h5 file, got {config.weights!r}")
+        raise Mistake(f"model.weights must be a .weights.h5 or .h5 file, got {weights!r}")
     return Pretrained(sha256(path), f"weights from {path.name}", path)
-
-
-def _imagenet(config: ModelConfig, download: bool) -> Pretrained:
-    """Keras's own weights; the file is hashed, so that another file by the name is noticed."""
-    name = backbones.weights_file(config.backbone, config.input_size)
-    if not name:
-        raise Mistake(
-            f"model.weights must be none, pretrain or a file for {config.backbone}, which has no "
-            f"published weights, got 'imagenet'"
-        )
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
-    file = home / name
-    if not file.is_file() and download:
-        import_tensorflow()
-        reason = "Keras put it elsewhere, as it does where it cannot write"
-        try:
-            backbones.build_backbone(
-                config.backbone, input_size=config.input_size, weights="imagenet"
-            )
-        except Mistake as mistake:
-            reason = str(mistake)
-        if not file.is_file():
-            raise Mistake(
-                f"model.weights must be within reach, got 'imagenet' for {config.backbone} "
-                f"({reason}): put {name} into $KERAS_HOME/models (now {home}) or name a file with "
-                f"--model.weights"
-            )
-    # Not the file's digest alone: Keras builds some networks differently for its own weights.
-    digest = sha256_of_json(["imagenet", sha256(file) if file.is_file() else "to be downloaded"])
-    return Pretrained(digest, "ImageNet weights of Keras Applications", imagenet=True)
 
 
 def _check_writable(directory: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from components.artifacts import Artifact
 from components.files import read_json
 from components.job import Job
+from models.quiet import import_tensorflow
 from pipeline.console import Console
 from pipeline.flow import Run
 from pipeline.outside import Runtime
-from pipeline.quiet import import_tensorflow
 from pipeline.store import ARTIFACT, Call, Store
 
 P = ParamSpec("P")

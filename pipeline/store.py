@@ -228,6 +228,8 @@ def _facts(artifact: Artifact) -> dict[str, Any]:
         value = getattr(artifact, name)
         if isinstance(value, Artifact):
             facts[name] = {"$artifact": value.ref, "digest": value.digest}
+        elif isinstance(value, BaseModel):
+            facts[name] = value.model_dump(mode="json")
         else:
             facts[name] = str(value) if isinstance(value, Path) else value
     return facts

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.quiet import import_tensorflow
+from models.quiet import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

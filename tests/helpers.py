@@ -6,10 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.artifacts import Artifact, Examples
+from components.artifacts import Artifact, AssembledModel, Examples
+from components.assemble import assemble
+from components.giants import NO_WEIGHTS, ModelConfig, Pretrained
 from components.ingest import DataConfig, ingest
 from components.job import Job
+from components.modalities import MODALITIES
 from components.sources import find_source
+from components.validate import validate
 
 A = TypeVar("A", bound=Artifact)
 
@@ -32,3 +36,14 @@ def ingested(directory: Path, path: Path | str, **config: Any) -> Examples:
     """The examples at `path`, ingested into `directory`."""
     data = DataConfig(path=str(path), **config)
     return ingest(job(directory), find_source(data.path, modality=data.modality), data)
+
+
+def assembled(
+    directory: Path, examples: Examples, pretrained: Pretrained | None = NO_WEIGHTS, **config: Any
+) -> AssembledModel:
+    """A model for `examples` in `directory`; with published weights where `pretrained` is None."""
+    checks = validate(job(directory / "checks"), examples, None, False)
+    settings, row = ModelConfig(**config), MODALITIES[examples.modality]
+    giant = row.find(settings, download=False)
+    weights = pretrained or row.find_weights(settings, giant, download=False)
+    return assemble(job(directory / "model"), checks, giant, weights, settings, seed=0)

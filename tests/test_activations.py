@@ -12,26 +12,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import photos as pictures
 from components.activations import Activations
 from components.artifacts import AssembledModel, Examples, Features
-from components.assemble import NO_WEIGHTS, ModelConfig, assemble
-from components.augment import POLICIES, AugmentConfig, augmenter
+from components.augment import AugmentConfig
 from components.batches import training_data
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.modalities import MODALITIES
 from components.networks import cut, open_backbone
+from components.photo_views import POLICIES, augmenter
 from components.train_head import HeadConfig, train_head
-from components.validate import validate
 from models.mistakes import Mistake
+from tests import helpers
 from tests.conftest import picture, write_classes
 from tests.helpers import ingested, job
 
 
 def assembled(directory: Path, examples: Examples, **config: Any) -> AssembledModel:
-    checks = validate(job(directory / "checks"), examples, None, False)
-    settings = {"backbone": "ConvNet", "weights": "none", "input_size": 16} | config
-    return assemble(job(directory / "model"), checks, NO_WEIGHTS, ModelConfig(**settings), seed=0)
+    settings: dict[str, Any] = {"backbone": "ConvNet", "input_size": 16} | config
+    return helpers.assembled(directory, examples, **settings)
 
 
 def extracted(
@@ -50,7 +49,7 @@ def extracted(
 
 
 def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None:
-    store = Activations.open(tmp_path, "key", [(3,), (2, 2)], "float32", {})
+    store = Activations.open(tmp_path, "key", [((3,), "float32"), ((2, 2), "float32")], {})
     for names in (["a", "b"], ["c"]):
         one = np.array([[ord(name)] * 3 for name in names], np.float32)
         two = np.array([np.full((2, 2), -ord(name)) for name in names], np.float32)
@@ -63,7 +62,7 @@ def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None
 
 
 def test_a_shard_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:
-    store = Activations.open(tmp_path, "key", [(3,)], "bfloat16", {})
+    store = Activations.open(tmp_path, "key", [((3,), "bfloat16")], {})
     writer = store.writer()
     writer.add(["a"], [np.zeros((1, 3), np.float32)])
     writer.__exit__(KeyboardInterrupt)
@@ -92,8 +91,7 @@ def test_what_is_stored_is_what_the_network_gives(tmp_path: Path, photos: Path) 
         for line in (examples.directory / "index.jsonl").read_text().splitlines()
     }
     raws = [(photos / names[i].split('"name": "')[1].split('"')[0]).read_bytes() for i in ids]
-    decode = MODALITIES["image"].decode
-    images = np.stack([decode(model, tf.constant(raw)).numpy() for raw in raws])
+    images = np.stack([pictures.decode(model.form, tf.constant(raw)).numpy() for raw in raws])
     expected = np.asarray(network(images, training=False))
     np.testing.assert_allclose(pooled.gather(rows, 0), expected, atol=1e-5)
     through = parts.suffix(crossing.gather(rows, 0), training=False)

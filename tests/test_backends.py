@@ -18,18 +18,15 @@ from tests.conftest import ROOT, write_classes
 
 def phases(directory: Path, weights: Path) -> dict[str, float]:
     """Extraction, a head and fine-tuning of a network, on this process's backend."""
-    from components.assemble import ModelConfig, Pretrained, assemble
     from components.fine_tune import FineTuneConfig, fine_tune
+    from components.giants import Pretrained
     from components.train_head import HeadConfig, train_head
-    from components.validate import validate
-    from tests.helpers import ingested, job
+    from tests.helpers import assembled, ingested, job
     from tests.test_activations import extracted
 
     examples = ingested(directory / "examples", write_classes(directory / "photos", 40))
-    checks = validate(job(directory / "checks"), examples, None, False)
     pretrained = Pretrained("digest", "of a test", weights)
-    config = ModelConfig(backbone="ConvNet", input_size=16)
-    model = assemble(job(directory / "model"), checks, pretrained, config, seed=0)
+    model = assembled(directory, examples, pretrained, backbone="ConvNet", input_size=16)
     features = extracted(directory / "features", model, examples, 1, views=2, dtype="float32")
     head = HeadConfig(epochs=30, learning_rate=0.01, patience=30, dropout=0.0)
     trained = train_head(job(directory / "head"), features, head, seed=0)

@@ -125,5 +125,5 @@ def test_a_graph_decodes_to_the_same_numbers() -> None:
 
 
 def test_thumbnail_and_sample_are_pictures() -> None:
-    assert photos.thumbnail(picture(0, 1)).startswith('<img alt="" src="data:image/jpeg;base64,')
+    assert photos.show(picture(0, 1), None).startswith('<img alt="" src="data:image/jpeg;base64,')
     assert photos.check(photos.sample())["format"] == "JPEG"

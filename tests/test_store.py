@@ -13,9 +13,9 @@ import pytest
 
 from components.activations import Activations
 from components.artifacts import Artifact, Blessing, Checks, Examples
-from components.assemble import ModelConfig
 from components.bless import BlessConfig, bless
 from components.extract import extract
+from components.giants import ModelConfig
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from pipeline.config import Config, to_toml
@@ -129,7 +129,7 @@ def test_prune_removes_only_activations_that_no_artifact_refers_to(
     for key in ("used", "unused"):
         version = extract.stage_version  # type: ignore[attr-defined]
         meaning = {"backbone": "ConvNet", "output": "before block3", "version": version}
-        kept = Activations.open(store.activations, key, [(2,)], "float32", meaning)
+        kept = Activations.open(store.activations, key, [((2,), "float32")], meaning)
         for name in ("a", "b"):
             with kept.writer() as writer:
                 writer.add([name], [np.zeros((1, 2), np.float32)])

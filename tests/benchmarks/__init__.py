@@ -2,7 +2,7 @@
 
 import os
 
-from pipeline.quiet import import_tensorflow
+from models.quiet import import_tensorflow
 from tests.conftest import SHARED
 
 os.environ.setdefault("KERAS_HOME", str(SHARED / "keras_home"))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from components import dataset
 from components.batches import training_data
-from components.forward import decoded_batches
+from components.modalities import open_reader
 from components.networks import cut, open_backbone
 from models import folding, freezing, hardware, heads
 from tests.benchmarks.setting import BATCH, CUT, TUNE_EPOCHS, Clock, Task
@@ -87,8 +87,8 @@ def feature_pass(work: Path, photographs: Path) -> dict[str, float]:
                 yield row["id"], row["image"], [0]
 
     started = time.monotonic()
-    for _, _, inputs in decoded_batches(task.model, raw, None, BATCH):
-        last = inputs
+    for decoded in open_reader(task.model).batches(raw, BATCH, augmented=False):
+        last = decoded.inputs[0]
     decoding = time.monotonic() - started
     network = open_backbone(task.model, task.model.weights)
     batch = tf.constant(np.resize(last, (BATCH, *last.shape[1:])))

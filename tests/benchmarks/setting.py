@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components import dataset
+from components import dataset, photos
 from components.artifacts import AssembledModel, Examples, Features, TrainedModel
-from components.assemble import ModelConfig, Pretrained, assemble
 from components.augment import AugmentConfig
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.modalities import MODALITIES
 from components.train_head import HeadConfig, train_head
-from components.validate import validate
-from tests.helpers import ingested, job
+from tests.helpers import assembled, ingested, job
 
 HEAD_EPOCHS, TUNE_EPOCHS, BATCH, CUT = 20, 10, 32, "block_13"
 
@@ -37,16 +34,13 @@ class Task:
     @classmethod
     def of(cls, work: Path, photographs: Path) -> Task:
         examples = ingested(work / "examples", photographs)
-        checks = validate(job(work / "checks"), examples, None, False)
-        weights = Pretrained("imagenet", "ImageNet", imagenet=True)
-        model = assemble(job(work / "model"), checks, weights, ModelConfig(), seed=0)
-        return cls(work, examples, model)
+        return cls(work, examples, assembled(work, examples, pretrained=None))
 
     def decoded(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """All pictures of a split as the network reads them, and their class numbers."""
         rows = list(dataset.read(self.examples, split).as_numpy_iterator())
-        decode = MODALITIES["image"].decode
-        images = np.stack([decode(self.model, tf.constant(row["image"])).numpy() for row in rows])
+        form = self.model.form
+        images = np.stack([photos.decode(form, tf.constant(row["image"])).numpy() for row in rows])
         return images, np.array([row["label"] for row in rows])
 
 

@@ -1,0 +1,101 @@
+"""Sentences by the batch: changed, tokenized, and batched by length."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (the tokenizers' ops)
+
+from components.artifacts import AssembledModel
+from components.augment import AugmentConfig
+from components.modalities import Decoded, Rows
+from components.sentence_views import Augmenter
+from models import encoders
+
+# So many batches are sorted by length together: then hardly anything is padding.
+WINDOW = 64
+
+
+class SentenceReader:
+    """See `modalities.Reader`. The inputs are `token_ids` and `padding_mask`, int32.
+
+    There is one tokenizer, KerasHub's in TensorFlow's graph: its eager Python twin may differ.
+    """
+
+    endpoint = "serve_tokens"
+
+    def __init__(self, model: AssembledModel, augment: AugmentConfig, seed: int) -> None:
+        form: Any = model.form
+        self._longest, self._even = form.sequence_length, encoders.FAMILIES[form.family].even
+        tokens = self._longest if self._even else None
+        self.inputs = [
+            tf.TensorSpec((None, tokens), tf.int32, name=name)
+            for name in ("token_ids", "padding_mask")
+        ]
+        self._tokenizer = encoders.open_tokenizer(form.family, model.directory / "preset")
+        self._tokenizer.build(())  # Nothing to build; but only what is built is exported.
+        self.tracked = [self._tokenizer]
+        self._augmenter = Augmenter(model, augment, seed)
+        text = tf.TensorSpec((None,), tf.string)
+        self._tokens = tf.function(self._tokenize, input_signature=[text])
+
+    def batches(self, rows: Rows, batch_size: int, *, augmented: bool) -> Iterator[Decoded]:
+        del augmented  # View 0 is the text itself.
+        texts = (
+            (identity, self._augmenter(raw, identity.decode(), view), view)
+            for identity, raw, views in rows()
+            for view in views
+        )
+        while window := list(itertools.islice(texts, WINDOW * batch_size)):
+            ids, raws, views = zip(*window, strict=True)
+            token_ids, lengths = (t.numpy() for t in self._tokens(tf.constant(raws)))
+            order = np.argsort(lengths, kind="stable")
+            for chosen in np.split(order, range(batch_size, len(order), batch_size)):
+                yield self._decoded(
+                    np.array(ids)[chosen],
+                    np.array(views)[chosen],
+                    token_ids[chosen],
+                    lengths[chosen],
+                )
+
+    def read(self, ids: list[str], raws: list[bytes], views: list[int]) -> Decoded:
+        texts = map(self._augmenter, raws, ids, views)
+        token_ids, lengths = (t.numpy() for t in self._tokens(tf.constant(list(texts))))
+        return self._decoded(np.array(ids), np.array(views), token_ids, lengths)
+
+    def serve(self, raws: Any) -> tuple[list[Any], Any]:
+        """What is not UTF-8, or blank, becomes the empty text."""
+        clean = tf.strings.unicode_transcode(raws, "UTF-8", "UTF-8", errors="replace")
+        blank = tf.strings.regex_full_match(clean, r"[\p{Z}\p{Cc}]*")
+        valid = tf.logical_and(clean == raws, tf.logical_not(blank))
+        token_ids, lengths = self._tokenize(tf.where(valid, raws, ""))
+        mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], tf.int32)
+        return [token_ids, mask], valid
+
+    def typical_length(self, raws: Iterable[bytes]) -> int:
+        return int(np.ceil(self._tokens(tf.constant(list(raws)))[1].numpy().mean()))
+
+    def _tokenize(self, raws: Any) -> tuple[Any, Any]:
+        """(batch,) of texts → token ids, (batch, tokens), and how many each text has, (batch,)."""
+        tokenizer = self._tokenizer
+        room = self._longest - 2
+        pieces = tf.cast(tokenizer(raws)[:, :room], tf.int32)
+        ends = tf.fill([tf.size(raws), 1], 1)
+        whole = tf.concat(
+            [ends * tokenizer.start_token_id, pieces, ends * tokenizer.end_token_id], axis=1
+        )
+        padding = tokenizer.pad_token_id if self._even else 0
+        shape = [None, self._longest if self._even else None]
+        return whole.to_tensor(padding, shape=shape), tf.cast(whole.row_lengths(), tf.int32)
+
+    def _decoded(
+        self, ids: np.ndarray, views: np.ndarray, token_ids: np.ndarray, lengths: np.ndarray
+    ) -> Decoded:
+        if not self._even:
+            token_ids = token_ids[:, : lengths.max()]
+        mask = (np.arange(token_ids.shape[1]) < lengths[:, None]).astype(np.int32)
+        return Decoded(ids, views, [token_ids, mask], None if self._even else lengths)
