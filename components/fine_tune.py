@@ -18,7 +18,7 @@ from components.phases import Phase, PhaseConfig, decided, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import folding, freezing, hardware, heads, splitting
+    from models import folding, freezing, hardware, heads, lora, splitting
 
 
 class FineTuneConfig(PhaseConfig):
@@ -37,6 +37,9 @@ class FineTuneConfig(PhaseConfig):
     """Each block below the top has the learning rate of the one above times this."""
     head_ratio: float = Field(1.0, gt=0, le=1e4)
     """The head's learning rate as a multiple of the top block's."""
+    lora_rank: int = Field(0, ge=0, le=1024)
+    """LoRA: train two small matrices of this rank beside each dense layer and convolution of the
+    unfrozen blocks, and nothing else in them; merged into the weights at the end. 0 for none."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the unfrozen blocks multiply in; weights, head and export are always float32. `auto` is
     16 bits where the hardware is faster in them."""
@@ -50,7 +53,7 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=2)
+@stage(version=3)
 def fine_tune(
     job: Job, model: TrainedModel, features: Features, config: FineTuneConfig, *, seed: int
 ) -> TrainedModel:
@@ -59,7 +62,8 @@ def fine_tune(
     It starts from the activations at `features.cut`. BatchNormalization stays frozen, its
     statistics too, and so does everything before the block: see `phases.run_phase`. The result is
     kept only if it is no worse in `monitor` than the head alone. Layerwise decay and
-    gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3.
+    gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3;
+    LoRA is that of Hu et al. 2021 (arXiv:2106.09685).
     """
     if features.block is None or config.epochs == 0:
         kept = "the head alone: there was nothing to fine-tune"
@@ -75,7 +79,6 @@ def fine_tune(
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
     data = training_data(job, features, "crossing")
-    rates = _rates(blocks, head, config)
 
     def train(name: str, epochs: int) -> Phase:
         return run_phase(
@@ -87,7 +90,7 @@ def fine_tune(
             seed,
             learning_rate=config.learning_rate,
             first_epoch=config.epochs - epochs,
-            rates=rates,
+            rates=_rates(blocks, head, config),
             precision=precision,
             others=[network],
         )
@@ -111,6 +114,7 @@ def fine_tune(
     if not _is_no_worse(phase, config):
         kept = f"the head alone: fine-tuning made it worse ({change})"
         return _unchanged(job, model, features, kept, stats)
+    lora.merge(network.layers)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({change})"
@@ -153,6 +157,8 @@ def _unfreeze(
     for count in counts:
         for layers in blocks[:count]:
             freezing.unfreeze(layers)
+            if config.lora_rank:
+                lora.enable(layers, config.lora_rank)
         weights = tuned.get_weights()
         phase = train(f"fine_tune {count}" if config.gradual else "fine_tune", left)
         if config.gradual and not _is_no_worse(phase, config):

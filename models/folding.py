@@ -24,7 +24,9 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
     Args:
         network: a functional model.
         precision: what convolutions (but for depthwise ones) and dense layers multiply in,
-            `bfloat16` or `float16`, where it is not what they are given and give.
+            `bfloat16` or `float16`, where it is not what they are given and give. The dense
+            layers within other layers, such as a transformer's, are set to it in `network`, too;
+            their weights stay what they are.
     """
     normalizations = _foldable(network)
     gone = {id(layer) for layer in normalizations.values()}
@@ -34,6 +36,10 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
         if id(layer) in normalizations or (precision and _is_linear(network, layer))
     }
 
+    for layer in network.layers if precision else []:
+        if id(layer) not in replaced:
+            _multiply_in(layer, f"mixed_{precision}")
+
     def replace(layer: Any) -> Any:
         return replaced.get(id(layer), layer)
 
@@ -41,6 +47,13 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
         return args[0] if id(layer) in gone else layer(*args, **kwargs)
 
     return keras.models.clone_model(network, clone_function=replace, call_function=call)
+
+
+def _multiply_in(layer: Any, policy: str) -> None:
+    """Let the dense layers within `layer` compute under a policy of mixed precision."""
+    for part in layer._flatten_layers(include_self=False):
+        if type(part) in (keras.layers.Dense, keras.layers.EinsumDense):
+            part.dtype_policy = keras.DTypePolicy(policy)
 
 
 class Folded(keras.layers.Layer):

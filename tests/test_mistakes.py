@@ -29,7 +29,10 @@ CONFIG = [
     (["digits", "--augment.views=-1"], "augment.views must be 1 to 64, or 'fresh', got -1"),
     (["digits", "--augment.policies", "flop"], "got 'flop': did you mean flip"),
     (["digits", "--model.backbone", "MobilNetV2"], "got 'MobilNetV2': did you mean MobileNetV2"),
-    (["digits", "--model.weights", "gone.h5"], "model.weights must be pretrained, imagenet, none, pretrain"),
+    (
+        ["digits", "--model.weights", "gone.h5"],
+        "model.weights must be pretrained, imagenet, none, pretrain",
+    ),
     (["digits", "--model.weights", "imagenet"], "ConvNet, which has no published weights"),
     (["digits", "--data.classes", "12"], "data.classes must be classes of 'digits', got '12'"),
     (["digits", "--serving-dir", "/proc/models"], "--serving-dir must be a directory that can be"),
