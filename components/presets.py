@@ -128,15 +128,14 @@ def _folder(name: str, download: bool) -> Path | None:
     try:
         if name.startswith("hf://"):
             return _from_hugging_face(name, download)
-        if not name.startswith("kaggle://"):
-            name = _handle(name)
+        handle = name if name.startswith("kaggle://") else _handle(name)
         if not download:
             return None
-        return Path(kagglehub.model_download(name.removeprefix("kaggle://")))
+        return Path(kagglehub.model_download(handle.removeprefix("kaggle://")))
     except Mistake:
         raise
     except Exception as error:  # The hubs' own errors, and those of the network.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise Mistake(
             f"model.backbone must be a preset within reach, got {name!r} ({reason}): download it "
             f"where there is a network, and name its folder with --model.backbone"

@@ -50,10 +50,18 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
 
 
 def _multiply_in(layer: Any, policy: str) -> None:
-    """Let the dense layers within `layer` compute under a policy of mixed precision."""
+    """Let the dense layers within `layer` multiply under a policy of mixed precision.
+
+    What they give is float32, as without it: not every layer adds numbers of two precisions.
+    """
     for part in layer._flatten_layers(include_self=False):
         if type(part) in (keras.layers.Dense, keras.layers.EinsumDense):
             part.dtype_policy = keras.DTypePolicy(policy)
+            part.activation = _of_float32(part.activation)
+
+
+def _of_float32(activation: Any) -> Any:
+    return lambda outputs: activation(ops.cast(outputs, "float32"))
 
 
 class Folded(keras.layers.Layer):
