@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,30 @@ class Sentences:
         return [r["text"].decode() for r in rows], np.array([r["label"] for r in rows])
 
 
+def measure(work: Path, data: Path, preset: Path, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Every comparison, told of as soon as it is made."""
+    sentences = Sentences(work / "all", data, preset)
+    clock = Clock(work / "stages")
+    steps: list[tuple[str, int | str, int, int, list[bool]]] = [
+        # What is trained, and the same in numbers: blocks, epochs, layers that KerasHub freezes.
+        ("all layers, 2 epochs", "all", 2, 0, [True]),
+        ("top 2 layers, 4 epochs", 2, 4, 4, [True, False]),
+    ]
+    for name, unfreeze, epochs, frozen, cuts in steps:
+        for cut in cuts:
+            model = sentences.ours(clock, unfreeze, epochs, cut=cut)
+            row = {"ours": name, "cut": cut, **clock.seconds, "sum": sum(clock.seconds.values())}
+            tell(row | {"accuracy": sentences.accuracy(model)})
+            if model.before and unfreeze == "all":
+                tell({"frozen, linear head": sentences.accuracy(model.before)})
+                tell(agreement(work, sentences, model))
+        seconds, accuracy = kerashub(sentences, epochs, frozen)
+        tell({"KerasHub": name, "sum": seconds, "accuracy": accuracy})
+    few = Sentences(work / "few", data, preset, labels_per_class=250)
+    tell({"500 sentences, 6 epochs": few.accuracy(few.ours(Clock(work / "f"), "all", 6))})
+    tell({"5,000 sentences from scratch": from_scratch(work / "scratch", data, preset)})
+
+
 def kerashub(sentences: Sentences, epochs: int, frozen: int = 0) -> tuple[float, float]:
     """(seconds, test accuracy) of KerasHub's own classifier and `fit`, as its guide has it.
 
@@ -117,7 +142,6 @@ def kerashub(sentences: Sentences, epochs: int, frozen: int = 0) -> tuple[float,
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.01),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,  # Its default, XLA, is slower here.
     )
     classifier.fit(
         np.array(train[0]),
