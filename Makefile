@@ -14,9 +14,9 @@ test: .venv/installed
 test-all: .venv/installed
 	$(BIN)/python -m pytest -q -m slow
 
-# Against the Keras guide, on ../shared: some fifteen minutes.
+# Against the Keras guide, on ../shared: some twenty minutes. WHAT=text: against KerasHub, an hour.
 bench: .venv/installed
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(WHAT)
 
 check: .venv/installed
 	$(BIN)/ruff format --check .
@@ -28,7 +28,7 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The environment, with what developing needs. Its last file is the stamp: a set-up that was
+# The environment, with what developing needs: what is locked, and nothing else. Its last file is the stamp: a set-up that was
 # interrupted has none, and is begun again.
 .venv: .venv/installed
 
@@ -37,7 +37,7 @@ format: .venv/installed
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), sys.version' \
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 		--requirement requirements.lock
 	touch $@
 

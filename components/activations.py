@@ -33,6 +33,8 @@ with epy.lazy_imports():
     import keras
     import ml_dtypes
 
+    from models import hardware
+
 DType = Literal["bfloat16", "float32"]
 Shape = tuple[int | None, ...]
 # A shard is finished at this size, so that reading one row maps no more than this.
@@ -228,7 +230,9 @@ class Reader:
 
         What is ragged is as long as the longest of these rows, the others padded with 0.
         """
-        longest = int(self.lengths[rows].max()) if self.lengths is not None else 1
+        longest = 1
+        if self.lengths is not None:
+            longest = hardware.padded_length(int(self.lengths[rows].max()))
         return [
             self._ragged(n, rows, longest) if None in shape else self._even(n, rows)
             for n, (shape, _) in enumerate(self._tensors)

@@ -26,7 +26,7 @@ with epy.lazy_imports():
 # The most tokens of a text where nothing else is asked for.
 USUAL_LENGTH = 128
 _DESCRIPTIONS = (".json", ".txt", ".spm", ".model")
-_WEIGHTS = (".safetensors", ".h5")
+_WEIGHTS = (".safetensors", ".weights.h5")
 _NOT_THERE = "to be downloaded"
 
 
@@ -58,7 +58,7 @@ def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretra
         raise Mistake("model.weights must be pretrained, none, pretrain or a file, got 'imagenet'")
     if giant.path is None:
         return Pretrained(_NOT_THERE, f"weights of {giant.name}", published=True)
-    files = [path for path in files_below(giant.path) if path.suffix in _WEIGHTS]
+    files = [path for path in files_below(giant.path) if path.name.endswith(_WEIGHTS)]
     if not files:
         raise Mistake(
             f"model.backbone must hold weights as {' or '.join(_WEIGHTS)}, got {str(giant.path)!r} "

@@ -23,6 +23,15 @@ def jit_compile() -> bool | str:
     return False if keras.backend.backend() == "tensorflow" else "auto"
 
 
+def padded_length(longest: int) -> int:
+    """How long to make a batch of ragged examples whose longest is `longest`.
+
+    A backend that compiles for every shape anew has few of them this way; others pad no more
+    than they must.
+    """
+    return -(-longest // 16) * 16 if keras.backend.backend() == "jax" else longest
+
+
 def half_precision() -> Half | None:
     """The 16-bit type that this machine multiplies matrices faster in than float32, or None.
 

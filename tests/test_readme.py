@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from components.modalities import MODALITIES
 from pipeline.config import RECIPES, Config
 from tests.conftest import ROOT, CommandLine, write_classes
+from tests.presets import sentences, write_preset
 
 README = (ROOT / "README.md").read_text()
 
@@ -28,17 +30,24 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme(command_line: CommandLine) -> None:
-    """In their order, on small pictures; the giant without the weights it would download."""
+    """In their order, on small examples; the giants without the weights they would download."""
     write_classes(command_line.directory / "PHOTOS", 12)
+    for label, name in enumerate(("bad", "good")):
+        (command_line.directory / "REVIEWS" / name).mkdir(parents=True)
+        for number, text in enumerate(sentences(label, 12)):
+            (command_line.directory / "REVIEWS" / name / f"{number}.txt").write_text(text)
+    preset = write_preset("BERT", command_line.directory / "bert")
     shutil.copy(
         command_line.directory / "PHOTOS" / "ant" / "1.jpeg", command_line.directory / "PHOTO.jpg"
     )
-    small = ["--model.weights", "none", "--model.input-size", "32", "--bless.force", "a test"]
+    pictures = ["--model.weights", "none", "--model.input-size", "32"]
+    texts = ["--model.backbone", str(preset), "--model.sequence-length", "16"]
     ran = set()
     for command in commands():
         changed = command
         if command[0] in ("run", "plan"):
-            changed = [*command, *small]
+            small = texts if command[1] in ("sentiment", "topics") else pictures
+            changed = [*command, *small, "--bless.force", "a test"]
             changed += ["--head.epochs", "1", "--fine-tune.epochs", "1", "--control.epochs", "1"]
         done = command_line(*changed)
         assert done.returncode == 0, (command, done.stderr)
@@ -54,7 +63,8 @@ def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
         section, key = words[0].lstrip("-").replace("-", "_").split(".")
         assert key in type(getattr(Config(), section)).model_fields, words[0]
         if len(words) > 1:
-            status, _, err = in_process("show", "photos", *words)
+            text = f"{section}.{key}" in MODALITIES["text"].options
+            status, _, err = in_process("show", "sentiment" if text else "photos", *words)
             assert status == 0, (words, err)
 
 

