@@ -70,7 +70,7 @@ def extract(
     block = first_block(model, network, unfreeze)
     variants = view_names(model.modality, augment, seed)
     reader = open_reader(model, augment, seed)
-    length = reader.typical_length(_sample(examples))
+    length, cut_short = reader.survey(_sample(examples))
     rows = _rows(examples, model.labels)
     views = {row["id"]: 1 for row in rows}
     views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
@@ -118,6 +118,7 @@ def extract(
             "block": block or "none",
             "kept": keep.why,
             "views": augment.views,
+            "cut_short": round(cut_short, 4),
             "computed": computed,
             "reused": total - computed if outputs else 0,
             "bytes": total * sum(output.store.row_bytes(length) for output in outputs.values()),
@@ -199,7 +200,7 @@ def _missing(
     return missing
 
 
-# So many examples say how long they are on average.
+# So many examples say how long they all are.
 SAMPLE = 1000
 
 

@@ -66,8 +66,9 @@ class Reader(Protocol):
     def serve(self, raws: Any) -> tuple[list[Any], Any]:
         """For a graph: (batch,) of strings → the inputs, and (batch,) whether each is usable."""
 
-    def typical_length(self, raws: Iterable[bytes]) -> int:
-        """The mean length of these examples in what is ragged; 1 where nothing is."""
+    def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
+        """Of these examples: their mean length in what is ragged (1 where nothing is), and the
+        share that is longer than what is read of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ class Modality:
         load_ops: lets TensorFlow know the ops that an exported model may have.
         show: (raw, ask) → HTML that shows the example in the report. `ask` gives the
             probabilities, (examples, classes), of other raw examples, to find out what counted.
+        legend: what a person must know to read that; may be empty.
     """
 
     column: str
@@ -123,6 +125,7 @@ class Modality:
     sample: Callable[[], bytes]
     load_ops: Callable[[], None]
     show: Callable[[bytes, Callable[[list[bytes]], np.ndarray]], str]
+    legend: str = ""
 
 
 MODALITIES: dict[str, Modality] = {
@@ -171,6 +174,7 @@ MODALITIES: dict[str, Modality] = {
         sample=sentences.sample,
         load_ops=sentences.load_ops,
         show=sentences.show,
+        legend=sentences.LEGEND,
     ),
 }
 

@@ -88,6 +88,6 @@ class PhotoReader:
         valid = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), tf.stack([size + 1]))[:-1] > 0
         return [tf.ensure_shape(inputs, (None, *self._shape))], valid
 
-    def typical_length(self, raws: Iterable[bytes]) -> int:
+    def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
         del raws
-        return 1
+        return 1, 0.0

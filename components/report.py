@@ -72,6 +72,7 @@ def report(
         checks=read_json(checks.directory / "checks.json"),
         quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
         phases=[phase for phase in map(_phase, (head, tuned)) if phase],
+        legend=MODALITIES[exported.modality].legend,
         mistakes=_mistakes(checks, exported, evaluation),
         lineage=_lineage([*parts, *(part for part in (blessed, control) if part)]),
     )

@@ -42,6 +42,9 @@ class SentenceReader:
         self._augmenter = Augmenter(model, augment, seed)
         text = tf.TensorSpec((None,), tf.string)
         self._tokens = tf.function(self._tokenize, input_signature=[text])
+        self._counts = tf.function(
+            lambda raws: self._tokenizer(raws).row_lengths(), input_signature=[text]
+        )
 
     def batches(self, rows: Rows, batch_size: int, *, augmented: bool) -> Iterator[Decoded]:
         del augmented  # View 0 is the text itself.
@@ -76,8 +79,10 @@ class SentenceReader:
         mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], tf.int32)
         return [token_ids, mask], valid
 
-    def typical_length(self, raws: Iterable[bytes]) -> int:
-        return int(np.ceil(self._tokens(tf.constant(list(raws)))[1].numpy().mean()))
+    def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
+        lengths = self._counts(tf.constant(list(raws))).numpy() + 2
+        mean = np.minimum(lengths, self._longest).mean()
+        return int(np.ceil(mean)), float(np.mean(lengths > self._longest))
 
     def _tokenize(self, raws: Any) -> tuple[Any, Any]:
         """(batch,) of texts → token ids, (batch, tokens), and how many each text has, (batch,)."""

@@ -19,6 +19,11 @@ with epy.lazy_imports():
 POLICIES = ("deletion", "swap", "insertion", "synonym", "wordnet", "backtranslation")
 # More than this is no sentence or page, but a file that came in by mistake.
 MAX_CHARACTERS = 1_000_000
+LEGEND = (
+    "Without a red word the answer given is less probable, without a blue one more; point at a "
+    "word to see by how much."
+)
+_RED, _BLUE = "220 38 38", "37 99 235"
 # So many words of a mistake are looked at.
 _EXPLAINED = 60
 
@@ -93,6 +98,3 @@ def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
     ]
     rest = f" … and {len(words) - _EXPLAINED} more words" if len(words) > _EXPLAINED else ""
     return f'<blockquote class="text">{" ".join(marked)}{rest}</blockquote>'
-
-
-_RED, _BLUE = "220 38 38", "37 99 235"

@@ -89,10 +89,13 @@ def family_of(config: Mapping[str, Any]) -> str:
 
 
 def open_preset(family: str, folder: Path, *, weights: bool) -> Any:
-    """The KerasHub backbone in `folder`, in float32, with its weights or random ones."""
+    """The KerasHub backbone in `folder`, in float32, with its weights or random ones.
+
+    Its name does not depend on what the process made before, and so does not what is saved of it.
+    """
     kind = getattr(keras_hub.models, FAMILIES[family].backbone)
     try:
-        return kind.from_preset(str(folder), load_weights=weights, dtype="float32")
+        return kind.from_preset(str(folder), load_weights=weights, dtype="float32", name="backbone")
     except Exception as error:  # Whatever a damaged file makes KerasHub raise.
         raise _unreadable(folder, "a backbone", error) from error
 
@@ -101,7 +104,7 @@ def open_tokenizer(family: str, folder: Path) -> Any:
     """The KerasHub tokenizer in `folder`."""
     kind = getattr(keras_hub.models, FAMILIES[family].tokenizer)
     try:
-        return kind.from_preset(str(folder))
+        return kind.from_preset(str(folder), name="tokenizer")
     except Exception as error:
         raise _unreadable(folder, f"a tokenizer of {family}", error) from error
 

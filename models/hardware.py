@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from etils import epy
 
 with epy.lazy_imports():
     import keras
+    import tensorflow as tf
 
 Half = Literal["bfloat16", "float16"]
 
@@ -21,6 +23,18 @@ def jit_compile() -> bool | str:
     There it is several times slower than TensorFlow itself for depthwise networks.
     """
     return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of tensors, its element-wise work in as few passes over memory as can be.
+
+    TensorFlow alone makes one for every operation, and XLA, which does better, is asked for this
+    function only; other backends have one answer for the whole step. Compiling takes seconds.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    compiled: Callable[..., Any] = tf.function(function, jit_compile=True, autograph=False)
+    return compiled
 
 
 def padded_length(longest: int) -> int:

@@ -199,6 +199,8 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
     assert examples.labels == ("bad", "good")
     [row] = dataset.read(examples, "test").take(1).as_numpy_iterator()
     assert row["text"].decode().startswith("the ")
+    again = ingested(tmp_path / "f", f"tfds:{examples.dataset}", modality="text")
+    assert again.counts == examples.counts
 
 
 def _no_preset(folder: Path) -> Path:

@@ -252,6 +252,21 @@ def test_each_variable_has_the_learning_rate_it_is_given() -> None:
     assert shrunk == pytest.approx(taken, rel=0.01, abs=1e-7)
 
 
+def test_a_step_that_is_compiled_is_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that an optimizer can have."""
+    given: dict[str, Any] = {"weight_decay": 0.1, "clip_norm": 0.5, "ema": 0.9, "epochs": 3}
+    weights = []
+    for fused_from in (10**9, 0):
+        monkeypatch.setattr(optimization, "FUSED_FROM", fused_from)
+        head = new_head()
+        rates = {head.layers[-1].bias.path: 0.5}
+        train(head, separable(40, 0), separable(20, 1), rates=rates, **given)
+        weights.append(head.get_weights())
+    for plain, fused in zip(*weights, strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-5, atol=1e-7)
+        assert np.abs(plain).max() > 0
+
+
 def test_balanced_classes_weigh_the_same() -> None:
     targets = training.one_hot(np.array([0] * 8 + [1] * 2), 3)
     weights = optimization.balanced_class_weights(targets)
