@@ -54,6 +54,7 @@ def run(
     """
     from pipeline import commands
 
+    configs.check_modality(config)
     return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
@@ -78,6 +79,7 @@ def plan(
     """
     from pipeline import commands
 
+    configs.check_modality(config)
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
@@ -88,6 +90,7 @@ def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
     """
+    configs.check_modality(config)
     sys.stdout.write(configs.to_toml(config) + "\n")
     return 0
 
@@ -121,11 +124,11 @@ def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = Fal
 
 @app.command
 def predict(model: Path, inputs: tuple[str, ...], /, *, json: bool = False) -> int:
-    """Ask an exported model about files, through its serving signature.
+    """Ask an exported model about files or texts, through its serving signature.
 
     Args:
         model: A version's directory.
-        inputs: Files to classify.
+        inputs: Files to classify; the texts themselves where the model reads text.
         json: Print the answers as one JSON array.
     """
     from pipeline import commands
@@ -139,6 +142,7 @@ def main(arguments: list[str]) -> int:
     try:
         if not arguments:
             arguments = ["run", "digits"]
+        app.config = []
         app.config = [_recipe_of(arguments)]
         result: Any = app(
             arguments, print_error=False, exit_on_error=False, result_action="return_value"

@@ -61,7 +61,8 @@ class Live:
         model = features.model
         network = open_backbone(model, model.weights)
         wanted = network if output == "pooled" else cut(model, network, features.cut).prefix
-        self._forward = Forward(wanted, list(wanted.outputs), features.batch_size)
+        self._outputs = list(wanted.outputs)
+        self._forward = Forward(wanted, self._outputs, features.batch_size)
         self._batch_size = features.batch_size
         self._reader = open_reader(model, features.augment, features.seed)
         self._identities = [str(row["id"]) for row in rows]
@@ -81,7 +82,21 @@ class Live:
 
     def _compute(self, identities: list[str], view: int) -> list[np.ndarray]:
         raws = self._records.read(identities)
-        return self._forward(self._reader.read(identities, raws, [view] * len(raws)).inputs)
+        batch = self._reader.read(identities, raws, [view] * len(raws))
+        tensors = self._forward(batch.inputs)
+        if batch.lengths is None:
+            return tensors
+        return [
+            _cleared(tensor, batch.lengths) if None in symbolic.shape[1:] else tensor
+            for tensor, symbolic in zip(tensors, self._outputs, strict=True)
+        ]
+
+
+def _cleared(tensor: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(batch, tokens, …) with 0 where there is no token, as if it had been stored."""
+    there = np.arange(tensor.shape[1]) < lengths[:, None]
+    result: np.ndarray = tensor * there.reshape(*there.shape, *[1] * (tensor.ndim - 2))
+    return result.astype(tensor.dtype)
 
 
 def _is_ragged(network: keras.Model) -> bool:

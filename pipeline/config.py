@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from components.augment import AugmentConfig
 from components.bless import BlessConfig
@@ -54,30 +54,6 @@ class Config(Section):
     pretrain: PretrainConfig = PretrainConfig()
     beam: BeamConfig = BeamConfig()
 
-    @model_validator(mode="after")
-    def _fits_the_modality(self) -> Self:
-        """What is said of the model and its views must mean something for such examples."""
-        modality = self.data.modality
-        row = MODALITIES[modality]
-        foreign = {key for other in MODALITIES.values() for key in other.options} - row.options
-        for section, key in (name.split(".") for name in sorted(foreign)):
-            given = getattr(getattr(self, section), key)
-            if given != type(getattr(self, section)).model_fields[key].default:
-                raise Mistake(f"{section}.{key} must be left out for {modality}, got {given!r}")
-        if self.model.pooling not in ("auto", *row.poolings):
-            choices = ", ".join(row.poolings)
-            raise Mistake(
-                f"model.pooling must be auto or one of {choices} for {modality}, got "
-                f"{self.model.pooling!r}"
-            )
-        for name in self.augment.policies:
-            if name not in row.policies:
-                raise Mistake(
-                    f"augment.policies must be policies for {modality}, got {name!r}: "
-                    f"{nearest(name, row.policies)}"
-                )
-        return self
-
 
 def recipe_path(recipe: str) -> Path:
     """The TOML file that `recipe` names: one of ours, or a path."""
@@ -107,6 +83,37 @@ def validate(content: dict[str, Any]) -> Config:
         return Config.model_validate(content)
     except ValidationError as error:
         raise mistake_of(error) from error
+
+
+def check_modality(config: Config) -> None:
+    """A `Mistake` where what is said of the model or the views is not for such examples.
+
+    Not a validator of `Config`: flags are parsed before it is known which recipe they change.
+    """
+    modality = config.data.modality
+    row = MODALITIES[modality]
+    if config.model.weights == "pretrain" and config.pretrain.data.modality != modality:
+        raise Mistake(
+            f"pretrain.data.modality must be that of the data, {modality}, got "
+            f"{config.pretrain.data.modality!r}"
+        )
+    foreign = {key for other in MODALITIES.values() for key in other.options} - row.options
+    for name in sorted(foreign):
+        section, key = name.split(".")
+        given = getattr(getattr(config, section), key)
+        if given != type(getattr(config, section)).model_fields[key].default:
+            raise Mistake(f"{name} must be left out for {modality}, got {given!r}")
+    if config.model.pooling not in ("auto", *row.poolings):
+        raise Mistake(
+            f"model.pooling must be auto or one of {', '.join(row.poolings)} for {modality}, got "
+            f"{config.model.pooling!r}"
+        )
+    for name in config.augment.policies:
+        if name not in row.policies:
+            raise Mistake(
+                f"augment.policies must be policies for {modality}, got {name!r}: "
+                f"{nearest(name, row.policies)}"
+            )
 
 
 def mistake_of(error: ValidationError) -> Mistake:

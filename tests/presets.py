@@ -44,12 +44,13 @@ def write_preset(family: str, folder: Path, seed: int = 0) -> Path:
 
 
 def sentences(label: int, count: int, offset: int = 0) -> Iterator[str]:
-    """Texts of several lengths with one word in each that tells the label."""
+    """Texts of several lengths with two words in each that tell the label; 90 different ones."""
     telling = GOOD if label else BAD
     for number in range(offset, offset + count):
         words = ["the", OTHER[1 + number % 9], "was", telling[number % 5]]
-        words += [OTHER[(number * 7 + i) % 10] for i in range(number % 9)]
-        yield f"{' '.join(words)} {number}"
+        words += ["and", telling[number // 5 % 5]]
+        words += [OTHER[(number * 7 + i) % 10] for i in range(number % 6)]
+        yield " ".join(words)
 
 
 def write_table(path: Path, per_class: int) -> Path:

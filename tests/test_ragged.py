@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from components import dataset, sentence_views
 from components.activations import Activations
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig
@@ -61,8 +62,6 @@ def by_hand(setting: Setting, features: Features, block: str | None) -> dict[str
 
 
 def _raws(examples: Examples, ids: list[str]) -> list[bytes]:
-    from components import dataset
-
     found = {
         row["id"].decode(): row["text"]
         for split in ("train", "validation", "test")
@@ -168,20 +167,23 @@ def test_fine_tuning_reads_padded_batches(
     tmp_path: Path, setting: Setting, unfreeze: int | str
 ) -> None:
     features = extracted(tmp_path / "f", setting, unfreeze)
-    head = train_head(job(tmp_path / "h"), features, HeadConfig(learning_rate=0.03), seed=0)
-    config = FineTuneConfig(unfreeze=unfreeze, epochs=4, learning_rate=3e-3, layer_decay=0.5)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), seed=0)
+    config = FineTuneConfig(
+        unfreeze=unfreeze, epochs=4, learning_rate=3e-4, layer_decay=0.5, head_ratio=30
+    )
     tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
-    assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
-    assert tuned.backbone_changed
+    epochs = json.loads((tuned.directory / "history.json").read_text())["epochs"]
+    assert epochs[-1]["loss"] < 0.95 * epochs[0]["loss"]
 
 
 def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting) -> None:
     features = extracted(tmp_path / "f", setting, 2)
-    head = train_head(job(tmp_path / "h"), features, HeadConfig(learning_rate=0.03), seed=0)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), seed=0)
     config = FineTuneConfig(
-        unfreeze=2, epochs=4, learning_rate=1e-2, lora_rank=2, precision="float32"
+        unfreeze=2, epochs=4, learning_rate=1e-3, head_ratio=10, lora_rank=2, precision="float32"
     )
     tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
+    assert tuned.backbone_changed
     moved = json.loads((tuned.directory / "audit.json").read_text())["moved"]
     assert moved
     assert all("lora_kernel" in name or "probabilities" in name for name in moved)
@@ -209,9 +211,7 @@ def test_from_scratch_and_mixup_on_tokens(tmp_path: Path, setting: Setting) -> N
 
 def views(setting: Setting, seed: int = 0, **config: Any) -> Any:
     """(text, view) → that view of the text, with the id `a`."""
-    from components.sentence_views import Augmenter
-
-    augmenter = Augmenter(setting[1], AugmentConfig(views=4, **config), seed)
+    augmenter = sentence_views.Augmenter(setting[1], AugmentConfig(views=4, **config), seed)
     return lambda text, view: augmenter(text.encode(), "a", view).decode()
 
 
@@ -219,7 +219,10 @@ TEXT = "the film was quite good and the actors rather superb and the music was f
 
 
 @pytest.mark.parametrize("policy", ["deletion", "swap", "insertion", "synonym"])
-def test_a_view_depends_on_seed_id_and_view_alone(setting: Setting, policy: str) -> None:
+def test_a_view_depends_on_seed_id_and_view_alone(
+    setting: Setting, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentence_views, "NEAR", -1.0)  # Random embeddings are near to nothing.
     view = views(setting, policies=(policy,))
     assert view(TEXT, 0) == TEXT
     changed = [view(TEXT, number) for number in (1, 2, 3)]
@@ -234,9 +237,7 @@ def test_a_view_depends_on_seed_id_and_view_alone(setting: Setting, policy: str)
 
 
 def test_neighbours_are_words_near_in_the_giants_embeddings(setting: Setting) -> None:
-    from components.sentence_views import Thesaurus
-
-    thesaurus = Thesaurus(setting[1])
+    thesaurus = sentence_views.Thesaurus(setting[1])
     words, vectors, at = thesaurus._table
     vectors[at["great"]] = vectors[at["good"]]
     assert thesaurus.neighbours("GOOD")[0] == "great"

@@ -124,6 +124,24 @@ def test_every_family_is_exported_and_agrees(family: str, in_process: Call, tmp_
         np.testing.assert_allclose(alone, expected, atol=TOLERANCE)
 
 
+@pytest.mark.slow
+def test_a_giant_pretrained_here_and_a_control(
+    in_process: Call, recipe: Path, tmp_path: Path
+) -> None:
+    """On other sentences first; the control has the same tokenizer and random weights."""
+    table = write_table(tmp_path / "others.jsonl", 70)
+    status, out, err = in_process(
+        *("run", recipe, "--store", tmp_path / "store", "--json", "--bless.force", "a test"),
+        *("--model.weights", "pretrain", "--pretrain.data.path", table),
+        *("--pretrain.data.modality", "text", "--pretrain.epochs", "3"),
+        *("--control.enabled", "--control.epochs", "1"),
+    )
+    assert status == 0, err
+    result = json.loads(out)
+    assert set(result["metrics"]) == {"test", "control"}
+    assert "transferring" in " ".join(result["reasons"])
+
+
 def test_what_is_usable() -> None:
     assert sentences.check("brûlée 😀".encode()) == {"characters": 8, "words": 2}
     for raw in UNUSABLE:
@@ -180,9 +198,9 @@ def test_duplicates_stay_on_one_side_and_out_of_training_where_they_are_tested(
     _csv(given / "train.csv", [f"{text},{i % 2}".encode() for i, text in enumerate(texts)])
     _csv(
         given / "test.csv",
-        [b"THE FILM WAS BAD 0!,0", *(b"something else %d,1" % i for i in (1, 2))],
+        [b"THE FILM WAS BAD AND BAD!,0", *(b"something else %d,1" % i for i in (1, 2))],
     )
-    assert texts[0] == "the film was bad 0"
+    assert texts[0] == "the film was bad and bad"
     examples = ingested(tmp_path / "f", given, modality="text")
     [aside] = examples.stats["quarantine"]
     assert aside["name"] == "train.csv:1"
@@ -257,6 +275,7 @@ MISTAKES = [
     (["--model.sequence-length", "99"], "must be at most the 24 positions that the model has"),
     (["--model.input-size", "99"], "model.input_size must be left out for text, got 99"),
     (["--model.pooling", "max"], "model.pooling must be auto or one of mean, cls, last for text"),
+    (["--model.weights", "pretrain"], "pretrain.data.modality must be that of the data, text"),
     (["--augment.policies", "flip"], "augment.policies must be policies for text, got 'flip'"),
     (["--model.weights", "imagenet"], "model.weights must be pretrained, none, pretrain or a"),
     (
