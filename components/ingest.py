@@ -17,7 +17,8 @@ from components.artifacts import Examples
 from components.files import read_jsonl, write_jsonl
 from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
 from components.modalities import MODALITIES
-from components.sources import SPLITS, Record, Source
+from components.sources import Source
+from components.tables import SPLITS, Record
 from models.mistakes import Mistake, nearest
 
 with epy.lazy_imports():

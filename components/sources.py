@@ -6,11 +6,9 @@ file is noticed whatever its size and times say, and passed to `ingest` as a val
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import Any
 from etils import epy
 
 from components.files import sha256_of_each, sha256_of_json
-from components.modalities import MODALITIES
-from models.mistakes import Mistake, nearest
+from components.tables import READERS, SPLIT_NAMES, Record, read
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import apache_beam as beam
@@ -29,20 +27,7 @@ with epy.lazy_imports():
     from PIL import Image
     from sklearn import datasets
 
-SPLITS = ("train", "validation", "test")
-_SPLIT_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
 _DIGITS = tuple("0123456789")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One raw example, before anything is known of it. `raw` is None where `path` holds it."""
-
-    name: str
-    label: str
-    split: str
-    path: str = ""
-    raw: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -81,20 +66,20 @@ def find_source(location: str, *, modality: str, download: bool = True) -> Sourc
 def _folder(location: str, modality: str, _: bool) -> Source:
     """Class folders; or train/, validation/ and test/ of such; or tables named after splits."""
     root = Path(location)
-    tables = {p: _SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
+    tables = {p: SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
     if tables:
-        listed = [(table, record) for table in tables for record in _rows(table, modality)]
+        listed = [(table, record) for table in tables for record in read(table, modality)]
         records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
         return _of_records(location, records)
     folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
     if any(path.name in ("train", "test") for path in folders):
-        unknown = [path.name for path in folders if path.name not in _SPLIT_NAMES]
+        unknown = [path.name for path in folders if path.name not in SPLIT_NAMES]
         if unknown:
             raise Mistake(
                 f"data.path must hold either splits or classes, got {location!r} with both "
                 f"train/ or test/ and {unknown[0]}/"
             )
-        splits = {path: _SPLIT_NAMES[path.name] for path in folders}
+        splits = {path: SPLIT_NAMES[path.name] for path in folders}
     else:
         splits = {root: ""}
     classes = [
@@ -121,7 +106,7 @@ def _folder(location: str, modality: str, _: bool) -> Source:
 
 def _table(location: str, modality: str, _: bool) -> Source:
     """A CSV or JSON Lines file."""
-    return _of_records(location, list(_rows(Path(location), modality)))
+    return _of_records(location, list(read(Path(location), modality)))
 
 
 def _tfds(location: str, modality: str, download: bool) -> Source:
@@ -159,7 +144,7 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
         location,
         sha256_of_json([location.split("/")[-1], names, splits, sha256_of_each(files)]),
         tuple(sorted(names)),
-        {_SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},
+        {SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},
         records,
     )
 
@@ -201,97 +186,9 @@ def _of_records(location: str, records: list[Record]) -> Source:
     )
 
 
-def _rows(table: Path, modality: str) -> Iterator[Record]:
-    """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
-    column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
-    try:
-        # A row that is not UTF-8 keeps its bytes, and is quarantined for them: see `ingest`.
-        content = table.read_text(encoding="utf-8", errors="surrogateescape")
-        content = content.removeprefix("\ufeff")
-        rows = _READERS[table.suffix](content) if table.suffix in _READERS else None
-    except (json.JSONDecodeError, csv.Error) as error:
-        raise Mistake(
-            f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}"
-        ) from error
-    if rows is None:
-        raise Mistake(f"data.path must be a folder, .csv or .jsonl, got {str(table)!r}")
-    if not rows:
-        raise Mistake(f"data.path must have rows, got {str(table)!r} with none")
-    # An empty text is quarantined; a row without a path or a label is no row.
-    for needed, may_be_empty in ((column, not is_path), ("label", False)):
-        _check_column(table, rows, needed, may_be_empty=may_be_empty)
-    if not is_path:
-        _check_texts(table, [str(row[column]) for row in rows], column)
-    labels = [str(row["label"]) for row in rows]
-    if len(rows) > 2 and len(set(labels)) == len(rows):
-        raise Mistake(
-            f"data.path must repeat its labels, got {str(table)!r}, whose column 'label' is all "
-            f"different ({len(rows)} rows)"
-        )
-    for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
-        value, split = str(row[column]), str(row.get("split") or "").strip()
-        if split and split not in _SPLIT_NAMES:
-            raise Mistake(
-                f"data.path, column 'split', row {number} of {str(table)!r}, got {split!r}: "
-                f"{nearest(split, _SPLIT_NAMES)}"
-            )
-        yield Record(
-            value if is_path else f"{table.name}:{number}",
-            label.strip(),
-            _SPLIT_NAMES.get(split, ""),
-            str(table.parent / value) if is_path else "",
-            None if is_path else value.encode("utf-8", "surrogateescape"),
-        )
-
-
-def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:
-    if isinstance(rows[0], dict) and needed not in rows[0]:
-        raise Mistake(
-            f"data.path must have the column {needed!r}, got {str(table)!r} with "
-            f"{', '.join(map(repr, rows[0]))}"
-        )
-    for number, row in enumerate(rows, start=1):
-        value = row.get(needed) if isinstance(row, dict) else None
-        empty = not str(value).strip() or "\0" in str(value)
-        if value is None or (empty and not may_be_empty):
-            raise Mistake(
-                f"data.path must have a {needed!r} in every row, got row {number} of "
-                f"{str(table)!r} with {row!r}"
-            )
-
-
-def _check_texts(table: Path, texts: list[str], column: str) -> None:
-    """That the column holds texts at all."""
-    said = [text for text in texts if text.strip()]
-    if not said:
-        raise Mistake(
-            f"data.path must have texts in its column {column!r}, got {str(table)!r}, where it is "
-            f"empty in all {len(texts)} rows"
-        )
-    if all(_is_number(text) for text in said):
-        raise Mistake(
-            f"data.path must have texts in its column {column!r}, got {str(table)!r}, where all "
-            f"are numbers, such as {said[0]!r}"
-        )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-_READERS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
-    ".csv": lambda text: list(csv.DictReader(io.StringIO(text))),
-    ".jsonl": lambda text: [json.loads(line) for line in text.split("\n") if line.strip()],
-}
-
-
 def _from_tfds(row: Any, split: str, modality: str, label: str, names: list[str]) -> Record:
     raw: bytes = row[modality].numpy()
-    return Record(split, names[int(row[label])], _SPLIT_NAMES.get(split, ""), raw=raw)
+    return Record(split, names[int(row[label])], SPLIT_NAMES.get(split, ""), raw=raw)
 
 
 def _png(pixels: Any) -> bytes:
@@ -310,4 +207,4 @@ def _is_visible_folder(path: Path) -> bool:
 
 
 def _is_split_table(path: Path) -> bool:
-    return path.is_file() and path.suffix in _READERS and path.stem in _SPLIT_NAMES
+    return path.is_file() and path.suffix in READERS and path.stem in SPLIT_NAMES

@@ -177,6 +177,15 @@ def test_rows_that_cannot_be_used_are_quarantined_by_number(tmp_path: Path) -> N
     assert sum(examples.counts.values()) == 18
 
 
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "texts.jsonl", 10)
+    table.write_text(table.read_text() + '{"text": "half \\ud83d", "label": "good"}\n')
+    examples = ingested(tmp_path / "e", table, modality="text")
+    [row] = examples.stats["quarantine"]
+    assert row["name"] == "texts.jsonl:21"
+    assert row["reason"].startswith("is not UTF-8")
+
+
 def test_duplicates_stay_on_one_side_and_out_of_training_where_they_are_tested(
     tmp_path: Path,
 ) -> None:
@@ -299,6 +308,7 @@ def test_mistakes_are_named(in_process: Call, recipe: Path, tmp_path: Path) -> N
     [
         ([b",0", b",1", b",0"], "where it is empty in all 3 rows"),
         ([b"1,0", b"2.5,1", b"-3,0"], "where all are numbers, such as '1'"),
+        ([b"good,caf\xe9", b"bad,x", b"dull,x"], "must have labels in UTF-8, got row 1"),
     ],
 )
 def test_columns_without_texts(tmp_path: Path, rows: list[bytes], said: str) -> None:
