@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,8 @@ with epy.lazy_imports():
     from components import dataset
 
 
-# So many batches are sorted by size together.
-WINDOW = 64
+# So many batches are sorted by size together, and no more than this many bytes.
+WINDOW, WINDOW_BYTES = 64, 16 << 20
 
 
 class EvaluateConfig(Section):
@@ -126,8 +125,19 @@ def _predict(
 
 def _batches(examples: Examples, batch_size: int) -> Iterator[list[dict[str, Any]]]:
     """The test examples, those of about one size together: less of a request is padding."""
-    rows = dataset.read(examples, "test").as_numpy_iterator()
-    while window := list(itertools.islice(rows, WINDOW * batch_size)):
+    window: list[dict[str, Any]] = []
+    size = 0
+
+    def batches() -> Iterator[list[dict[str, Any]]]:
         window.sort(key=lambda row: len(row[examples.modality]))
         for start in range(0, len(window), batch_size):
             yield window[start : start + batch_size]
+
+    for row in dataset.read(examples, "test").as_numpy_iterator():
+        window.append(row)
+        size += len(row[examples.modality])
+        full = len(window) == WINDOW * batch_size or size > WINDOW_BYTES
+        if full and len(window) % batch_size == 0:
+            yield from batches()
+            window, size = [], 0
+    yield from batches()

@@ -16,7 +16,15 @@ from components import budget
 from components.activations import Activations, DType, key_of, network_digest, stored_as
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig
-from components.files import read_jsonl, sha256_of_json, write_json, write_jsonl
+from components.files import (
+    files_below,
+    read_jsonl,
+    sha256,
+    sha256_of_each,
+    sha256_of_json,
+    write_json,
+    write_jsonl,
+)
 from components.job import Job, Section, stage
 from components.modalities import MODALITIES, Reader, open_reader, policies_of
 from components.networks import cut, first_block, open_backbone
@@ -45,7 +53,7 @@ TRAINED_ON = ("train", "validation")
 SHARD_SECONDS = 30.0
 
 
-@stage(version=4)
+@stage(version=5)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -68,7 +76,7 @@ def extract(
     """
     network = open_backbone(model, model.weights)
     block = first_block(model, network, unfreeze)
-    variants = view_names(model.modality, augment, seed)
+    variants = view_names(model, augment, seed)
     reader = open_reader(model, augment, seed)
     length, cut_short = reader.survey(_sample(examples))
     rows = _rows(examples, model.labels)
@@ -137,12 +145,13 @@ def _bytes_of(
     )
 
 
-def view_names(modality: str, augment: AugmentConfig, seed: int) -> tuple[str, ...]:
+def view_names(model: AssembledModel, augment: AugmentConfig, seed: int) -> tuple[str, ...]:
     """What each view is called in the store; view 0 has nothing to do with policy and seed."""
-    policy = sha256_of_json(
-        [policies_of(modality, augment), augment.rate, augment.translator, seed]
-    )[:12]
+    policies = policies_of(model.modality, augment)
     kept = 1 if augment.views == "fresh" else int(augment.views)
+    learned = MODALITIES[model.modality].learned & {*policies}
+    giant = sha256(model.weights) if learned and kept > 1 else ""
+    policy = sha256_of_json([policies, augment.rate, augment.translator, seed, giant])[:12]
     return ("", *(f"/{policy}-{view}" for view in range(1, kept)))
 
 
@@ -167,6 +176,7 @@ def _open_output(
     meaning = {
         "backbone": model.backbone,
         "weights": network_digest(wanted),
+        "preset": sha256_of_each(files_below(model.directory / "preset")),
         "output": f"before {block}" if block else f"{model.pooling} pooled",
         "preprocessing": MODALITIES[model.modality].contract(model),
         "dtype": dtype,
@@ -231,15 +241,17 @@ class _Pass:
             size,
             augmented=any(views != [0] for views in wanted.values()),
         )
-        finished = time.monotonic()
+        finished, done = time.monotonic(), 0
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(output.store.writer()) for output in outputs]
-            for batch in self.job.track(batches, -(-total // size), "extract"):
+            for batch in batches:
                 pairs = zip(batch.ids, batch.views, strict=True)
                 names = [identity.decode() + self.variants[view] for identity, view in pairs]
                 results = iter(run(batch.inputs))
                 for output, writer in zip(outputs, writers, strict=True):
                     writer.add(names, [next(results) for _ in output.tensors], batch.lengths)
+                done += len(names)
+                self.job.progress("extract", done, total)
                 if time.monotonic() - finished > SHARD_SECONDS or any(w.is_full() for w in writers):
                     for writer in writers:  # Together: half of what a row needs is worth nothing.
                         writer.finish()

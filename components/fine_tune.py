@@ -96,6 +96,8 @@ def fine_tune(
         )
 
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
+    if config.lora_rank:
+        phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
     was, now = phase.history.before, phase.history.best
     stats = {
@@ -114,7 +116,6 @@ def fine_tune(
     if not _is_no_worse(phase, config):
         kept = f"the head alone: fine-tuning made it worse ({change})"
         return _unchanged(job, model, features, kept, stats)
-    lora.merge(network.layers)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({change})"

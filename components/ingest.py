@@ -243,7 +243,9 @@ def _place(group: tuple[str, dict[str, Any]], recurs: bool) -> Iterator[Any]:
         splits.setdefault(given, assigned)
     used = {split for split in splits.values() if split != "unused"}
     last = max(used, key=SPLITS.index, default="")
-    ordered = sorted(members["rows"], key=lambda row: (row["split"], row["name"]))
+    ordered = sorted(
+        members["rows"], key=lambda row: (row["split"], row["name"], row["id"], row["label"])
+    )
     for occurrence, row in enumerate(ordered):
         split = splits[row["split"]]
         if recurs and split in used and split != last:

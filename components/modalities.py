@@ -82,6 +82,7 @@ class Modality:
         poolings: the values of `model.pooling` that it has besides `auto`.
         policies: the names that `augment.policies` may have.
         usual: those that are meant where none are given.
+        learned: those whose views depend on what the giant has learned.
         feature: → the TFDS feature that stores an example's raw form.
         check: raw → facts (width, height …); raises ValueError with the reason it is unusable.
         sameness: raw → what two examples have in common that must be on one side of a split.
@@ -110,6 +111,7 @@ class Modality:
     poolings: tuple[str, ...]
     policies: tuple[str, ...]
     usual: tuple[str, ...]
+    learned: frozenset[str]
     feature: Callable[[], Any]
     check: Callable[[bytes], dict[str, Any]]
     sameness: Callable[[bytes], bytes]
@@ -136,6 +138,7 @@ MODALITIES: dict[str, Modality] = {
         poolings=("avg", "max"),
         policies=photos.POLICIES,
         usual=("flip", "rotation"),
+        learned=frozenset(),
         feature=photos.feature,
         check=photos.check,
         sameness=lambda raw: raw,
@@ -159,6 +162,7 @@ MODALITIES: dict[str, Modality] = {
         poolings=("mean", "cls", "last"),
         policies=sentences.POLICIES,
         usual=("deletion", "swap"),
+        learned=frozenset({"insertion", "synonym"}),
         feature=sentences.feature,
         check=sentences.check,
         sameness=sentences.sameness,

@@ -223,6 +223,12 @@ class Phase:
         }
         return Phase(history, most, frozen)
 
+    def merged(self, kernels: Mapping[str, float]) -> Phase:
+        """This phase, after LoRA's matrices were merged into kernels, which moved so far."""
+        own = {name: most for name, most in self.moved.items() if "/lora_kernel_" not in name}
+        frozen = tuple(name for name in self.frozen if name not in kernels)
+        return Phase(self.history, own | dict(kernels), frozen)
+
     def write(self, directory: Path) -> None:
         """`history.json` and `audit.json`."""
         epochs, best = self.history.epochs, self.history.best_epoch

@@ -39,9 +39,12 @@ def find(config: ModelConfig, *, download: bool) -> Giant:
     try:
         family = family_of(description)
     except KeyError as error:
+        theirs = "model_type" in description and "class_name" not in description
+        names = [name for name, row in FAMILIES.items() if row.model_type or not theirs]
+        form = "in Hugging Face's form" if theirs else "in KerasHub's form"
         raise Mistake(
-            f"model.backbone must be of one of the families {', '.join(FAMILIES)}, got "
-            f"{config.backbone!r}, which is {error.args[0]}"
+            f"model.backbone must be of one of the families {', '.join(names)} where it is {form}, "
+            f"got {config.backbone!r}, which is {error.args[0]}"
         ) from error
     name = config.backbone
     if Path(name).is_dir():
@@ -128,10 +131,11 @@ def _folder(name: str, download: bool) -> Path | None:
     try:
         if name.startswith("hf://"):
             return _from_hugging_face(name, download)
-        handle = name if name.startswith("kaggle://") else _handle(name)
-        if not download:
-            return None
-        return Path(kagglehub.model_download(handle.removeprefix("kaggle://")))
+        handle = (name if name.startswith("kaggle://") else _handle(name))[len("kaggle://") :]
+        parsed = kagglehub.handle.parse_model_handle(handle)
+        if parsed.is_versioned() and (path := kagglehub.cache.Cache().load_from_cache(parsed)):
+            return Path(path)
+        return Path(kagglehub.model_download(handle)) if download else None
     except Mistake:
         raise
     except Exception as error:  # The hubs' own errors, and those of the network.

@@ -16,8 +16,12 @@ from components.modalities import Decoded, Rows
 from components.sentence_views import Augmenter
 from models import encoders
 
-# So many batches are sorted by length together: then hardly anything is padding.
-WINDOW = 64
+# So many batches' worth of texts are sorted by length together: then little is padding.
+WINDOW = 256
+# Lengths are rounded up to multiples of this, and all texts of a batch are of one such length: a
+# sum over padding is not bit-identical to one over more of it, and what is computed of a text must
+# not depend on which others were still to be computed.
+STEP = 4
 
 
 class SentenceReader:
@@ -56,14 +60,16 @@ class SentenceReader:
         while window := list(itertools.islice(texts, WINDOW * batch_size)):
             ids, raws, views = zip(*window, strict=True)
             token_ids, lengths = (t.numpy() for t in self._tokens(tf.constant(raws)))
-            order = np.argsort(lengths, kind="stable")
-            for chosen in np.split(order, range(batch_size, len(order), batch_size)):
-                yield self._decoded(
-                    np.array(ids)[chosen],
-                    np.array(views)[chosen],
-                    token_ids[chosen],
-                    lengths[chosen],
-                )
+            padded = self._padded(lengths)
+            for length in np.unique(padded):
+                alike = np.flatnonzero(padded == length)
+                for chosen in np.split(alike, range(batch_size, len(alike), batch_size)):
+                    yield self._decoded(
+                        np.array(ids)[chosen],
+                        np.array(views)[chosen],
+                        token_ids[chosen],
+                        lengths[chosen],
+                    )
 
     def read(self, ids: list[str], raws: list[bytes], views: list[int]) -> Decoded:
         texts = map(self._augmenter, raws, ids, views)
@@ -97,10 +103,18 @@ class SentenceReader:
         shape = [None, self._longest if self._even else None]
         return whole.to_tensor(padding, shape=shape), tf.cast(whole.row_lengths(), tf.int32)
 
+    def _padded(self, lengths: np.ndarray) -> np.ndarray:
+        """How long to make each text."""
+        if self._even:
+            return np.full_like(lengths, self._longest)
+        rounded: np.ndarray = np.minimum(-(-lengths // STEP) * STEP, self._longest)
+        return rounded
+
     def _decoded(
         self, ids: np.ndarray, views: np.ndarray, token_ids: np.ndarray, lengths: np.ndarray
     ) -> Decoded:
-        if not self._even:
-            token_ids = token_ids[:, : lengths.max()]
+        width = int(self._padded(lengths).max())
+        missing = max(0, width - token_ids.shape[1])
+        token_ids = np.pad(token_ids, [(0, 0), (0, missing)])[:, :width]
         mask = (np.arange(token_ids.shape[1]) < lengths[:, None]).astype(np.int32)
         return Decoded(ids, views, [token_ids, mask], None if self._even else lengths)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +52,8 @@ def is_blank(text: str) -> bool:
 def sameness(raw: bytes) -> bytes:
     """The words alone: no case, no punctuation, one form of every character."""
     folded = unicodedata.normalize("NFKC", raw.decode("utf-8")).casefold()
-    words = re.findall(r"\w+", folded)
+    bare = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    words = bare.split()
     return " ".join(words).encode() if words else raw
 
 

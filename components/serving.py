@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ def predict(model: Path, inputs: tuple[str, ...]) -> list[dict[str, Any]]:
         ) from mistake
     modality = manifest["modality"]
     is_path = MODALITIES[modality].is_path
-    raws = [_read(name) if is_path else name.encode() for name in inputs]
+    raws = [_read(name) if is_path else os.fsencode(name) for name in inputs]
     answer = open_model(model, modality)(raw=tf.constant(raws))
     return [
         {
-            "input": name,
+            # An argument that is not UTF-8 could not be printed.
+            "input": name.encode("utf-8", "backslashreplace").decode(),
             "label": label.decode(),
             "valid": bool(valid),
             "probabilities": dict(zip(manifest["labels"], map(float, row), strict=True)),

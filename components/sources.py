@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -124,9 +124,13 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
     if modality not in builder.info.features or not builder.info.supervised_keys:
         raise Mistake(f"data.path must have a feature {modality!r} and a label, got {location!r}")
     label = builder.info.supervised_keys[1]
+    if not isinstance(builder.info.features[label], tfds.features.ClassLabel):
+        raise Mistake(f"data.path must have classes for labels, got {location!r} with {label!r}")
     names = builder.info.features[label].names
-    splits = {key: info.num_examples for key, info in builder.info.splits.items()}
-    files = [Path(f) for info in builder.info.splits.values() for f in info.filepaths]
+    every = {key: info.num_examples for key, info in builder.info.splits.items()}
+    # Beside the usual splits a dataset may have others, such as IMDb's without labels.
+    splits = {key: count for key, count in every.items() if key in SPLIT_NAMES} or every
+    files = [Path(f) for split in splits for f in builder.info.splits[split].filepaths]
 
     def records(pipeline: Any) -> Any:
         parts = []
@@ -136,7 +140,7 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
                 builder, split=split, decoders=decoders
             )
             parts.append(
-                rows | f"Name {split}" >> beam.Map(_from_tfds, split, modality, label, names)
+                rows | f"Name {split}" >> beam.FlatMap(_from_tfds, split, modality, label, names)
             )
         return parts | beam.Flatten()
 
@@ -186,9 +190,14 @@ def _of_records(location: str, records: list[Record]) -> Source:
     )
 
 
-def _from_tfds(row: Any, split: str, modality: str, label: str, names: list[str]) -> Record:
-    raw: bytes = row[modality].numpy()
-    return Record(split, names[int(row[label])], SPLIT_NAMES.get(split, ""), raw=raw)
+def _from_tfds(
+    row: Any, split: str, modality: str, label: str, names: list[str]
+) -> Iterator[Record]:
+    """The record, where it has a label: TFDS says -1 for none."""
+    number = int(row[label])
+    if number >= 0:
+        raw: bytes = row[modality].numpy()
+        yield Record(split, names[number], SPLIT_NAMES.get(split, ""), raw=raw)
 
 
 def _png(pixels: Any) -> bytes:

@@ -23,17 +23,24 @@ def enable(layers: Iterable[keras.layers.Layer], rank: int) -> None:
             variable.trainable = variable.name.startswith("lora_")
 
 
-def merge(layers: Iterable[keras.layers.Layer]) -> None:
+def merge(layers: Iterable[keras.layers.Layer]) -> dict[str, float]:
     """Add the changes to the kernels they belong to, in float32, so that nothing is left of them.
 
     Keras does the same when it saves, but in the precision that the layer computes in.
+
+    Returns:
+        Each kernel's path and its largest change.
     """
+    moved = {}
     for layer in _within(layers):
         if _has_kernel(layer) and layer.lora_enabled:
             policy, layer.dtype_policy = layer.dtype_policy, keras.DTypePolicy("float32")
-            layer._kernel.assign(layer.kernel)
+            merged = layer.kernel
+            moved[layer._kernel.path] = float(keras.ops.max(keras.ops.abs(merged - layer._kernel)))
+            layer._kernel.assign(merged)
             layer.lora_kernel_b.assign(keras.ops.zeros_like(layer.lora_kernel_b))
             layer.dtype_policy = policy
+    return moved
 
 
 def _has_kernel(layer: Any) -> bool:

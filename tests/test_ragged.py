@@ -14,7 +14,7 @@ from components.activations import Activations
 from components.artifacts import AssembledModel, Examples, Features
 from components.augment import AugmentConfig
 from components.batches import training_data
-from components.extract import ExtractConfig, extract
+from components.extract import ExtractConfig, extract, view_names
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.forward import Forward
 from components.modalities import open_reader
@@ -58,7 +58,13 @@ def by_hand(setting: Setting, features: Features, block: str | None) -> dict[str
     texts = dict(
         zip([r["id"] for r in rows], _raws(examples, [r["id"] for r in rows]), strict=True)
     )
-    return {i: run(reader.read([i], [raw], [0]).inputs) for i, raw in texts.items()}
+    found = {}
+    for identity, raw in texts.items():
+        batch = reader.read([identity], [raw], [0])
+        assert batch.lengths is not None
+        tensors = run(batch.inputs)
+        found[identity] = [t[:, : batch.lengths[0]] if block else t for t in tensors]
+    return found
 
 
 def _raws(examples: Examples, ids: list[str]) -> list[bytes]:
@@ -130,6 +136,40 @@ def test_what_is_stored_is_what_each_text_gives_alone(tmp_path: Path, setting: S
                 assert length is None or not tensor[row][length:].any()
 
 
+def test_a_text_is_computed_the_same_whatever_is_computed_with_it(
+    tmp_path: Path, setting: Setting
+) -> None:
+    """As after a killed pass, of which some rows are there and others are still to come."""
+    examples, model = setting
+    reader = open_reader(model)
+    network = open_backbone(model, model.weights)
+    run = Forward(network, list(network.outputs), 8)
+    rows = [
+        (row["id"], row["text"], [0]) for row in dataset.read(examples, "train").as_numpy_iterator()
+    ]
+
+    def features(of: list[tuple[bytes, bytes, list[int]]]) -> dict[bytes, np.ndarray]:
+        return {
+            identity: vector
+            for batch in reader.batches(lambda: of, 8, augmented=False)
+            for identity, vector in zip(batch.ids, run(batch.inputs)[0], strict=True)
+        }
+
+    whole, some = features(rows), features(rows[::3])
+    assert len(some) > 10
+    for identity, vector in some.items():
+        np.testing.assert_array_equal(vector, whole[identity])
+
+
+def test_views_by_the_giants_embeddings_are_named_after_its_weights(setting: Setting) -> None:
+    _, model = setting
+    other = model.model_copy(update={"directory": model.directory.parent / "checks"})
+    (other.directory / "backbone.weights.h5").write_bytes(b"others")
+    for policy, same in (("deletion", True), ("synonym", False)):
+        augment = AugmentConfig(views=2, policies=(policy,))
+        assert (view_names(model, augment, 0) == view_names(other, augment, 0)) is same
+
+
 def test_what_is_not_kept_is_computed_and_is_the_same(tmp_path: Path, setting: Setting) -> None:
     kept, live = extracted(tmp_path / "k", setting), extracted(tmp_path / "l", setting, budget=1)
     assert live.keys == {}
@@ -140,7 +180,9 @@ def test_what_is_not_kept_is_computed_and_is_the_same(tmp_path: Path, setting: S
         ]
         rows = np.array([3, 0, 11])
         for one, other in zip(*(_list(data.gather(rows, 0)) for data in both), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+            width = one.shape[1]  # The one is padded as it is stored, the other as it is computed.
+            np.testing.assert_allclose(one, other[:, :width], atol=1e-5)
+            assert not other[:, width:].any()
 
 
 def _list(inputs: Any) -> list[Any]:
@@ -162,7 +204,7 @@ def test_batches_are_of_one_length_and_have_every_row_once() -> None:
     assert firsts != sorted(firsts)  # Short ones do not always come first.
 
 
-@pytest.mark.parametrize("unfreeze", [2, "all"])
+@pytest.mark.parametrize("unfreeze", [pytest.param(2, marks=pytest.mark.slow), "all"])
 def test_fine_tuning_reads_padded_batches(
     tmp_path: Path, setting: Setting, unfreeze: int | str
 ) -> None:
@@ -184,9 +226,15 @@ def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting)
     )
     tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
     assert tuned.backbone_changed
-    moved = json.loads((tuned.directory / "audit.json").read_text())["moved"]
-    assert moved
-    assert all("lora_kernel" in name or "probabilities" in name for name in moved)
+    audit = json.loads((tuned.directory / "audit.json").read_text())
+    kernels = {name for name in audit["moved"] if "probabilities" not in name}
+    assert len(kernels) == 2 * 6  # Query, key, value, output, and two of the feed-forward network.
+    assert all(name.endswith("/kernel") for name in kernels)
+    assert not kernels & {*audit["frozen"]}
+    before = {w.path: np.array(w) for w in open_backbone(setting[1], setting[1].weights).weights}
+    for weight in open_backbone(setting[1], tuned.backbone_weights).weights:
+        change = np.abs(np.array(weight) - before[weight.path]).max()
+        assert change == pytest.approx(audit["moved"].get(weight.path, 0.0), abs=1e-6)
     # What was saved is a network without LoRA that gives what the trained one gave.
     classifier = open_classifier(tuned)
     assert not any("lora" in weight.path for weight in classifier.weights)
@@ -199,6 +247,7 @@ def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting)
     assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
 
 
+@pytest.mark.slow
 def test_from_scratch_and_mixup_on_tokens(tmp_path: Path, setting: Setting) -> None:
     features = extracted(tmp_path / "f", setting, "all")
     config = ScratchConfig(epochs=2, learning_rate=1e-3)

@@ -156,7 +156,8 @@ def test_what_is_usable() -> None:
 def test_what_is_the_same() -> None:
     same = {sentences.sameness(t.encode()) for t in ("Good film!", "good  FILM", "ｇood film ...")}
     assert len(same) == 1
-    assert sentences.sameness(b"!!!") != sentences.sameness(b"???")
+    for one, other in (("!!!", "???"), ("की", "का"), ("C++", "C"), ("👍", "👎")):
+        assert sentences.sameness(one.encode()) != sentences.sameness(other.encode())
 
 
 def _csv(path: Path, rows: list[bytes]) -> Path:
