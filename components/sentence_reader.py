@@ -23,6 +23,9 @@ WINDOW = 256
 # not depend on which others were still to be computed.
 STEP = 4
 
+# The tokens at the start and the end of every text.
+ENDS = 2
+
 
 class SentenceReader:
     """See `modalities.Reader`. The inputs are `token_ids` and `padding_mask`, int32.
@@ -86,14 +89,14 @@ class SentenceReader:
         return [token_ids, mask], valid
 
     def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
-        lengths = self._counts(tf.constant(list(raws))).numpy() + 2
+        lengths = self._counts(tf.constant(list(raws))).numpy() + ENDS
         mean = np.minimum(lengths, self._longest).mean()
         return int(np.ceil(mean)), float(np.mean(lengths > self._longest))
 
     def _tokenize(self, raws: Any) -> tuple[Any, Any]:
         """(batch,) of texts → token ids, (batch, tokens), and how many each text has, (batch,)."""
         tokenizer = self._tokenizer
-        room = self._longest - 2
+        room = self._longest - ENDS
         pieces = tf.cast(tokenizer(raws)[:, :room], tf.int32)
         ends = tf.fill([tf.size(raws), 1], 1)
         whole = tf.concat(
