@@ -221,8 +221,19 @@ class ExportedModel(Artifact):
     ```
     """
 
+    # TensorFlow numbers what it writes by what the process did before: the same weights as the
+    # same program have many forms.
+    not_content: ClassVar[tuple[str, ...]] = (
+        "model/saved_model.pb",
+        "model/fingerprint.pb",
+        "model/variables/",
+        "model/MANIFEST.json",
+    )
+
     modality: str
     labels: tuple[str, ...]
+    version: int
+    """Of the stage that wrote it: the same weights in another program are another model."""
     trained: TrainedModel | None = None
 
     @property
@@ -270,6 +281,12 @@ class PushedModel(Artifact):
 
 class Report(Artifact):
     """`report.html`, one page that needs nothing else."""
+
+    # It tells times.
+    not_content: ClassVar[tuple[str, ...]] = ("report.html",)
+
+    evaluation: Evaluation
+    blessing: Blessing
 
     @property
     def path(self) -> Path:

@@ -40,7 +40,7 @@ class ExportConfig(Section):
     """Validation examples on which the exported model must agree with the one in memory."""
 
 
-@stage(version=2)
+@stage(version=3)
 def export(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
 ) -> ExportedModel:
@@ -77,6 +77,7 @@ def export(
         directory=job.directory,
         modality=base.modality,
         labels=base.labels,
+        version=export.stage_version,  # type: ignore[attr-defined]
         trained=model,
         stats={"largest_difference": difference, "bytes": size},
     )

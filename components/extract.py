@@ -53,7 +53,7 @@ TRAINED_ON = ("train", "validation")
 SHARD_SECONDS = 30.0
 
 
-@stage(version=5)
+@stage(version=5, any_backend=True)
 def extract(
     job: Job,
     model: AssembledModel,

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from models import folding, hardware
+from models import distribution, folding, hardware
 from models.splitting import one_or_all
 
 
@@ -17,7 +17,8 @@ class Forward:
     def __init__(self, network: keras.Model, tensors: list[Any], batch_size: int) -> None:
         self._model = folding.fold(keras.Model(one_or_all(network.inputs), tensors))
         self._model.compile(jit_compile=hardware.jit_compile())
-        self._batch_size = batch_size
+        devices = distribution.replicas()
+        self._batch_size = -(-batch_size // devices) * devices
 
     def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """(batch, …) of each input, at most `batch_size` of them → each tensor, (batch, …)."""
@@ -27,5 +28,6 @@ class Forward:
         full = [
             np.concatenate([x, x[:1].repeat(missing, axis=0)]) if missing else x for x in inputs
         ]
-        outputs = keras.tree.flatten(self._model.predict_on_batch(one_or_all(full)))
+        batch = distribution.shared(one_or_all(full))
+        outputs = keras.tree.flatten(self._model.predict_on_batch(batch))
         return [output[:count] for output in outputs]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import Field
 
+from components import sources
 from components.artifacts import Examples
 from components.files import read_jsonl, write_jsonl
 from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
@@ -24,9 +25,8 @@ from models.mistakes import Mistake, nearest
 with epy.lazy_imports():
     import apache_beam as beam
     import tensorflow_datasets as tfds
-    from apache_beam.options import pipeline_options
 
-    from components import dataset
+    from components import beam_runner, dataset
 
 
 class DataConfig(Section):
@@ -78,16 +78,12 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
-                beam_runner=job.beam_runner,
-                beam_options=pipeline_options.PipelineOptions(list(job.beam_options)),
+                beam_runner=job.beam.runner,
+                beam_options=beam_runner.options(job.beam),
             )
         )
     except ValueError as error:
         if "number of generated examples is 0" not in str(error):
-            if job.beam_runner and "runner" in str(error).lower():
-                raise Mistake(
-                    f"beam.runner must be a Beam runner, got {job.beam_runner!r}: {error}"
-                ) from error
             raise
         reasons = [f"{r['name']} {r['reason']}" for r in _quarantine(job.directory)]
         raise Mistake(
@@ -145,7 +141,7 @@ class _Ingest:
 
     def __call__(self, pipeline: Any) -> dict[str, Any]:
         modality = self._config.modality
-        records = self._source.records(pipeline) | "Choose classes" >> beam.Filter(
+        records = sources.records(self._source, pipeline) | "Choose classes" >> beam.Filter(
             _has_label, self._labels
         )
         checked = records | "Check" >> beam.FlatMap(_check, modality).with_outputs(

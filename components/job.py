@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
+from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict
 
 P = ParamSpec("P")
@@ -18,6 +19,18 @@ class Section(BaseModel):
     """A section of the config: frozen, and a key it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    shown_by_default: ClassVar[bool] = True
+    """Whether `show` prints it where nothing in it differs from the defaults."""
+
+
+class BeamConfig(Section):
+    """Where the data stages run."""
+
+    runner: str | None = None
+    """A Beam runner's name, such as DataflowRunner; within this process where not given."""
+    options: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
+    """Beam's own options, such as --beam.options --temp_location=gs://…"""
 
 
 class _NotHashed:
@@ -45,16 +58,14 @@ class Job:
         activations: the store of activations, shared by all runs.
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
-        beam_runner: a Beam runner's name; None for the local one.
-        beam_options: Beam's own command-line options.
+        beam: what runs the data stages.
     """
 
     directory: Path
     activations: Path
     scratch: Path
     progress: Progress
-    beam_runner: str | None = None
-    beam_options: tuple[str, ...] = field(default=())
+    beam: BeamConfig = BeamConfig()
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """`items`, telling the progress how many have been gone through."""
@@ -64,13 +75,17 @@ class Job:
 
 
 def stage(
-    version: int,
+    version: int, *, any_backend: bool = False
 ) -> Callable[[Callable[Concatenate[Job, P], A]], Callable[Concatenate[Job, P], A]]:
-    """Mark a function as a stage; a new `version` says that old results are void."""
+    """Mark a function as a stage; a new `version` says that old results are void.
+
+    Args:
+        any_backend: it computes on whatever backend Keras has; all others are for TensorFlow.
+    """
 
     def mark(function: Callable[Concatenate[Job, P], A]) -> Callable[Concatenate[Job, P], A]:
         marked: Any = function
-        marked.stage_version = version
+        marked.stage_version, marked.any_backend = version, any_backend
         return function
 
     return mark

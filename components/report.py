@@ -37,7 +37,7 @@ with epy.lazy_imports():
 MISTAKES = 12
 
 
-@stage(version=3)
+@stage(version=4)
 def report(
     job: Job,
     checks: Checks,
@@ -77,7 +77,7 @@ def report(
         lineage=_lineage([*parts, *(part for part in (blessed, control) if part)]),
     )
     (job.directory / "report.html").write_text(page, encoding="utf-8")
-    return Report(directory=job.directory)
+    return Report(directory=job.directory, evaluation=evaluation, blessing=blessing)
 
 
 def _phase(model: TrainedModel) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,16 @@ class Source:
         digest: over everything that decides what the examples are.
         labels: every class, sorted.
         splits: how many records are in each split; "" counts those not assigned to any.
-        records: a Beam pipeline → its PCollection of `Record`s.
+        listing: the records, where they are files or rows of tables: who was handed the rest by
+            another machine lists them again, and finds the same or an error.
     """
 
     location: str
+    modality: str
     digest: str
     labels: tuple[str, ...]
     splits: dict[str, int]
-    records: Callable[[Any], Any]
+    listing: tuple[Record, ...] | None = field(default=None, repr=False, compare=False)
 
 
 def find_source(location: str, *, modality: str, download: bool = True) -> Source:
@@ -57,10 +59,16 @@ def find_source(location: str, *, modality: str, download: bool = True) -> Sourc
     """
     if not location:
         raise Mistake("data.path must name labelled examples, got nothing")
-    for matches, find in KINDS:
-        if matches(location):
-            return find(location, modality, download)
+    for kind in KINDS:
+        if kind.matches(location):
+            return kind.find(location, modality, download)
     raise Mistake(f"data.path must exist, got {location!r}")
+
+
+def records(source: Source, pipeline: Any) -> Any:
+    """A Beam pipeline → its PCollection of the `Record`s of `source`."""
+    kind = next(kind for kind in KINDS if kind.matches(source.location))
+    return kind.records(source, pipeline)
 
 
 def _folder(location: str, modality: str, _: bool) -> Source:
@@ -70,7 +78,7 @@ def _folder(location: str, modality: str, _: bool) -> Source:
     if tables:
         listed = [(table, record) for table in tables for record in read(table, modality)]
         records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
-        return _of_records(location, records)
+        return _of_records(location, modality, records)
     folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
     if any(path.name in ("train", "test") for path in folders):
         unknown = [path.name for path in folders if path.name not in SPLIT_NAMES]
@@ -101,12 +109,12 @@ def _folder(location: str, modality: str, _: bool) -> Source:
             f"data.path must have examples of every class, got {location!r} with an empty folder "
             f"{name!r}"
         )
-    return _of_records(location, records)
+    return _of_records(location, modality, records)
 
 
 def _table(location: str, modality: str, _: bool) -> Source:
     """A CSV or JSON Lines file."""
-    return _of_records(location, list(read(Path(location), modality)))
+    return _of_records(location, modality, list(read(Path(location), modality)))
 
 
 def _tfds(location: str, modality: str, download: bool) -> Source:
@@ -127,66 +135,103 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
     if not isinstance(builder.info.features[label], tfds.features.ClassLabel):
         raise Mistake(f"data.path must have classes for labels, got {location!r} with {label!r}")
     names = builder.info.features[label].names
-    every = {key: info.num_examples for key, info in builder.info.splits.items()}
-    # Beside the usual splits a dataset may have others, such as IMDb's without labels.
-    splits = {key: count for key, count in every.items() if key in SPLIT_NAMES} or every
+    splits = _tfds_splits(builder)
     files = [Path(f) for split in splits for f in builder.info.splits[split].filepaths]
-
-    def records(pipeline: Any) -> Any:
-        parts = []
-        for split in splits:
-            decoders = {modality: tfds.decode.SkipDecoding()}
-            rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
-                builder, split=split, decoders=decoders
-            )
-            parts.append(
-                rows | f"Name {split}" >> beam.FlatMap(_from_tfds, split, modality, label, names)
-            )
-        return parts | beam.Flatten()
-
     return Source(
         location,
+        modality,
         sha256_of_json([location.split("/")[-1], names, splits, sha256_of_each(files)]),
         tuple(sorted(names)),
         {SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},
-        records,
     )
+
+
+def _tfds_records(source: Source, pipeline: Any) -> Any:
+    name, modality = source.location.removeprefix("tfds:"), source.modality
+    builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+    label = builder.info.supervised_keys[1]
+    names = builder.info.features[label].names
+    parts = []
+    for split in _tfds_splits(builder):
+        rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
+            builder, split=split, decoders={modality: tfds.decode.SkipDecoding()}
+        )
+        parts.append(
+            rows | f"Name {split}" >> beam.FlatMap(_from_tfds, split, modality, label, names)
+        )
+    return parts | beam.Flatten()
+
+
+def _tfds_splits(builder: Any) -> dict[str, int]:
+    """The splits that are read; beside the usual ones IMDb has one without labels, for example."""
+    every = {key: info.num_examples for key, info in builder.info.splits.items()}
+    return {key: count for key, count in every.items() if key in SPLIT_NAMES} or every
 
 
 def _digits(location: str, modality: str, _: bool) -> Source:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 grey pixels, as PNG files."""
-
-    def records(pipeline: Any) -> Any:
-        bunch = datasets.load_digits()
-        rows = [
-            Record(f"digit-{i}", str(label), "", raw=_png(pixels))
-            for i, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True))
-        ]
-        return pipeline | "List" >> beam.Create(rows)
-
     digest = sha256_of_json(["digits", version("scikit-learn")])
-    return Source(location, digest, _DIGITS, {"": 1797}, records)
+    return Source(location, modality, digest, _DIGITS, {"": 1797})
 
 
-# (does the row apply to this location?, how it is listed), the first that applies.
-KINDS: tuple[tuple[Callable[[str], bool], Callable[[str, str, bool], Source]], ...] = (
-    (lambda location: location == "digits", _digits),
-    (lambda location: location.startswith("tfds:"), _tfds),
-    (lambda location: Path(location).is_dir(), _folder),
-    (lambda location: Path(location).is_file(), _table),
+def _digits_records(_: Source, pipeline: Any) -> Any:
+    bunch = datasets.load_digits()
+    rows = [
+        Record(f"digit-{i}", str(label), "", raw=_png(pixels))
+        for i, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True))
+    ]
+    return pipeline | "List" >> beam.Create(rows)
+
+
+def _listed(source: Source, pipeline: Any) -> Any:
+    """Files and rows of tables, which were listed to find out their digest."""
+    listing = source.listing
+    if listing is None:
+        again = find_source(source.location, modality=source.modality)
+        if again.digest != source.digest:
+            raise Mistake(
+                f"data.path must not change while it is read, got {source.location!r}, which is "
+                f"not what it was when the run began"
+            )
+        listing = again.listing
+    return pipeline | "List" >> beam.Create(listing)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source.
+
+    Attributes:
+        matches: whether a location is of this kind.
+        find: (location, modality, download) → the source there.
+        records: see `records`.
+    """
+
+    matches: Callable[[str], bool]
+    find: Callable[[str, str, bool], Source]
+    records: Callable[[Source, Any], Any]
+
+
+# The first whose `matches` holds.
+KINDS = (
+    Kind(lambda location: location == "digits", _digits, _digits_records),
+    Kind(lambda location: location.startswith("tfds:"), _tfds, _tfds_records),
+    Kind(lambda location: Path(location).is_dir(), _folder, _listed),
+    Kind(lambda location: Path(location).is_file(), _table, _listed),
 )
 
 
-def _of_records(location: str, records: list[Record]) -> Source:
+def _of_records(location: str, modality: str, records: list[Record]) -> Source:
     digests = sha256_of_each(Path(record.path) for record in records if record.path)
     listing = [[r.name, r.label, r.split] for r in records]
     raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
     return Source(
         location,
+        modality,
         sha256_of_json([listing, digests, raws]),
         tuple(sorted({record.label for record in records})),
         dict(Counter(record.split for record in records)),
-        lambda pipeline: pipeline | "List" >> beam.Create(records),
+        tuple(records),
     )
 
 

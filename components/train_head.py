@@ -55,7 +55,7 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=2)
+@stage(version=2, any_backend=True)
 def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -> TrainedModel:
     """Train a head on pooled features; where they are stored, the backbone is not even loaded."""
     keras.utils.set_random_seed(seed)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from etils import epy
 
+from models import distribution
+
 with epy.lazy_imports():
     import keras
     import tensorflow as tf
@@ -29,9 +31,10 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of tensors, its element-wise work in as few passes over memory as can be.
 
     TensorFlow alone makes one for every operation, and XLA, which does better, is asked for this
-    function only; other backends have one answer for the whole step. Compiling takes seconds.
+    function only; other backends have one answer for the whole step. Compiling takes seconds. Where devices wait
+    for each other in it, it cannot be compiled.
     """
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() != "tensorflow" or distribution.replicas() > 1:
         return function
     compiled: Callable[..., Any] = tf.function(function, jit_compile=True, autograph=False)
     return compiled

@@ -8,10 +8,13 @@ import sys
 import warnings
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(*, gpus: bool = True) -> None:
     """Import TensorFlow and Keras with file descriptor 2 closed to their greetings.
 
     The C++ library logs before its log level is read; a real error raises, and is not lost.
+
+    Args:
+        gpus: let TensorFlow take them, all of their memory, when it first computes.
     """
     if "tensorflow" in sys.modules:
         return
@@ -25,6 +28,8 @@ def import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # Looking for a GPU that is not there logs, too.
+            if not gpus:
+                tf.config.set_visible_devices([], "GPU")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

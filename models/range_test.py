@@ -26,15 +26,18 @@ def range_test(model: keras.Model, data: Data, *, loss: Any, batch_size: int, se
     """
     optimizer = keras.optimizers.Adam(LOWEST)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile())
+    distribution.build(model, data.gather(np.arange(1), 0), data.targets[:1])
     rng = np.random.default_rng(seed)
-    size = min(batch_size, len(data))
+    devices = distribution.replicas()
+    size = max(min(batch_size, len(data)) // devices, 1) * devices
     rates = np.geomspace(LOWEST, HIGHEST, _STEPS)
     losses: list[float] = []
     average = 0.0
     for step, rate in enumerate(rates, start=1):
-        rows = rng.choice(len(data), size, replace=False)
+        rows = rng.choice(len(data), size, replace=size > len(data))
         optimizer.learning_rate = rate
-        value = model.train_on_batch(data.gather(rows, 0), data.targets[rows])
+        batch = distribution.shared((data.gather(rows, 0), data.targets[rows]))
+        value = model.train_on_batch(*batch)
         average = _MOMENTUM * average + (1 - _MOMENTUM) * float(np.ravel(value)[0])
         smoothed = average / (1 - _MOMENTUM**step)
         if losses and not smoothed < _BLOWN_UP * min(losses):  # NaN has blown up, too.

@@ -16,7 +16,7 @@ from models.resuming import Checkpoint, capture, restore
 with epy.lazy_imports():
     import keras
 
-    from models import hardware
+    from models import distribution, hardware
 
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -121,6 +121,7 @@ def train(
     model.stop_training = False
     # Before the first step: a step that makes variables is compiled twice.
     optimizer.build(model.trainable_variables)
+    distribution.build(model, training.gather(np.arange(1), 0), training.targets[:1])
     averages = _averages(model)
     before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
@@ -140,7 +141,8 @@ def train(
                 weights = weights * (targets @ class_weights)
             if mixup:
                 inputs, targets, weights = _mix(inputs, targets, weights, mixup, rng)
-            batch = model.train_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
+            x, y, w = distribution.shared((inputs, targets, weights))
+            batch = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
             seen.add(batch, count)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
         logs = seen.result() | _validate(model, validation, batch_size)
@@ -165,7 +167,8 @@ def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float
     lengths = data.lengths(0) if data.lengths else None
     for rows, weights in _batches(np.arange(len(data)), batch_size, lengths):
         inputs, targets = data.gather(rows, 0), data.targets[rows]
-        batch = model.test_on_batch(inputs, targets, sample_weight=weights, return_dict=True)
+        x, y, w = distribution.shared((inputs, targets, weights))
+        batch = model.test_on_batch(x, y, sample_weight=w, return_dict=True)
         seen.add(batch, int(np.count_nonzero(weights)))
     return seen.result()
 
@@ -235,13 +238,15 @@ def _batches(
     A last batch that is smaller would make the backend compile everything a second time. So the
     batches are made as even as they can be, and where one is a row short, a row is repeated
     with weight 0, and the others weigh as much more: the loss is the mean over the real rows.
+    Where several devices share a batch, each gets as many.
 
     Args:
         lengths: of each row; batches are then of rows that are about as long as each other.
         rng: puts those batches into a random order.
     """
     count = -(-len(order) // batch_size)
-    size = -(-len(order) // count)
+    devices = distribution.replicas()
+    size = -(-len(order) // (count * devices)) * devices
     if lengths is not None:
         windows = np.split(order, range(WINDOW * size, len(order), WINDOW * size))
         order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
@@ -249,10 +254,9 @@ def _batches(
     if lengths is not None and rng is not None:
         parts = [parts[i] for i in rng.permutation(count)]
     for rows in parts:
-        missing = size - len(rows)
         weights = np.full(size, size / len(rows), np.float32)
         weights[len(rows) :] = 0.0
-        yield np.concatenate([rows, rows[:missing]]), weights
+        yield np.resize(rows, size), weights
 
 
 class _Mean:

@@ -19,11 +19,12 @@ from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Console
 from pipeline.flow import Outcome, Outside, flow
-from pipeline.outside import Runtime, resolve, resolve_request
+from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
 from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
 from pipeline.runs import Executor, Planner, Step, print_plan
+from pipeline.runtime import Runtime, choose_backend
 from pipeline.store import Store
 
 with epy.lazy_imports():
@@ -192,8 +193,9 @@ def _runtime(
         store=store.root,
         serving=(serving_dir or store.root / "serving" / recipe).resolve(),
         fresh=fresh,
-        beam_runner=config.beam.runner,
-        beam_options=config.beam.options,
+        config=config.runtime,
+        backend=choose_backend(config.runtime),
+        beam=config.beam,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from pydantic import Field, ValidationError
 
 from components.augment import AugmentConfig
@@ -18,22 +17,14 @@ from components.extract import ExtractConfig
 from components.fine_tune import FineTuneConfig
 from components.giants import ModelConfig
 from components.ingest import DataConfig
-from components.job import Section
+from components.job import BeamConfig, Section
 from components.modalities import MODALITIES
 from components.train_from_scratch import ControlConfig, PretrainConfig
 from components.train_head import HeadConfig
 from models.mistakes import Mistake, nearest
+from pipeline.runtime import RuntimeConfig
 
 RECIPES = Path(__file__).parent / "recipes"
-
-
-class BeamConfig(Section):
-    """Where the data stages run."""
-
-    runner: str | None = None
-    """A Beam runner's name, such as DataflowRunner; the local one where not given."""
-    options: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
-    """Beam's own options, such as --beam.options --temp_location=gs://…"""
 
 
 class Config(Section):
@@ -53,6 +44,7 @@ class Config(Section):
     control: ControlConfig = ControlConfig()
     pretrain: PretrainConfig = PretrainConfig()
     beam: BeamConfig = BeamConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
 
 
 def recipe_path(recipe: str) -> Path:
@@ -150,13 +142,14 @@ def to_toml(config: Section, prefix: str = "") -> str:
         value = getattr(config, name)
         meaning = " ".join((field.description or "").split())
         if isinstance(value, Section):
-            sections.append((f"{prefix}{name}", value))
+            if value.shown_by_default or value != field.default:
+                sections.append((f"{prefix}{name}", value))
         elif value is None:
             values.append(f"# {name} =   # {meaning}")
         else:
             values.append(f"{name} = {_toml(value)}   # {meaning}")
     lines = "\n".join(values)
-    parts = [f"[{prefix.rstrip('.')}]\n{lines}" if prefix else lines]
+    parts = [f"[{prefix.rstrip('.')}]\n{lines}" if prefix else lines] if values else []
     return "\n\n".join([*parts, *(to_toml(value, f"{name}.") for name, value in sections)])
 
 
@@ -165,6 +158,8 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)

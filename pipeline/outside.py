@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from etils import epy
 
 from components.evaluate import ServedModel
 from components.export import MANIFEST
@@ -19,24 +21,14 @@ from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
 from pipeline.records import RunRecord
+from pipeline.runtime import Runtime
 from pipeline.store import hashed
 
+with epy.lazy_imports():
+    from components import beam_runner
 
-@dataclass(frozen=True, kw_only=True)
-class Runtime:
-    """Where and how a run takes place; nothing here is hashed.
-
-    Attributes:
-        store: the store's directory.
-        serving: the serving directory.
-        fresh: compute every stage again.
-    """
-
-    store: Path
-    serving: Path
-    fresh: bool = False
-    beam_runner: str | None = None
-    beam_options: tuple[str, ...] = field(default=())
+# The sections of the config that say where and how, not what.
+_WHERE = ("beam", "runtime")
 
 
 @dataclass(frozen=True)
@@ -57,6 +49,8 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     Args:
         download: fetch published weights that are not there yet.
     """
+    if config.beam.runner:
+        beam_runner.check(config.beam)
     source = _source(config.data, "data", download)
     giant = MODALITIES[config.data.modality].find(config.model, download=download)
     pretrain_source = pretrained = None
@@ -64,7 +58,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         pretrain_source = _source(config.pretrain.data, "pretrain.data", download)
     else:
         pretrained = _pretrained(config, giant, download)
-    what = {name: value for name, value in hashed(config).items() if name != "beam"}
+    what = {name: value for name, value in hashed(config).items() if name not in _WHERE}
     parts: list[Any] = [what, stage_versions(), source, pretrain_source, giant, pretrained]
     labels = chosen_labels(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])

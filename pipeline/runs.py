@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import sys
 import time
 from collections.abc import Callable
@@ -13,10 +11,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from components.artifacts import Artifact
 from components.files import read_json
 from components.job import Job
-from models.quiet import import_tensorflow
 from pipeline.console import Console
 from pipeline.flow import Run
-from pipeline.outside import Runtime
+from pipeline.processes import do_apart
+from pipeline.runtime import Runtime
 from pipeline.store import ARTIFACT, Call, Store
 
 P = ParamSpec("P")
@@ -81,15 +79,12 @@ class Executor:
             activations=self.store.activations,
             scratch=self.store.scratch(call),
             progress=self.console.progress,
-            beam_runner=self.runtime.beam_runner,
-            beam_options=self.runtime.beam_options,
+            beam=self.runtime.beam,
         )
-        import_tensorflow()
+        work = self.runtime.work(stage, args, kwargs, job)
         started = time.monotonic()
         try:
-            # Standard output is for results; libraries that print to it do not know.
-            with contextlib.redirect_stdout(io.StringIO()):
-                artifact = cast(Artifact, stage(job, *args, **kwargs))
+            artifact = do_apart(work) if self.runtime.is_apart(work) else work.do()
         except Exception:
             self.store.abandon(call)
             raise

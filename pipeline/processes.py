@@ -1,0 +1,132 @@
+"""A stage at work, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any, cast
+
+from etils import epy
+
+from components.artifacts import Artifact
+from components.job import Job
+from models.quiet import import_tensorflow
+
+with epy.lazy_imports():
+    from models import distribution
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage and what it is called with; it can be sent to another process.
+
+    Attributes:
+        backend: what Keras is to compute with.
+        distribution: see `RuntimeConfig`; stages that only TensorFlow computes know none.
+        gpus: TensorFlow may have them; another backend's process would find their memory taken.
+    """
+
+    stage: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    job: Job
+    backend: str
+    distribution: str
+    gpus: bool
+
+    def do(self) -> Artifact:
+        """Call the stage, here."""
+        import_tensorflow(gpus=self.gpus)
+        # Standard output is for results; libraries that print to it do not know.
+        with contextlib.redirect_stdout(io.StringIO()), distribution.scope(self.distribution):
+            return cast(Artifact, self.stage(self.job, *self.arguments, **self.options))
+
+
+def do_apart(work: Work) -> Artifact:
+    """Call the stage in a process of its own, whose memory is given back when it ends.
+
+    What it raises is raised here, too. It ends when this process does, however that ends.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    silent = replace(work, job=replace(work.job, progress=_silence))
+    process = context.Process(target=_child, args=(there, silent), daemon=True)
+    with _environment(KERAS_BACKEND=work.backend):
+        process.start()
+    there.close()
+    try:
+        while True:
+            kind, value = here.recv()
+            if kind == "done":
+                return cast(Artifact, value)
+            if kind == "raised":
+                raise value
+            work.job.progress(*value)
+    except EOFError as error:
+        process.join()
+        raise RuntimeError(
+            f"the process of {work.stage.__name__} must end by itself, got its end with status "
+            f"{process.exitcode}; a process that takes too much memory is killed"
+        ) from error
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def _child(there: Connection, work: Work) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
+    threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
+    lock = threading.Lock()
+
+    def send(kind: str, value: Any) -> None:
+        with lock:
+            there.send((kind, value))
+
+    def progress(what: str, done: int, total: int, note: str = "") -> None:
+        send("progress", (what, done, total, note))
+
+    try:
+        result = replace(work, job=replace(work.job, progress=progress)).do()
+    except Exception as error:
+        error.add_note(f"in its own process:\n{traceback.format_exc()}")
+        try:
+            send("raised", error)
+        except Exception:  # One that cannot be pickled.
+            send("raised", RuntimeError(traceback.format_exc()))
+    else:
+        send("done", result)
+
+
+def _end_with_parent(there: Connection) -> None:
+    """The parent never says anything: there is something to read when it has ended."""
+    with contextlib.suppress(EOFError, OSError):
+        there.recv()
+    os._exit(1)
+
+
+def _silence(what: str, done: int, total: int, note: str = "") -> None:
+    """The progress of a job on its way to another process."""
+
+
+@contextlib.contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    """The environment of a process that is started in this context."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,173 @@
+"""Where and how a run takes place. Nothing here is hashed: it must not change what comes out."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from cyclopts import Parameter
+from pydantic import Field, field_validator
+
+from components.job import BeamConfig, Job, Section
+from models.mistakes import Mistake
+from pipeline.processes import Work
+
+Backend = Literal["tensorflow", "jax", "torch"]
+TENSORFLOW = "tensorflow"
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+class StageConfig(Section):
+    """What one stage asks a cluster for."""
+
+    shown_by_default: ClassVar[bool] = False
+
+    cpu: float | None = Field(None, gt=0)
+    """CPU cores."""
+    memory: str | None = None
+    """Memory, such as 8G."""
+    accelerator: str = ""
+    """What the target calls it: kubeflow nvidia.com/gpu or google.com/tpu, vertex NVIDIA_L4 …"""
+    accelerators: int = Field(1, ge=1)
+    """How many of it."""
+    node: dict[str, str] = {}
+    """Kubeflow: labels of the nodes that will do."""
+    retries: int = Field(2, ge=0)
+    """How often it is tried again when its machine fails."""
+
+    @field_validator("memory")
+    @classmethod
+    def _size(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"\d+(\.\d+)?[KMGT]i?", value):
+            raise Mistake(f"memory must be a size such as 8G, got {value!r}")
+        return value
+
+
+with warnings.catch_warnings():
+    # One stage is called like a method that pydantic had in its first version.
+    warnings.filterwarnings("ignore", "Field name .validate. in", UserWarning)
+
+    class StagesConfig(Section):
+        """A section for each stage, of the branches too."""
+
+        shown_by_default: ClassVar[bool] = False
+
+        ingest: StageConfig = StageConfig()
+        validate: StageConfig = StageConfig()  # type: ignore[assignment]
+        assemble: StageConfig = StageConfig()
+        extract: StageConfig = StageConfig()
+        train_head: StageConfig = StageConfig()
+        fine_tune: StageConfig = StageConfig()
+        train_from_scratch: StageConfig = StageConfig()
+        export: StageConfig = StageConfig()
+        evaluate: StageConfig = StageConfig()
+        bless: StageConfig = StageConfig()
+        push: StageConfig = StageConfig()
+        report: StageConfig = StageConfig()
+        track: StageConfig = StageConfig()
+
+
+class RuntimeConfig(Section):
+    """Where and how a run takes place; the result is the same."""
+
+    backend: Backend | None = None
+    """What Keras computes the feature pass and the training with; $KERAS_BACKEND, or TensorFlow,
+    where not given."""
+    distribution: Literal["none", "data_parallel"] = "none"
+    """`data_parallel`: each batch is split over all local devices, and over several hosts where the
+    backend's environment variables name them."""
+    isolate: bool = False
+    """Each stage in a process of its own, which gives memory back, the device's too."""
+    deadline: str = ""
+    """Stop after this time, such as 3h or 1h30m, so that the same command goes on later."""
+    target: Literal["kubeflow", "vertex", "local"] = "kubeflow"
+    """What a pipeline is compiled for."""
+    image: str = "shoulders:latest"
+    """The container image of the stages."""
+    volume: str = ""
+    """Kubeflow: the persistent volume claim with the store and the data."""
+    mount: str = "/mnt/shoulders"
+    """Kubeflow: where it is mounted."""
+    stages: Annotated[StagesConfig, Parameter(show=False)] = StagesConfig()
+
+    @field_validator("deadline")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        if value and not seconds_of(value):
+            raise Mistake(f"runtime.deadline must be a time such as 3h or 1h30m, got {value!r}")
+        return value
+
+
+def choose_backend(config: RuntimeConfig) -> str:
+    """The backend that is asked for; from now on this process itself has TensorFlow."""
+    asked = os.environ.get("KERAS_BACKEND") or TENSORFLOW
+    os.environ["KERAS_BACKEND"] = TENSORFLOW
+    chosen = config.backend or asked
+    if chosen not in typing.get_args(Backend):
+        raise Mistake(
+            f"KERAS_BACKEND must be one of {', '.join(typing.get_args(Backend))}, got {chosen!r}"
+        )
+    if find_spec(chosen) is None:
+        raise Mistake(
+            f"runtime.backend must be installed, got {chosen!r}: pip install "
+            f"'shoulders[{chosen}]' installs it"
+        )
+    if chosen == "torch" and config.distribution != "none":
+        raise Mistake(
+            f"runtime.distribution must be none on torch, which Keras does not distribute, got "
+            f"{config.distribution!r}"
+        )
+    return chosen
+
+
+def seconds_of(duration: str) -> int:
+    """`1h30m` → 5400; 0 where it is no duration."""
+    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
+        return 0
+    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where and how a run takes place.
+
+    Attributes:
+        store: the store's directory.
+        serving: the serving directory.
+        fresh: compute every stage again.
+        backend: what Keras computes with where a stage lets it choose.
+    """
+
+    store: Path
+    serving: Path
+    fresh: bool = False
+    config: RuntimeConfig = RuntimeConfig()
+    backend: str = TENSORFLOW
+    beam: BeamConfig = BeamConfig()
+
+    def work(
+        self, stage: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], job: Job
+    ) -> Work:
+        """A call of `stage`, with what is to compute it: only TensorFlow makes SavedModels."""
+        any_backend = stage.any_backend  # type: ignore[attr-defined]
+        backend = self.backend if any_backend else TENSORFLOW
+        return Work(
+            stage,
+            args,
+            kwargs,
+            job,
+            backend=backend,
+            distribution=self.config.distribution if any_backend else "none",
+            gpus=self.backend == TENSORFLOW or (self.config.isolate and backend == TENSORFLOW),
+        )
+
+    def is_apart(self, work: Work) -> bool:
+        """Whether it needs a process of its own: a process has one backend."""
+        return self.config.isolate or work.backend != TENSORFLOW
