@@ -83,6 +83,58 @@ def plan(
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
+@app.command(name="compile")
+def compile_(
+    recipe: str = "digits",
+    *,
+    config: Flags = Config(),
+    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("pipeline.yaml"),
+    store: str = str(DEFAULT_STORE),
+    serving_dir: str | None = None,
+    fresh: bool = False,
+) -> int:
+    """Write the pipeline for Kubeflow or Vertex AI: a task a stage, as --runtime says.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        output: The file to write, kfp's intermediate representation.
+        store: Where artifacts are kept, as the tasks see it.
+        serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
+        fresh: Compute every stage again.
+    """
+    from pipeline import commands
+
+    configs.check_modality(config)
+    return commands.compile_pipeline(recipe, config, store, serving_dir, output, fresh=fresh)
+
+
+@app.command
+def submit(
+    recipe: str = "digits",
+    *,
+    config: Flags = Config(),
+    host: str = "",
+    schedule: str = "",
+    store: str = str(DEFAULT_STORE),
+    serving_dir: str | None = None,
+    fresh: bool = False,
+) -> int:
+    """Compile the pipeline, and have Kubeflow run it once or on a schedule.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        host: Kubeflow Pipelines' API; kfp's own way to find it if not given.
+        schedule: Run it at these times, cron with six fields, the first of which are seconds.
+        store: Where artifacts are kept, as the tasks see it.
+        serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
+        fresh: Compute every stage again.
+    """
+    from pipeline import commands
+
+    configs.check_modality(config)
+    return commands.submit(recipe, config, store, serving_dir, host, schedule, fresh=fresh)
+
+
 @app.command
 def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
     """Print the config that a recipe and flags come to, as TOML.
@@ -161,7 +213,7 @@ def main(arguments: list[str]) -> int:
 def _recipe_of(arguments: list[str]) -> Any:
     """The recipe named on the command line, between the defaults and the flags."""
     command, *rest = arguments
-    if command not in ("run", "plan", "show") or {"-h", "--help"} & set(rest):
+    if command not in ("run", "plan", "compile", "submit", "show") or {"-h", "--help"} & set(rest):
         return lambda *_: None
     path = configs.recipe_path(_named_recipe(command, rest))
     content = configs.read_recipe(path)

@@ -53,7 +53,7 @@ TRAINED_ON = ("train", "validation")
 SHARD_SECONDS = 30.0
 
 
-@stage(version=5, any_backend=True)
+@stage(version=5, any_backend=True, one_at_a_time=True)
 def extract(
     job: Job,
     model: AssembledModel,

@@ -65,6 +65,11 @@ def find_source(location: str, *, modality: str, download: bool = True) -> Sourc
     raise Mistake(f"data.path must exist, got {location!r}")
 
 
+def is_place(location: str) -> bool:
+    """Whether it is a folder or a file, not something that a package or a hub has."""
+    return not any(kind.matches(location) for kind in KINDS[:2])
+
+
 def records(source: Source, pipeline: Any) -> Any:
     """A Beam pipeline → its PCollection of the `Record`s of `source`."""
     kind = next(kind for kind in KINDS if kind.matches(source.location))

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
+import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
-from components.activations import Damaged
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Console
-from pipeline.flow import Outcome, Outside, flow
+from pipeline.flow import flow
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
-from pipeline.records import RunRecord, Stopped, new_run_id, past_runs
-from pipeline.runs import Executor, Planner, Step, print_plan
+from pipeline.records import Stopped, past_runs
+from pipeline.runs import Executor, Planner, Step, execute, print_plan
 from pipeline.runtime import Runtime, choose_backend
+from pipeline.session import begin, runtime_of
 from pipeline.store import Store
 
 with epy.lazy_imports():
@@ -32,6 +31,7 @@ with epy.lazy_imports():
     import rich.table
 
     from components import serving
+    from pipeline import cluster
 
 
 def run(
@@ -50,45 +50,19 @@ def run(
     console = Console()
     with store.lock():
         started = time.monotonic()
-        with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
-            request = resolve_request(config, download=True)
-        outside = resolve(request, runtime, past_runs(store.runs))
-        begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        record = RunRecord(
-            run_id=new_run_id(name, begun),
-            recipe=name,
-            request=request.digest,
-            serving=outside.serving.digest,
-            baseline=str(outside.blessed.path) if outside.blessed else None,
-            started=begun,
-            process=os.getpid(),
-        )
-        record.save(store.runs)
+        session = begin(name, config, runtime, store)
         steps: list[Step] = []
         try:
-            outcome = _execute(Executor(store, runtime, console, steps), config, outside)
+            executor = Executor(store, runtime, console, steps)
+            outcome = execute(lambda: flow(executor, config, session.outside), executor)
         except BaseException as error:
             console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
-            why = "stopped" if stopped else f"failed: {error}"
-            seconds = time.monotonic() - started
-            record.model_copy(update={"outcome": why, "seconds": seconds}).save(store.runs)
+            session.fail(time.monotonic() - started, "stopped" if stopped else f"failed: {error}")
             raise
-        seconds = round(time.monotonic() - started, 3)
-        result = _result(record.run_id, name, steps, outcome)
-        record.model_copy(
-            update={
-                "outcome": "pushed" if outcome.pushed.path else "not blessed",
-                "seconds": seconds,
-                "accuracy": outcome.evaluation.accuracy,
-                "pushed": result["pushed"],
-                "report": result["report"],
-                "stages": [
-                    {"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps
-                ],
-            }
-        ).save(store.runs)
-    _tell(result, outcome, seconds, console, as_json)
+        seconds = time.monotonic() - started
+        result = session.end(seconds, outcome, steps)
+    _tell(result, seconds, console, as_json)
     return 0 if outcome.blessing.blessed else 3
 
 
@@ -116,6 +90,37 @@ def plan(
         _print_json({"recipe": recipe, "stages": rows})
     else:
         print_plan(steps)
+    return 0
+
+
+def compile_pipeline(
+    recipe: str, config: Config, store: str, serving_dir: str | None, output: Path, *, fresh: bool
+) -> int:
+    """Write the flow for a cluster."""
+    name = recipe_path(recipe).stem
+    cluster.compile_pipeline(name, config, store, serving_dir, output, fresh=fresh)
+    sys.stdout.write(f"{output}\n")
+    return 0
+
+
+def submit(
+    recipe: str,
+    config: Config,
+    store: str,
+    serving_dir: str | None,
+    host: str,
+    schedule: str,
+    *,
+    fresh: bool,
+) -> int:
+    """Write the flow for a cluster, and start it there."""
+    name = recipe_path(recipe).stem
+    with tempfile.TemporaryDirectory() as directory:
+        package = Path(directory) / "pipeline.yaml"
+        cluster.compile_pipeline(name, config, store, serving_dir, package, fresh=fresh)
+        with contextlib.redirect_stdout(sys.stderr):
+            made = cluster.submit(package, name, config.runtime, host, schedule)
+    sys.stdout.write(f"{made}\n")
     return 0
 
 
@@ -175,57 +180,20 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
     return 0
 
 
-def _execute(executor: Executor, config: Config, outside: Outside) -> Outcome:
-    """Run the flow; where stored activations prove damaged, say so and make them again."""
-    while True:
-        try:
-            return flow(executor, config, outside)
-        except Damaged as damaged:
-            executor.console.stop()
-            executor.console.say(str(damaged))
-            executor.steps.clear()
-
-
 def _runtime(
     config: Config, store: Store, serving_dir: Path | None, recipe: str, fresh: bool
 ) -> Runtime:
-    return Runtime(
-        store=store.root,
-        serving=(serving_dir or store.root / "serving" / recipe).resolve(),
-        fresh=fresh,
-        config=config.runtime,
-        backend=choose_backend(config.runtime),
-        beam=config.beam,
-    )
+    backend = choose_backend(config.runtime)
+    return runtime_of(config, store, serving_dir, recipe, fresh=fresh, backend=backend)
 
 
-def _result(run_id: str, recipe: str, steps: list[Step], outcome: Outcome) -> dict[str, Any]:
-    """The object that --json prints."""
-    stages = [{k: v for k, v in asdict(step).items() if k != "why"} for step in steps]
-    accuracies = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
-    metrics = {"test": accuracies.pop("evaluate")}
-    metrics |= {name.removesuffix(".evaluate"): stats for name, stats in accuracies.items()}
-    return {
-        "run_id": run_id,
-        "recipe": recipe,
-        "stages": stages,
-        "metrics": metrics,
-        "blessed": outcome.blessing.blessed,
-        "reasons": list(outcome.blessing.reasons),
-        "pushed": str(outcome.pushed.path) if outcome.pushed.path else None,
-        "report": str(outcome.report.path),
-    }
-
-
-def _tell(
-    result: dict[str, Any], outcome: Outcome, seconds: float, console: Console, as_json: bool
-) -> None:
+def _tell(result: dict[str, Any], seconds: float, console: Console, as_json: bool) -> None:
     if as_json:
         _print_json(result)
         return
     console.say("")
-    verdict = "BLESSED" if outcome.blessing.blessed else "NOT BLESSED"
-    lines = [f"{verdict} after {seconds:.1f} s", *(f"  {r}" for r in outcome.blessing.reasons)]
+    verdict = "BLESSED" if result["blessed"] else "NOT BLESSED"
+    lines = [f"{verdict} after {seconds:.1f} s", *(f"  {r}" for r in result["reasons"])]
     lines += [f"{'pushed':<8}{result['pushed'] or 'nothing'}", f"{'report':<8}{result['report']}"]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.files import read_json, write_json
+
+
+STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Stopped(BaseException):
@@ -22,6 +27,7 @@ class RunRecord(BaseModel):
         request: digest of the config and of all that was resolved from outside, but the last
             blessed model.
         baseline: the blessed model it was compared with.
+        host: where the process is; of a run on a cluster, nowhere.
         outcome: running, pushed, not blessed, stopped, or failed; and why.
     """
 
@@ -33,7 +39,8 @@ class RunRecord(BaseModel):
     serving: str
     baseline: str | None
     started: str
-    process: int
+    host: str = Field(default_factory=platform.node)
+    process: int = Field(default_factory=os.getpid)
     outcome: str = "running"
     seconds: float = 0.0
     accuracy: float | None = None
@@ -45,10 +52,16 @@ class RunRecord(BaseModel):
     def finished(self) -> bool:
         return self.outcome in ("pushed", "not blessed")
 
+    def age(self) -> float:
+        """Seconds since it began."""
+        begun = datetime.strptime(self.started, STARTED).replace(tzinfo=UTC)
+        return (datetime.now(UTC) - begun).total_seconds()
+
     def says(self) -> str:
         """The outcome, which a killed process could not write itself."""
-        alive = self.outcome == "running" and Path(f"/proc/{self.process}").exists()
-        return "killed" if self.outcome == "running" and not alive else self.outcome
+        if self.outcome != "running" or self.host != platform.node():
+            return self.outcome
+        return "running" if Path(f"/proc/{self.process}").exists() else "killed"
 
     def save(self, runs: Path) -> None:
         runs.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from components.activations import Damaged
 from components.artifacts import Artifact
 from components.files import read_json
 from components.job import Job
 from pipeline.console import Console
-from pipeline.flow import Run
+from pipeline.flow import Outcome, Run
 from pipeline.processes import do_apart
 from pipeline.runtime import Runtime
 from pipeline.store import ARTIFACT, Call, Store
@@ -89,6 +90,17 @@ class Executor:
             self.store.abandon(call)
             raise
         return self.store.commit(call, artifact, time.monotonic() - started)
+
+
+def execute(walk: Callable[[], Outcome], executor: Executor) -> Outcome:
+    """Walk the flow; where stored activations prove damaged, say so and make them again."""
+    while True:
+        try:
+            return walk()
+        except Damaged as damaged:
+            executor.console.stop()
+            executor.console.say(str(damaged))
+            executor.steps.clear()
 
 
 class Pending:

@@ -37,10 +37,18 @@ class StageConfig(Section):
     """What the target calls it: kubeflow nvidia.com/gpu or google.com/tpu, vertex NVIDIA_L4 …"""
     accelerators: int = Field(1, ge=1)
     """How many of it."""
-    node: dict[str, str] = {}
-    """Kubeflow: labels of the nodes that will do."""
+    node: tuple[str, ...] = ()
+    """Kubeflow: labels of the nodes that will do, such as cloud.google.com/gke-tpu-topology=2x2."""
     retries: int = Field(2, ge=0)
     """How often it is tried again when its machine fails."""
+
+    @field_validator("node")
+    @classmethod
+    def _labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not all(each.partition("=")):
+                raise Mistake(f"node must be labels, each LABEL=VALUE, got {each!r}")
+        return value
 
     @field_validator("memory")
     @classmethod

@@ -179,8 +179,12 @@ class Store:
         return found
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store; StoreIsHeld if another process does. The kernel frees it at death."""
+    def lock(self, *, shared: bool = False) -> Iterator[None]:
+        """Hold the store; StoreIsHeld if another process does. The kernel frees it at death.
+
+        Args:
+            shared: the tasks of a run on a cluster hold it together.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / "lock").open("a+")
@@ -191,7 +195,8 @@ class Store:
             ) from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+                fcntl.flock(file, how | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"

@@ -194,7 +194,7 @@ def test_verdicts(
 
 def exported(directory: Path, pushed: Path) -> ExportedModel:
     shutil.copytree(pushed, directory / "model")
-    return ExportedModel(directory=directory, modality="image", labels=("ant", "bee", "cat"))
+    return ExportedModel(directory=directory, modality="image", labels=("ant", "bee", "cat"), version=1)
 
 
 def blessing(directory: Path, blessed: bool = True) -> Blessing:
@@ -234,7 +234,7 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     (model.path / export.MANIFEST).write_text(json.dumps(manifest))
     script = (
         "import sys; from pathlib import Path; from tests.test_serving import *\n"
-        "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=())\n"
+        "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=(), version=1)\n"
         "to, serving = Path(sys.argv[2]), ServingDirectory(Path(sys.argv[3]))\n"
         "push(job(to), m, blessing(to), serving)"
     )

@@ -1,0 +1,136 @@
+"""What a task of a cluster does: it begins a run, or computes one stage of it.
+
+```
+STORE/runs/RUN_ID/
+    request.json    what was asked for, and what was resolved when the run began
+    STAGE.json      what became of each stage
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from components.files import read_json, write_json
+from components.job import Job
+from pipeline.config import Config
+from pipeline.console import Console
+from pipeline.flow import Outside, Run, flow
+from pipeline.graph import needed_for, trace
+from pipeline.records import RunRecord
+from pipeline.runs import Executor, Step, execute
+from pipeline.runtime import choose_backend
+from pipeline.session import Session, begin, runtime_of
+from pipeline.store import Call, Store
+
+P = ParamSpec("P")
+A = TypeVar("A")
+_OUTSIDE = TypeAdapter(Outside)
+# Listed again by the task that reads it: it may be as long as the data.
+_LISTINGS = {"source": {"listing"}, "pretrain_source": {"listing"}}
+
+
+class Asked(BaseModel):
+    """What a run on a cluster was asked for; the content of `request.json` but the outside."""
+
+    model_config = ConfigDict(frozen=True)
+
+    recipe: str
+    config: Config
+    serving_dir: Path | None
+    fresh: bool
+
+
+def begin_run(store_path: str, asked: str) -> str:
+    """Resolve everything outside and write it down; returns the run's id.
+
+    Args:
+        asked: `Asked`, as JSON.
+    """
+    request, store = Asked.model_validate_json(asked), Store(Path(store_path))
+    with store.lock(shared=True):
+        session = begin(request.recipe, request.config, _runtime(request, store), store, host="")
+        run_id = session.record.run_id
+        directory = store.runs / run_id
+        directory.mkdir()
+        outside = _OUTSIDE.dump_python(session.outside, mode="json", exclude=_LISTINGS)
+        write_json(
+            directory / "request.json",
+            {"asked": request.model_dump(mode="json"), "outside": outside},
+        )
+    return run_id
+
+
+def run_stage(store_path: str, run_id: str, name: str) -> str:
+    """Compute the stage called `name` of a run, and what is missing of what it needs.
+
+    The last stage of a run records what became of it.
+
+    Returns:
+        The stage's artifact, relative to the store; empty where this run has no such stage.
+    """
+    store = Store(Path(store_path))
+    directory = store.runs / run_id
+    written = read_json(directory / "request.json")
+    asked = Asked.model_validate(written["asked"])
+    record = RunRecord.model_validate(read_json(store.runs / f"{run_id}.json"))
+    session = Session(store, record, _OUTSIDE.validate_python(written["outside"]))
+    steps: list[Step] = []
+    executor = Executor(store, _runtime(asked, store), Console(), steps)
+    nodes = trace(asked.config)
+    some = _Some(executor, name, needed_for(name, nodes))
+    with store.lock(shared=True):
+        outcome = execute(lambda: flow(some, asked.config, session.outside), executor)
+        for step in steps:
+            write_json(directory / f"{step.name}.json", asdict(step))
+        if not any(isinstance(artifact, _Absent) for artifact in vars(outcome).values()):
+            paths = [directory / f"{node}.json" for node in nodes]
+            done = [Step(**read_json(path)) for path in paths if path.exists()]
+            session.end(record.age(), outcome, done)
+    made = {step.name: step.artifact for step in steps}.get(name)
+    return Path(made).relative_to(store.root).as_posix() if made else ""
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Runs one stage, and what is missing of what it needs; the rest is for other tasks."""
+
+    executor: Executor
+    name: str
+    needed: set[str]
+
+    def under(self, name: str) -> Run:
+        return replace(self, executor=cast(Executor, self.executor.under(name)))
+
+    def __call__(
+        self, stage: Callable[Concatenate[Job, P], A], *args: P.args, **kwargs: P.kwargs
+    ) -> A:
+        call = Call.of(stage, args, kwargs)
+        name = self.executor.prefix + call.stage
+        artifact: Any = None if name == self.name else self.executor.store.find(call)
+        if artifact is None and name in {self.name, *self.needed}:
+            return self.executor(stage, *args, **kwargs)
+        return cast(A, artifact or _Absent(call.fingerprint))
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """The artifact of another task's stage, which is not there yet."""
+
+    digest: str
+
+
+def _runtime(asked: Asked, store: Store) -> Any:
+    return runtime_of(
+        asked.config,
+        store,
+        asked.serving_dir,
+        asked.recipe,
+        fresh=asked.fresh,
+        backend=choose_backend(asked.config.runtime),
+    )
