@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 # TensorFlow and Beam announce themselves on stderr unless told not to, before they are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,10 +20,11 @@ from pydantic import ValidationError
 from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config
+from pipeline.console import log_json
 from pipeline.records import Stopped
 from pipeline.store import StoreIsHeld
 
-MISTAKE, NOT_BLESSED, HELD, STOPPED = 2, 3, 4, 143
+BUG, MISTAKE, NOT_BLESSED, HELD, STOPPED = 1, 2, 3, 4, 143
 DEFAULT_STORE = Path(".store")
 
 app = cyclopts.App(
@@ -42,6 +45,7 @@ def run(
     serving_dir: Path | None = None,
     fresh: bool = False,
     json: bool = False,
+    log: Literal["text", "json"] = "text",
 ) -> int:
     """Run the pipeline: ingest to push.
 
@@ -51,11 +55,12 @@ def run(
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
         fresh: Compute every stage again.
         json: Print the result as one JSON object.
+        log: How to tell of the run on stderr: json is an object a line.
     """
     from pipeline import commands
 
     configs.check_modality(config)
-    return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
+    return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
 
 
 @app.command
@@ -191,6 +196,7 @@ def predict(model: Path, inputs: tuple[str, ...], /, *, json: bool = False) -> i
 def main(arguments: list[str]) -> int:
     """Run the command line; returns the exit status."""
     signal.signal(signal.SIGTERM, _stop)
+    as_json = "--log=json" in arguments or ("--log", "json") in itertools.pairwise(arguments)
     try:
         if not arguments:
             arguments = ["run", "digits"]
@@ -201,13 +207,18 @@ def main(arguments: list[str]) -> int:
         )
         return int(result or 0)
     except Mistake as mistake:
-        return _fail(str(mistake), MISTAKE)
+        return _fail(str(mistake), MISTAKE, as_json)
     except cyclopts.CycloptsError as error:
-        return _fail(_one_line(error), MISTAKE)
+        return _fail(_one_line(error), MISTAKE, as_json)
     except StoreIsHeld as held:
-        return _fail(str(held), HELD)
-    except Stopped:
-        return _fail("stopped; run the same command again to go on", STOPPED)
+        return _fail(str(held), HELD, as_json)
+    except Stopped as stopped:
+        why = str(stopped) or "stopped"
+        return _fail(f"{why}; run the same command again to go on", STOPPED, as_json)
+    except Exception:
+        if not as_json:
+            raise
+        return _fail(traceback.format_exc(), BUG, as_json)
 
 
 def _recipe_of(arguments: list[str]) -> Any:
@@ -235,8 +246,11 @@ def _one_line(error: cyclopts.CycloptsError) -> str:
     return str(error)
 
 
-def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"run_pipeline.py: {message}\n")
+def _fail(message: str, status: int, as_json: bool) -> int:
+    if as_json:
+        log_json("error", "run ended", message=message, status=status)
+    else:
+        sys.stderr.write(f"run_pipeline.py: {message}\n")
     return status
 
 

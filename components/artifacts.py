@@ -185,8 +185,11 @@ class TrainedModel(Artifact):
     history.json         a row an epoch of this phase
     audit.json           what moved, and what was frozen and did not
     search.json          the heads that were tried, where there was a search
+    tensorboard/         the same epochs for TensorBoard
     ```
     """
+
+    not_content: ClassVar[tuple[str, ...]] = ("tensorboard/",)
 
     features: Features
     before: TrainedModel | None = None

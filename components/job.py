@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -65,7 +65,7 @@ class Job:
     activations: Path
     scratch: Path
     progress: Progress
-    beam: BeamConfig = BeamConfig()
+    beam: BeamConfig = field(default_factory=BeamConfig)
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """`items`, telling the progress how many have been gone through."""

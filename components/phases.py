@@ -19,8 +19,12 @@ from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
+    import tensorflow as tf
 
     from models import freezing, optimization, training
+
+
+VALIDATION = "val_"
 
 
 class PhaseConfig(Section):
@@ -56,6 +60,29 @@ class PhaseConfig(Section):
     """The first epoch whose weights may be the best."""
     restore_best_weights: bool = True
     """Keep the weights of the best epoch, not of the last."""
+
+
+class Board:
+    """A phase as TensorBoard shows it, under the names of Keras's own callback.
+
+    Args:
+        directory: of its logs, `train` and `validation` in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._writers = {
+            prefix: tf.summary.create_file_writer(str(directory / name))
+            for prefix, name in (("", "train"), (VALIDATION, "validation"))
+        }
+
+    def write(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """What is known of an epoch, at once: the phase may be watched, or killed."""
+        for name, value in logs.items():
+            prefix = VALIDATION if name.startswith(VALIDATION) else ""
+            with self._writers[prefix].as_default(epoch):
+                tf.summary.scalar(f"epoch_{name.removeprefix(prefix)}", value)
+        for writer in self._writers.values():
+            writer.flush()
 
 
 class FileCheckpoint:
@@ -180,7 +207,10 @@ def run_phase(
         arguments: of `train_phase`.
     """
 
+    board = Board(job.directory / "tensorboard" / name)
+
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
+        board.write(epoch, logs)
         figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
         job.progress(name, epoch + 1, config.epochs, figures)
 

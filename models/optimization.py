@@ -54,7 +54,9 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
     def _clipped(self, grads: Any) -> list[Any]:
         """What adds up over all devices to the gradient, clipped."""
-        dense = [keras.ops.convert_to_tensor(gradient) for gradient in grads if gradient is not None]
+        dense = [
+            keras.ops.convert_to_tensor(gradient) for gradient in grads if gradient is not None
+        ]
         whole = distribution.summed(dense)
         length = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(each)) for each in whole))
         share = self._clip_norm / keras.ops.maximum(length, self._clip_norm)

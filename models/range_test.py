@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from models import distribution
 from models.hardware import jit_compile
 from models.training import Data
 

@@ -99,7 +99,7 @@ def train(
             they are; 0 for none.
         patience: epochs without an improvement of `min_delta` before training stops.
         start_from_epoch: the first epoch whose weights may be the best.
-        on_epoch: called after every epoch.
+        on_epoch: called after every epoch; of those before a stop, when training goes on.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
@@ -126,6 +126,9 @@ def train(
     before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, stopping) if state else []
+    for epoch, row in enumerate(rows):
+        if on_epoch:
+            on_epoch(epoch, row)
     for epoch in range(len(rows), epochs):
         if model.stop_training:
             break

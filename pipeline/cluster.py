@@ -137,9 +137,7 @@ def _pipeline(
 
 
 def _task(function: Any, name: str, settings: RuntimeConfig) -> Any:
-    component = dsl.component(
-        function, base_image=settings.image, install_kfp_package=False
-    )
+    component = dsl.component(function, base_image=settings.image, install_kfp_package=False)
     component.component_spec.name = name.replace(".", "-").replace("_", "-")
     return component
 
@@ -225,7 +223,10 @@ def _with_places(config: Config) -> Config:
     path, weights = config.data.path, config.model.weights
     data = config.data.model_copy(update={"path": seen(path, "data.path", is_place(path))})
     found = seen(weights, "model.weights", weights.endswith(".h5"))
-    changes: dict[str, Any] = {"data": data, "model": config.model.model_copy(update={"weights": found})}
+    changes: dict[str, Any] = {
+        "data": data,
+        "model": config.model.model_copy(update={"weights": found}),
+    }
     if weights == "pretrain":
         path = config.pretrain.data.path
         source = {"path": seen(path, "pretrain.data.path", is_place(path))}
@@ -249,7 +250,8 @@ def _run_here(package: Path) -> str:
     """Each task in a process of this machine."""
     from kfp import components, local
 
-    local.init(runner=local.SubprocessRunner(use_venv=False), raise_on_error=True)
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner=runner, pipeline_root=str(package.parent), raise_on_error=True)
     components.load_component_from_file(str(package))()
     return "run on this machine"
 

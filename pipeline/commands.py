@@ -8,27 +8,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from etils import epy
 
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
-from pipeline.console import Console
+from pipeline.console import Log, open_log
 from pipeline.flow import flow
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
 from pipeline.records import Stopped, past_runs
 from pipeline.runs import Executor, Planner, Step, execute, print_plan
-from pipeline.runtime import Runtime, choose_backend
+from pipeline.runtime import Runtime, choose_backend, deadline
 from pipeline.session import begin, runtime_of
 from pipeline.store import Store
 
 with epy.lazy_imports():
-    import rich.console
-    import rich.table
+    from rich import console as rich_console
+    from rich import table as rich_table
 
     from components import serving
     from pipeline import cluster
@@ -42,13 +42,14 @@ def run(
     *,
     fresh: bool,
     as_json: bool,
+    log: Literal["text", "json"],
 ) -> int:
     """Execute the flow; the exit status is 0, or 3 where the model was not blessed."""
     name = recipe_path(recipe).stem
     store = Store(store_path)
     runtime = _runtime(config, store, serving_dir, name, fresh)
-    console = Console()
-    with store.lock():
+    console = open_log(log)
+    with store.lock(), deadline(config.runtime.deadline):
         started = time.monotonic()
         session = begin(name, config, runtime, store)
         steps: list[Step] = []
@@ -58,7 +59,8 @@ def run(
         except BaseException as error:
             console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
-            session.fail(time.monotonic() - started, "stopped" if stopped else f"failed: {error}")
+            why = "stopped" if stopped else f"failed: {error}"
+            session.fail(time.monotonic() - started, why)
             raise
         seconds = time.monotonic() - started
         result = session.end(seconds, outcome, steps)
@@ -130,7 +132,7 @@ def runs(store_path: Path, *, as_json: bool) -> int:
     if as_json:
         _print_json([r.model_dump() | {"outcome": r.says()} for r in records])
         return 0
-    table = rich.table.Table(
+    table = rich_table.Table(
         "run", "outcome", "accuracy", "seconds", "pushed", box=None, pad_edge=False
     )
     for record in records:
@@ -138,7 +140,7 @@ def runs(store_path: Path, *, as_json: bool) -> int:
         table.add_row(
             record.run_id, record.says(), accuracy, f"{record.seconds:.1f}", record.pushed or ""
         )
-    rich.console.Console(width=None if sys.stdout.isatty() else 200).print(table)
+    rich_console.Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
 
 
@@ -187,7 +189,7 @@ def _runtime(
     return runtime_of(config, store, serving_dir, recipe, fresh=fresh, backend=backend)
 
 
-def _tell(result: dict[str, Any], seconds: float, console: Console, as_json: bool) -> None:
+def _tell(result: dict[str, Any], seconds: float, console: Log, as_json: bool) -> None:
     if as_json:
         _print_json(result)
         return

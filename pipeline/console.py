@@ -1,12 +1,17 @@
-"""What a person sees while a run goes on: a line a stage, a bar for long work, on stderr."""
+"""What is told while a run goes on, on stderr: to a person, or as JSON to what collects logs."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
 
-import rich.console
-import rich.progress
+from etils import epy
+
+with epy.lazy_imports():
+    from rich import console, progress
 
 # Figures worth showing beside a stage's name, where its statistics have them.
 _SHOWN = (
@@ -29,43 +34,105 @@ _SHOWN = (
 )
 
 
-class Console:
-    """Writes to stderr: bars on a terminal, plain lines elsewhere."""
+# So often long work is told of where there is no bar.
+_EVERY_SECONDS = 15
 
-    def __init__(self) -> None:
-        self._console = rich.console.Console(stderr=True, highlight=False)
-        self._bar: rich.progress.Progress | None = None
-        self._task: rich.progress.TaskID | None = None
-        self._said = time.monotonic()
+
+class Log(Protocol):
+    """Told what happens in a run."""
 
     def say(self, message: str) -> None:
         """One line of news."""
-        self._console.print(message, markup=False, soft_wrap=True)
 
     def begin(self, name: str) -> None:
         """A stage starts."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Where the running stage is."""
+
+    def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
+        """A stage is done."""
+
+    def stop(self) -> None:
+        """Nothing runs any more."""
+
+
+def open_log(form: Literal["text", "json"]) -> Log:
+    return JsonLines() if form == "json" else Console()
+
+
+class JsonLines:
+    """An object a line: time, level, event, and what belongs to it."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._said = time.monotonic()
+
+    def say(self, message: str) -> None:
+        if message:
+            log_json("info", "message", message=message)
+
+    def begin(self, name: str) -> None:
+        self._stage, self._said = name, time.monotonic()
+        log_json("info", "stage began", stage=name)
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        if time.monotonic() - self._said > _EVERY_SECONDS:
+            self._said = time.monotonic()
+            log_json(
+                "info", "progress", stage=self._stage, work=what, done=done, total=total, note=note
+            )
+
+    def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
+        log_json(
+            "info", "stage ended", stage=name, status=status, seconds=round(seconds, 3), stats=stats
+        )
+
+    def stop(self) -> None:
+        pass
+
+
+def log_json(level: str, event: str, **facts: Any) -> None:
+    """One line on stderr."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    entry = {"time": now, "level": level, "event": event, **facts}
+    sys.stderr.write(json.dumps(entry, default=str) + "\n")
+    sys.stderr.flush()
+
+
+class Console:
+    """Bars on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = console.Console(stderr=True, highlight=False)
+        self._bar: progress.Progress | None = None
+        self._task: progress.TaskID | None = None
+        self._said = time.monotonic()
+
+    def say(self, message: str) -> None:
+        self._console.print(message, markup=False, soft_wrap=True)
+
+    def begin(self, name: str) -> None:
         if self._console.is_terminal:
             columns = (
-                rich.progress.TextColumn("  {task.description:<24}"),
-                rich.progress.BarColumn(30),
-                rich.progress.TextColumn("{task.completed:.0f}/{task.total} {task.fields[note]}"),
-                rich.progress.TimeElapsedColumn(),
+                progress.TextColumn("  {task.description:<24}"),
+                progress.BarColumn(30),
+                progress.TextColumn("{task.completed:.0f}/{task.total} {task.fields[note]}"),
+                progress.TimeElapsedColumn(),
             )
-            self._bar = rich.progress.Progress(*columns, console=self._console, transient=True)
+            self._bar = progress.Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task(name, total=None, note="")
             self._bar.start()
         self._said = time.monotonic()
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Where the running stage is."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, note=note)
-        elif time.monotonic() - self._said > 15:
+        elif time.monotonic() - self._said > _EVERY_SECONDS:
             self._said = time.monotonic()
             self.say(f"  {what} {done}/{total} {note}".rstrip())
 
     def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
-        """A stage is done."""
         self.stop()
         time_taken = f"{seconds:6.1f} s" if status == "ran" else " " * 8
         figures = "  ".join(
@@ -74,7 +141,6 @@ class Console:
         self.say(f"{name:<28} {status:<7} {time_taken}  {figures}".rstrip())
 
     def stop(self) -> None:
-        """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

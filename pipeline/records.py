@@ -12,12 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.files import read_json, write_json
 
-
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Stopped(BaseException):
-    """The process was told to stop."""
+    """The process was told to stop, by a signal or a deadline."""
 
 
 class RunRecord(BaseModel):

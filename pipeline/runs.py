@@ -12,7 +12,7 @@ from components.activations import Damaged
 from components.artifacts import Artifact
 from components.files import read_json
 from components.job import Job
-from pipeline.console import Console
+from pipeline.console import Log
 from pipeline.flow import Outcome, Run
 from pipeline.processes import do_apart
 from pipeline.runtime import Runtime
@@ -40,7 +40,7 @@ class Executor:
 
     store: Store
     runtime: Runtime
-    console: Console
+    console: Log
     steps: list[Step]
     prefix: str = ""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from cyclopts import Parameter
 from pydantic import Field, field_validator
@@ -18,6 +20,7 @@ from pydantic import Field, field_validator
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
 from pipeline.processes import Work
+from pipeline.records import Stopped
 
 Backend = Literal["tensorflow", "jax", "torch"]
 TENSORFLOW = "tensorflow"
@@ -142,6 +145,25 @@ def seconds_of(duration: str) -> int:
     return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
 
 
+@contextlib.contextmanager
+def deadline(duration: str) -> Iterator[None]:
+    """Raise `Stopped` in the main thread after `duration`; never where it is empty."""
+    if not duration:
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        raise Stopped(f"stopped at the deadline of {duration}")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds_of(duration))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """Where and how a run takes place.
@@ -156,9 +178,9 @@ class Runtime:
     store: Path
     serving: Path
     fresh: bool = False
-    config: RuntimeConfig = RuntimeConfig()
-    backend: str = TENSORFLOW
-    beam: BeamConfig = BeamConfig()
+    config: RuntimeConfig
+    backend: str
+    beam: BeamConfig
 
     def work(
         self, stage: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], job: Job

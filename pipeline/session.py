@@ -89,7 +89,13 @@ def result(record: RunRecord, steps: list[Step], outcome: Outcome) -> dict[str, 
 
 
 def runtime_of(
-    config: Config, store: Store, serving_dir: Path | None, recipe: str, *, fresh: bool, backend: str
+    config: Config,
+    store: Store,
+    serving_dir: Path | None,
+    recipe: str,
+    *,
+    fresh: bool,
+    backend: str,
 ) -> Runtime:
     """Where a run of this recipe takes place."""
     return Runtime(

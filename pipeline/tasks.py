@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from components.files import read_json, write_json
 from components.job import Job
 from pipeline.config import Config
-from pipeline.console import Console
+from pipeline.console import open_log
 from pipeline.flow import Outside, Run, flow
 from pipeline.graph import needed_for, trace
 from pipeline.records import RunRecord
@@ -44,6 +44,7 @@ class Asked(BaseModel):
     config: Config
     serving_dir: Path | None
     fresh: bool
+    log: Literal["text", "json"] = "text"
 
 
 def begin_run(store_path: str, asked: str) -> str:
@@ -81,7 +82,7 @@ def run_stage(store_path: str, run_id: str, name: str) -> str:
     record = RunRecord.model_validate(read_json(store.runs / f"{run_id}.json"))
     session = Session(store, record, _OUTSIDE.validate_python(written["outside"]))
     steps: list[Step] = []
-    executor = Executor(store, _runtime(asked, store), Console(), steps)
+    executor = Executor(store, _runtime(asked, store), open_log(asked.log), steps)
     nodes = trace(asked.config)
     some = _Some(executor, name, needed_for(name, nodes))
     with store.lock(shared=True):

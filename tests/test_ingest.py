@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from components.artifacts import Examples
 from components.files import read_jsonl
+from components.job import BeamConfig
 from components.sources import find_source
 from components.validate import validate
 from models.mistakes import Mistake

@@ -194,7 +194,9 @@ def test_verdicts(
 
 def exported(directory: Path, pushed: Path) -> ExportedModel:
     shutil.copytree(pushed, directory / "model")
-    return ExportedModel(directory=directory, modality="image", labels=("ant", "bee", "cat"), version=1)
+    return ExportedModel(
+        directory=directory, modality="image", labels=("ant", "bee", "cat"), version=1
+    )
 
 
 def blessing(directory: Path, blessed: bool = True) -> Blessing:
