@@ -18,6 +18,10 @@ from pydantic import (
 from components.augment import AugmentConfig
 
 
+# The splits that are trained on; test examples go through the exported model instead.
+TRAINED_ON = ("train", "validation")
+
+
 class Artifact(BaseModel):
     """One stage's result: facts small enough to carry along, and a directory of files.
 

@@ -14,7 +14,7 @@ from pydantic import ByteSize, Field
 
 from components import budget
 from components.activations import Activations, DType, key_of, network_digest, stored_as
-from components.artifacts import AssembledModel, Examples, Features
+from components.artifacts import TRAINED_ON, AssembledModel, Examples, Features
 from components.augment import AugmentConfig
 from components.files import (
     files_below,
@@ -47,8 +47,6 @@ class ExtractConfig(Section):
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
-# The splits that are trained on; test examples go through the exported model instead.
-TRAINED_ON = ("train", "validation")
 # A killed pass loses at most this much work.
 SHARD_SECONDS = 30.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from components.job import Section, UnhashedStr
+from components.job import NOT_HASHED, Section, UnhashedStr
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
 
@@ -22,6 +22,8 @@ class ModelConfig(Section):
     weights: UnhashedStr = "pretrained"
     """`pretrained`, the published ones (for pictures `imagenet`, too); a file of the backbone's
     weights; `none`; or `pretrain`."""
+    warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"
+    """`blessed`: go on from the last blessed model, backbone and head, once there is one."""
     pooling: Pooling = "auto"
     """How the last features become one vector. Pictures: avg, max. Text: mean, cls (the first
     token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
@@ -64,6 +66,24 @@ class Pretrained:
     description: str
     path: Path | None = None
     published: bool = False
+
+
+@dataclass(frozen=True)
+class WarmHead:
+    """The head of the last blessed model, to go on with; resolved before the flow.
+
+    Attributes:
+        digest: of its weights and its architecture.
+        path: of its weights.
+        seen: the index of the examples that it was trained, validated and tested with.
+    """
+
+    digest: str
+    path: Path
+    seen: Path
+    hidden: int
+    dropout: float
+    normalize: bool
 
 
 NO_WEIGHTS = Pretrained(digest="none", description="random weights")

@@ -9,9 +9,10 @@ import numpy as np
 from etils import epy
 from pydantic import Field, field_validator
 
-from components.artifacts import Features, TrainedModel
+from components.artifacts import TRAINED_ON, Features, TrainedModel
 from components.batches import training_data
-from components.files import write_json
+from components.files import read_jsonl, write_json
+from components.giants import WarmHead
 from components.job import Job, stage
 from components.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
@@ -55,11 +56,28 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=2, any_backend=True)
-def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -> TrainedModel:
-    """Train a head on pooled features; where they are stored, the backbone is not even loaded."""
+@stage(version=3, any_backend=True)
+def train_head(
+    job: Job,
+    features: Features,
+    config: HeadConfig,
+    *,
+    start: WarmHead | None = None,
+    seed: int,
+) -> TrainedModel:
+    """Train a head on pooled features; where they are stored, the backbone is not even loaded.
+
+    Args:
+        start: a head that comes with the backbone. It is trained on from where it is, as wide as
+            it is; where blocks are to be fine-tuned, it is handed on to be trained with them.
+    """
+    if start and features.block is not None:
+        return _handed_on(job, features, start)
+    if start:
+        known = {"hidden": start.hidden, "dropout": start.dropout, "search": 0}
+        config = config.model_copy(update=known)
     keras.utils.set_random_seed(seed)
-    task = _Task(features, training_data(job, features, "pooled"), seed)
+    task = _Task(features, training_data(job, features, "pooled"), seed, start)
 
     def decide() -> dict[str, Any]:
         found = _search(job, task, config) if config.search else {}
@@ -81,8 +99,29 @@ def train_head(job: Job, features: Features, config: HeadConfig, *, seed: int) -
         phase="train_head",
         hidden=config.hidden,
         dropout=config.dropout,
+        normalize=start.normalize if start else True,
         kept=f"the head of epoch {history.best_epoch + 1} of {len(history.epochs)}",
         stats={"epochs": len(history.epochs), "highest_learning_rate": rate, **history.best},
+    )
+
+
+def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
+    """The head as it came."""
+    shutil.copy2(start.path, job.directory / "head.weights.h5")
+    trained_on = {row["id"] for row in read_jsonl(start.seen) if row["split"] in TRAINED_ON}
+    index = read_jsonl(features.examples.directory / "index.jsonl")
+    test = [row["id"] for row in index if row["split"] == "test"]
+    seen = sum(identity in trained_on for identity in test)
+    return TrainedModel(
+        directory=job.directory,
+        features=features,
+        phase="train_head",
+        hidden=start.hidden,
+        dropout=start.dropout,
+        normalize=start.normalize,
+        kept=f"the head of {features.model.pretrained.removeprefix('those of ')}, which was trained "
+        f"on {seen} of the {len(test)} test examples",
+        stats={"skipped": True, "test_examples_seen": seen},
     )
 
 
@@ -90,14 +129,19 @@ class _Task:
     """What every head that is tried has in common."""
 
     def __init__(
-        self, features: Features, data: tuple[training.Data, training.Data], seed: int
+        self,
+        features: Features,
+        data: tuple[training.Data, training.Data],
+        seed: int,
+        start: WarmHead | None,
     ) -> None:
+        self._start = start
         self.data = data
         self.seed = seed
         self._features = features
 
     def head(self, config: HeadConfig) -> keras.Model:
-        """A new head, adapted to the training examples as they are in epoch 0."""
+        """A new head, adapted to the training examples as they are in epoch 0; or the old one."""
         data, size = self.data[0], self._features.batch_size
         rows = np.arange(len(data))
         head = heads.build_head(
@@ -105,8 +149,12 @@ class _Task:
             num_classes=len(self._features.model.labels),
             hidden=config.hidden,
             dropout=config.dropout,
+            normalize=self._start.normalize if self._start else True,
             seed=self.seed,
         )
+        if self._start:
+            head.load_weights(self._start.path)
+            return head
         heads.adapt(head, (data.gather(rows[i : i + size], 0) for i in range(0, len(rows), size)))
         return head
 

@@ -31,8 +31,8 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` of tensors, its element-wise work in as few passes over memory as can be.
 
     TensorFlow alone makes one for every operation, and XLA, which does better, is asked for this
-    function only; other backends have one answer for the whole step. Compiling takes seconds. Where devices wait
-    for each other in it, it cannot be compiled.
+    function only; other backends have one answer for the whole step. Compiling takes seconds. A
+    function in which devices wait for each other cannot be compiled.
     """
     if keras.backend.backend() != "tensorflow" or distribution.replicas() > 1:
         return function

@@ -25,7 +25,7 @@ from components.evaluate import ServedModel, evaluate
 from components.export import export
 from components.extract import extract
 from components.fine_tune import fine_tune
-from components.giants import NO_WEIGHTS, Giant, Pretrained
+from components.giants import NO_WEIGHTS, Giant, Pretrained, WarmHead
 from components.ingest import ingest
 from components.job import Job
 from components.push import ServingDirectory, push
@@ -68,6 +68,8 @@ class Outside:
     pretrain_source: Source | None
     giant: Giant
     pretrained: Pretrained | None
+    head: WarmHead | None
+    """The last blessed model's, where this run goes on from it."""
     blessed: ServedModel | None
     other_labels: tuple[str, ...] | None
     """The last blessed model's labels, where they are not those of the source."""
@@ -93,10 +95,12 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
     model = run(assemble, checks, outside.giant, pretrained, config.model, seed=seed)
     unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
+    # A head that comes with the backbone waits to be fine-tuned with it.
+    pooled = not (outside.head and unfreeze)
     features = run(
-        extract, model, examples, unfreeze, config.augment, config.extract, pooled=True, seed=seed
+        extract, model, examples, unfreeze, config.augment, config.extract, pooled=pooled, seed=seed
     )
-    head = run(train_head, features, config.head, seed=seed)
+    head = run(train_head, features, config.head, start=outside.head, seed=seed)
     tuned = run(fine_tune, head, features, config.fine_tune, seed=seed)
     exported = run(export, tuned, examples, config.export)
     evaluation = run(evaluate, exported, examples, config.evaluate)

@@ -22,7 +22,8 @@ from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
 from pipeline.records import RunRecord
 from pipeline.runtime import Runtime
-from pipeline.store import hashed
+from pipeline.store import Store, hashed
+from pipeline.warm import warm_start
 
 with epy.lazy_imports():
     from components import beam_runner
@@ -35,6 +36,7 @@ _WHERE = ("beam", "runtime")
 class Request:
     """What was asked for, and all it depends on but the last blessed model."""
 
+    config: Config
     source: Source
     pretrain_source: Source | None
     giant: Giant
@@ -59,10 +61,18 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     else:
         pretrained = _pretrained(config, giant, download)
     what = {name: value for name, value in hashed(config).items() if name not in _WHERE}
-    parts: list[Any] = [what, stage_versions(), source, pretrain_source, giant, pretrained]
+    parts: list[Any] = [
+        what,
+        config.model.warm_start,
+        stage_versions(),
+        source,
+        pretrain_source,
+        giant,
+        pretrained,
+    ]
     labels = chosen_labels(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])
-    return Request(source, pretrain_source, giant, pretrained, labels, digest)
+    return Request(config, source, pretrain_source, giant, pretrained, labels, digest)
 
 
 def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Outside:
@@ -71,14 +81,19 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     _check_writable(runtime.serving)
     newest = _newest(serving)
     other = newest is not None and set(newest.labels) != set(request.labels)
+    blessed = newest if runtime.fresh else _baseline(newest, request.digest, earlier)
+    pretrained, head = request.pretrained, None
+    if blessed and request.config.model.warm_start == "blessed":
+        pretrained, head = warm_start(Store(runtime.store), blessed, request.giant, request.labels)
     return Outside(
-        request.source,
-        request.pretrain_source,
-        request.giant,
-        request.pretrained,
-        newest if runtime.fresh else _baseline(newest, request.digest, earlier),
-        newest.labels if newest and other else None,
-        serving,
+        source=request.source,
+        pretrain_source=request.pretrain_source,
+        giant=request.giant,
+        pretrained=pretrained,
+        head=head,
+        blessed=blessed,
+        other_labels=newest.labels if newest and other else None,
+        serving=serving,
     )
 
 

@@ -99,6 +99,11 @@ class Store:
         found: Artifact | None = self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
         return found
 
+    def load(self, kind: type[A], ref: str) -> A | None:
+        """The artifact at `ref`, `STAGE/FINGERPRINT`, if it is there, whole, and still holds."""
+        found: A | None = self._read(kind, ref, None)
+        return found
+
     def begin(self, call: Call, *, fresh: bool = False) -> Path:
         """An empty directory for the stage to write into; nothing in it exists until `commit`.
 
