@@ -108,8 +108,14 @@ class Activations:
                     file.unlink(missing_ok=True)
                 raise Damaged(f"activations were damaged and are computed again: {files[0]}")
 
-    def writer(self) -> Writer:
-        return Writer(self)
+    def writer(self, shard: str | None = None) -> Writer:
+        """For rows to be added.
+
+        Args:
+            shard: the only shard, which others may write at the same time, to the same end. Where
+                None there are as many as it takes, and nobody else may write.
+        """
+        return Writer(self, shard)
 
     def reader(self, names: Sequence[str]) -> Reader:
         """Random access to the rows called `names`; KeyError if one is missing.
@@ -122,12 +128,14 @@ class Activations:
 class Writer:
     """Appends rows, in a `with` block; a shard that was not finished does not exist."""
 
-    def __init__(self, activations: Activations) -> None:
+    def __init__(self, activations: Activations, shard: str | None) -> None:
         self._to = activations
+        self._named = shard
+        self._attempt = uuid.uuid4().hex if shard else ""
         whole = set(activations.shards())
-        for path in activations.directory.glob("*.bin"):
-            if path.name.split(".")[0] not in whole:  # What a killed pass left.
-                path.unlink()
+        for path in [] if shard else activations.directory.glob("*.bin*"):
+            if path.suffix != ".bin" or path.stem.split(".")[0] not in whole:
+                path.unlink()  # What a killed pass left.
         self._rows: list[str] = []
         self._lengths: list[int] = []
         self._bytes = 0
@@ -143,7 +151,7 @@ class Writer:
             lengths: of each row in what is ragged; what is behind it in the arrays is left out.
         """
         if not self._shard:
-            self._shard = uuid.uuid4().hex
+            self._shard = self._named or uuid.uuid4().hex
             self._files = [path.open("wb") for path in self._paths()]
         for file, tensor, (shape, dtype) in zip(
             self._files, tensors, self._to.tensors, strict=True
@@ -177,13 +185,16 @@ class Writer:
             for file in self._files:
                 file.close()
             digests = [sha256(path) for path in self._paths()]
+            for path in self._paths() if self._attempt else ():
+                path.rename(path.with_suffix(""))
             content = {"rows": self._rows, "lengths": self._lengths, "sha256": digests}
             write_json(self._to.directory / f"{self._shard}.json", content)
             self._rows, self._lengths, self._files, self._shard, self._bytes = [], [], [], "", 0
 
     def _paths(self) -> list[Path]:
+        attempt = f".{self._attempt}" if self._attempt else ""
         return [
-            self._to.directory / f"{self._shard}.{number}.bin"
+            self._to.directory / f"{self._shard}.{number}.bin{attempt}"
             for number in range(len(self._to.tensors))
         ]
 

@@ -17,7 +17,6 @@ from pydantic import (
 
 from components.augment import AugmentConfig
 
-
 # The splits that are trained on; test examples go through the exported model instead.
 TRAINED_ON = ("train", "validation")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -13,6 +14,10 @@ from apache_beam.runners import runner
 from components.job import BeamConfig
 from models.mistakes import Mistake, nearest
 
+T = TypeVar("T")
+
+# A job is tried so often.
+TRIES = 3
 # What a runner imports when it runs, and the extra of apache-beam that brings it.
 _NEEDS = {
     "dataflowrunner": ("apitools", "gcp"),
@@ -26,10 +31,36 @@ def options(config: BeamConfig) -> PipelineOptions:
     return PipelineOptions(list(config.options))
 
 
-def pipeline(config: BeamConfig) -> Any:
-    """A Beam pipeline, to be used in a `with` block, which runs it."""
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    return beam.Pipeline(runner=config.runner, options=options(config))
+def run(config: BeamConfig, build: Callable[[Any], None]) -> None:
+    """Run the pipeline that `build` makes of an empty one.
+
+    Args:
+        build: what it computes must be the same however often it is computed, and what was computed
+            already found again: see `again`.
+    """
+
+    def once() -> None:
+        with beam.Pipeline(runner=config.runner, options=options(config)) as pipeline:
+            build(pipeline)
+
+    again(config, once)
+
+
+def again(config: BeamConfig, job: Callable[[], T]) -> T:
+    """What `job` gives; where a job on other machines fails, it is tried again.
+
+    Most runners try lost workers' bundles again by themselves; Beam's own job service gives up.
+    """
+    for logger in ("apache_beam", "root"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    for left in reversed(range(TRIES if config.runner else 1)):
+        try:
+            return job()
+        except (RuntimeError, OSError):
+            if not left:
+                raise
+            logging.getLogger(__name__).warning("a Beam job failed, and is tried again")
+    raise AssertionError("the last try raises or returns")
 
 
 def check(config: BeamConfig) -> None:

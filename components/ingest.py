@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,21 +67,25 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         )
         if not source.splits.get(split)
     }
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
     tfds.disable_progress_bar()
-    builder = dataset.Builder(
-        graph=_Ingest(job.directory, source, config, labels, missing),
-        modality=config.modality,
-        labels=labels,
-        data_dir=job.directory,
-    )
-    try:
+
+    def write() -> None:
+        for left in job.directory.iterdir():  # Of a try that failed.
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        builder = dataset.Builder(
+            graph=_Ingest(job.directory, source, config, labels, missing),
+            modality=config.modality,
+            labels=labels,
+            data_dir=job.directory,
+        )
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
-                beam_runner=job.beam.runner,
-                beam_options=beam_runner.options(job.beam),
+                beam_runner=job.beam.runner, beam_options=beam_runner.options(job.beam)
             )
         )
+
+    try:
+        beam_runner.again(job.beam, write)
     except ValueError as error:
         if "number of generated examples is 0" not in str(error):
             raise

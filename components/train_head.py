@@ -119,8 +119,8 @@ def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
         hidden=start.hidden,
         dropout=start.dropout,
         normalize=start.normalize,
-        kept=f"the head of {features.model.pretrained.removeprefix('those of ')}, which was trained "
-        f"on {seen} of the {len(test)} test examples",
+        kept=f"the head that came with the backbone, trained on {seen} of the {len(test)} test "
+        f"examples",
         stats={"skipped": True, "test_examples_seen": seen},
     )
 

@@ -38,15 +38,17 @@ def warm_start(
         )
     weights, head = trained.backbone_weights, trained.directory / "head.weights.h5"
     description = f"those of {blessed.path.parent.name} version {blessed.path.name}"
-    architecture = {"hidden": trained.hidden, "normalize": trained.normalize}
     return (
         Pretrained(sha256(weights), description, weights),
         WarmHead(
-            digest=sha256_of_json([sha256(head), architecture, trained.dropout]),
+            digest=sha256_of_json(
+                [sha256(head), trained.hidden, trained.dropout, trained.normalize]
+            ),
             path=head,
             seen=trained.features.examples.directory / "index.jsonl",
+            hidden=trained.hidden,
             dropout=trained.dropout,
-            **architecture,
+            normalize=trained.normalize,
         ),
     )
 
