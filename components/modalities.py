@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -97,7 +98,7 @@ class Modality:
         blocks: model → the arguments of `splitting.block_starts`.
         reader: (model, augment, seed) → its reader.
         contract: model → the preprocessing in words, to travel with the model.
-        summary: list of facts → figures for the report.
+        summary: each fact → how often each of its values occurs → figures for the report.
         sample: → a made-up raw example, for warming up a server.
         load_ops: lets TensorFlow know the ops that an exported model may have.
         show: (raw, ask) → HTML that shows the example in the report. `ask` gives the
@@ -123,7 +124,7 @@ class Modality:
     blocks: Callable[[AssembledModel], tuple[str, bool]]
     reader: Callable[[AssembledModel, AugmentConfig, int], Reader]
     contract: Callable[[AssembledModel], dict[str, Any]]
-    summary: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    summary: Callable[[dict[str, Counter[Any]]], dict[str, Any]]
     sample: Callable[[], bytes]
     load_ops: Callable[[], None]
     show: Callable[[bytes, Callable[[list[bytes]], np.ndarray]], str]

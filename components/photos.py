@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections import Counter
 from typing import Any
 
 from etils import epy
+
+from components.counting import spread
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -104,18 +106,16 @@ def contract(model: Any) -> dict[str, Any]:
     }
 
 
-def summary(facts: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
     """Least, median and greatest size, formats, and how many an EXIF orientation would turn."""
     if not facts:
         return {}
-    median: Callable[[list[int]], int] = lambda values: sorted(values)[len(values) // 2]  # noqa: E731
-    widths, heights = [f["width"] for f in facts], [f["height"] for f in facts]
-    kinds = [f["format"] for f in facts]
+    kinds, turns = facts["format"], facts["exif"]
     return {
-        "width": [min(widths), median(widths), max(widths)],
-        "height": [min(heights), median(heights), max(heights)],
-        "formats": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
-        "exif_turned": sum(f["exif"] != 1 for f in facts),
+        "width": spread(facts["width"]),
+        "height": spread(facts["height"]),
+        "formats": {kind: kinds[kind] for kind in sorted(kinds)},
+        "exif_turned": turns.total() - turns[1],
     }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import html
 import importlib
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from etils import epy
+
+from components.counting import spread
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
@@ -57,15 +60,9 @@ def sameness(raw: bytes) -> bytes:
     return " ".join(words).encode() if words else raw
 
 
-def summary(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Least, median and greatest length."""
-    if not facts:
-        return {}
-    found = {}
-    for name in ("characters", "words"):
-        values = sorted(fact[name] for fact in facts)
-        found[name] = [values[0], values[len(values) // 2], values[-1]]
-    return found
+def summary(facts: dict[str, Counter[int]]) -> dict[str, Any]:
+    """Least, median and greatest length, of how often each occurs."""
+    return {name: spread(facts[name]) for name in ("characters", "words") if name in facts}
 
 
 def sample() -> bytes:

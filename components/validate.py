@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from components.artifacts import Checks, Examples
+from components.counting import Key, count
 from components.files import read_jsonl, write_json
 from components.job import Job, stage
 from components.modalities import MODALITIES
@@ -33,22 +34,24 @@ def validate(
         Mistake: one class; a class with no example in train or test; an example in two splits;
             another label set than the last blessed model's, without `allow_new_labels`.
     """
-    rows = list(read_jsonl(examples.directory / "index.jsonl"))
+    counted = count(job, examples.directory / "index.jsonl")
     quarantined = sum(1 for _ in read_jsonl(examples.directory / "quarantine.jsonl"))
-    counts = {
-        split: Counter(r["label"] for r in rows if r["split"] == split) for split in examples.counts
-    }
+    counts: dict[str, Counter[str]] = {split: Counter() for split in examples.counts}
+    values: dict[str, Counter[Any]] = defaultdict(Counter)
+    for (what, *which), times in counted.items():
+        if what == "examples":
+            counts[which[0]][which[1]] = times
+        elif what == "fact":
+            values[which[0]][which[1]] = times
     _check_classes(examples.labels, counts)
-    _check_splits(rows)
+    _check_splits(counted)
     _check_labels(examples.labels, other_labels, allow_new_labels)
-    labels_of = defaultdict(set)
-    for row in rows:
-        labels_of[row["id"]].add(row["label"])
-    conflicts = sum(len(labels) > 1 for labels in labels_of.values())
-    duplicates = len(rows) - len(labels_of)
-    alike = len(labels_of) - len({row["same"] for row in rows})
-    facts = MODALITIES[examples.modality].summary([row["facts"] for row in rows])
-    warnings = _warnings(counts, quarantined, len(rows), duplicates, alike, conflicts, facts)
+    total = sum(each.total() for each in counts.values())
+    contents = counted[("ids",)]
+    conflicts, duplicates = counted[("conflicts",)], total - contents
+    alike = contents - counted[("kinds",)]
+    facts = MODALITIES[examples.modality].summary(values)
+    warnings = _warnings(counts, quarantined, total, duplicates, alike, conflicts, facts)
     statistics = {
         "counts": {
             split: {label: count[label] for label in examples.labels}
@@ -80,15 +83,13 @@ def _check_classes(labels: tuple[str, ...], counts: dict[str, Counter[str]]) -> 
                 )
 
 
-def _check_splits(rows: list[dict[str, Any]]) -> None:
-    seen: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        other = seen.setdefault(row["id"], row)
-        if other["split"] != row["split"]:
-            raise Mistake(
-                f"data.path must not have one example in two splits, got {other['name']!r} in "
-                f"{other['split']} and the same content as {row['name']!r} in {row['split']}"
-            )
+def _check_splits(counted: Counter[Key]) -> None:
+    for clash in sorted(key[1:] for key in counted if key[0] == "clash")[:1]:
+        name, split, other, other_split = clash
+        raise Mistake(
+            f"data.path must not have one example in two splits, got {name!r} in {split} and the "
+            f"same content as {other!r} in {other_split}"
+        )
 
 
 def _check_labels(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -70,10 +70,15 @@ def shared(batch: Any) -> Any:
     return keras.tree.map_structure(share, batch)
 
 
-def build(model: keras.Model, inputs: Any, targets: np.ndarray) -> None:
-    """Let a compiled model make its metrics; on TensorFlow, Keras cannot from shares alone."""
+def build(model: keras.Model, one: Callable[[], tuple[Any, np.ndarray]]) -> None:
+    """Let a compiled model make its metrics; on TensorFlow, Keras cannot from shares alone.
+
+    Args:
+        one: → inputs and targets of one example, which are asked for only where they are needed.
+    """
     if keras.backend.backend() == "tensorflow" and replicas() > 1:
-        model.test_on_batch(inputs, targets, sample_weight=np.ones(len(targets), "float32"))
+        inputs, targets = one()
+        model.test_on_batch(inputs, targets, sample_weight=np.ones(1, "float32"))
 
 
 def summed(gradients: list[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ def range_test(model: keras.Model, data: Data, *, loss: Any, batch_size: int, se
     """
     optimizer = keras.optimizers.Adam(LOWEST)
     model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile())
-    distribution.build(model, data.gather(np.arange(1), 0), data.targets[:1])
+    distribution.build(model, lambda: (data.gather(np.arange(1), 0), data.targets[:1]))
     rng = np.random.default_rng(seed)
     devices = distribution.replicas()
     size = max(min(batch_size, len(data)) // devices, 1) * devices

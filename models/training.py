@@ -121,7 +121,7 @@ def train(
     model.stop_training = False
     # Before the first step: a step that makes variables is compiled twice.
     optimizer.build(model.trainable_variables)
-    distribution.build(model, training.gather(np.arange(1), 0), training.targets[:1])
+    distribution.build(model, lambda: (validation.gather(np.arange(1), 0), validation.targets[:1]))
     averages = _averages(model)
     before = _validate(model, validation, batch_size)
     state = checkpoint.load() if checkpoint else None
