@@ -17,6 +17,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import cyclopts
 from pydantic import ValidationError
 
+from components.job import BeamConfig
 from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config
@@ -180,16 +181,32 @@ def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = Fal
 
 
 @app.command
-def predict(model: Path, inputs: tuple[str, ...], /, *, json: bool = False) -> int:
+def predict(
+    model: Path,
+    inputs: tuple[str, ...],
+    /,
+    *,
+    output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
+    batch_size: int = 64,
+    beam: BeamConfig = BeamConfig(),
+    json: bool = False,
+) -> int:
     """Ask an exported model about files or texts, through its serving signature.
+
+    With --output, in bulk: INPUT is then a folder, a CSV or JSONL file, or tfds:NAME, and what
+    cannot be read goes to OUTPUT.quarantine.jsonl.
 
     Args:
         model: A version's directory.
         inputs: Files to classify; the texts themselves where the model reads text.
-        json: Print the answers as one JSON array.
+        output: Write the answers there: .jsonl, .parquet or .tfrecord.
+        batch_size: Examples a request, in bulk.
+        json: Print the answers as one JSON array; in bulk, what was written as one object.
     """
     from pipeline import commands
 
+    if output:
+        return commands.predict_in_bulk(model, inputs, output, batch_size, beam, as_json=json)
     return commands.predict(model, inputs, as_json=json)
 
 

@@ -297,3 +297,10 @@ class Report(Artifact):
     @property
     def path(self) -> Path:
         return self.directory / "report.html"
+
+
+class TrackedRun(Artifact):
+    """What MLflow calls the run, and the version of the model it registered, if any."""
+
+    run_id: str
+    model_version: int | None

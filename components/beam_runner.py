@@ -27,8 +27,9 @@ _NEEDS = {
 
 
 def options(config: BeamConfig) -> PipelineOptions:
-    """Beam's own options."""
-    return PipelineOptions(list(config.options))
+    """Beam's own options; workers are as quiet as we are, unless they are told otherwise."""
+    quiet = ["--default_sdk_harness_log_level=ERROR"]
+    return PipelineOptions([*quiet, *config.options])
 
 
 def run(config: BeamConfig, build: Callable[[Any], None]) -> None:

@@ -25,7 +25,7 @@ class BlessConfig(Section):
     """Bless it whatever it reaches, for this reason, which is recorded."""
 
 
-@stage(version=1)
+@stage(version=1, plain=True)
 def bless(
     job: Job,
     candidate: Evaluation,

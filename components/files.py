@@ -17,6 +17,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_id(raw: bytes) -> str:
+    """The id of an example: of its content alone."""
+    return hashlib.sha256(raw).hexdigest()[:32]
+
+
 def sha256_of_each(paths: Iterable[Path]) -> list[str]:
     """`sha256` of many files at once; a file that cannot be read has an empty one."""
 

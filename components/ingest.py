@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -15,7 +14,7 @@ from pydantic import Field
 
 from components import sources
 from components.artifacts import Examples
-from components.files import read_jsonl, write_jsonl
+from components.files import content_id, read_jsonl, write_jsonl
 from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
 from components.modalities import MODALITIES
 from components.sources import Source
@@ -194,8 +193,8 @@ def _check(record: Record, modality: str) -> Iterator[Any]:
         yield _quarantined(record.name, record.label, reason)
         return
     yield {
-        "id": _digest(raw),
-        "same": _digest(row.sameness(raw)),
+        "id": content_id(raw),
+        "same": content_id(row.sameness(raw)),
         "name": record.name,
         "label": record.label,
         "split": record.split,
@@ -257,10 +256,6 @@ def _place(group: tuple[str, dict[str, Any]], recurs: bool) -> Iterator[Any]:
 
 def _quarantined(name: str, label: str, reason: str) -> Any:
     return beam.pvalue.TaggedOutput("bad", {"name": name, "label": label, "reason": reason})
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class ServingDirectory:
         return sorted(int(path.name) for path in self.path.iterdir() if path.name.isdecimal())
 
 
-@stage(version=1)
+@stage(version=1, plain=True)
 def push(
     job: Job, model: ExportedModel, blessing: Blessing, serving: ServingDirectory
 ) -> PushedModel:

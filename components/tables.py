@@ -38,9 +38,12 @@ class Record:
     raw: bytes | None = None
 
 
-def read(table: Path, modality: str) -> Iterator[Record]:
-    """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
-    column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
+def read_rows(table: Path, field: str, column: str) -> list[dict[str, Any]]:
+    """The rows of a CSV or JSON Lines file, each with the column `column`.
+
+    Args:
+        field: that named the table, for errors.
+    """
     try:
         # A row that is not UTF-8 keeps its bytes, and is quarantined for them: see `ingest`.
         content = table.read_text(encoding="utf-8", errors="surrogateescape")
@@ -48,12 +51,24 @@ def read(table: Path, modality: str) -> Iterator[Record]:
         rows = READERS[table.suffix](content) if table.suffix in READERS else None
     except (json.JSONDecodeError, csv.Error) as error:
         raise Mistake(
-            f"data.path must be readable as {table.suffix}, got {str(table)!r}: {error}"
+            f"{field} must be readable as {table.suffix}, got {str(table)!r}: {error}"
         ) from error
     if rows is None:
-        raise Mistake(f"data.path must be a folder, .csv or .jsonl, got {str(table)!r}")
+        raise Mistake(f"{field} must be a folder, .csv or .jsonl, got {str(table)!r}")
     if not rows:
-        raise Mistake(f"data.path must have rows, got {str(table)!r} with none")
+        raise Mistake(f"{field} must have rows, got {str(table)!r} with none")
+    if isinstance(rows[0], dict) and column not in rows[0]:
+        raise Mistake(
+            f"{field} must have the column {column!r}, got {str(table)!r} with "
+            f"{', '.join(map(repr, rows[0]))}"
+        )
+    return rows
+
+
+def read(table: Path, modality: str) -> Iterator[Record]:
+    """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
+    column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
+    rows = read_rows(table, "data.path", column)
     # An empty text is quarantined; a row without a path or a label is no row.
     for needed, may_be_empty in ((column, not is_path), ("label", False)):
         _check_column(table, rows, needed, may_be_empty=may_be_empty)
@@ -77,7 +92,7 @@ def read(table: Path, modality: str) -> Iterator[Record]:
             label.strip(),
             SPLIT_NAMES.get(split, ""),
             str(table.parent / value) if is_path else "",
-            None if is_path else _raw(value),
+            None if is_path else raw_text(value),
         )
 
 
@@ -117,7 +132,7 @@ def _check_texts(table: Path, texts: list[str], column: str) -> None:
         )
 
 
-def _raw(text: str) -> bytes:
+def raw_text(text: str) -> bytes:
     """The bytes that were read; half a character, which JSON can name, becomes what is no UTF-8."""
     try:
         return text.encode("utf-8", "surrogateescape")

@@ -16,7 +16,7 @@ from models.mistakes import Mistake
 IMBALANCE = 10
 
 
-@stage(version=2)
+@stage(version=2, plain=True)
 def validate(
     job: Job,
     examples: Examples,

@@ -7,11 +7,13 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from etils import epy
 
+from components.job import BeamConfig
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
@@ -30,7 +32,7 @@ with epy.lazy_imports():
     from rich import console as rich_console
     from rich import table as rich_table
 
-    from components import serving
+    from components import beam_runner, bulk, serving
     from pipeline import cluster
 
 
@@ -179,6 +181,34 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
             sys.stdout.write(f"{answer['input']}\t{answer['label']}\t{probability:.4f}\n")
         else:
             sys.stdout.write(f"{answer['input']}\tinvalid\t\n")
+    return 0
+
+
+def predict_in_bulk(
+    model: Path,
+    inputs: tuple[str, ...],
+    output: Path,
+    batch_size: int,
+    beam: BeamConfig,
+    *,
+    as_json: bool,
+) -> int:
+    """Write what an exported model says of all inputs."""
+    if not inputs:
+        raise Mistake("INPUT must name at least one folder, file or dataset, got none")
+    if batch_size < 1:
+        raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
+    import_tensorflow()
+    beam_runner.check(beam)
+    done = bulk.predict(
+        model, inputs, output, batch_size=batch_size, beam=beam, progress=open_log("text").progress
+    )
+    if as_json:
+        _print_json(asdict(done))
+        return 0
+    total = done.predicted + done.quarantined
+    lines = [f"{total} inputs: {done.predicted} predicted, {done.quarantined} quarantined"]
+    sys.stdout.write("\n".join([*lines, *done.outputs, done.quarantine]) + "\n")
     return 0
 
 

@@ -19,6 +19,7 @@ from components.giants import ModelConfig
 from components.ingest import DataConfig
 from components.job import BeamConfig, Section
 from components.modalities import MODALITIES
+from components.track import MlflowConfig
 from components.train_from_scratch import ControlConfig, PretrainConfig
 from components.train_head import HeadConfig
 from models.mistakes import Mistake, nearest
@@ -43,6 +44,7 @@ class Config(Section):
     bless: BlessConfig = BlessConfig()
     control: ControlConfig = ControlConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    mlflow: MlflowConfig = MlflowConfig()
     beam: BeamConfig = BeamConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 

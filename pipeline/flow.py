@@ -31,6 +31,7 @@ from components.job import Job
 from components.push import ServingDirectory, push
 from components.report import report
 from components.sources import Source
+from components.track import track
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import train_head
 from components.validate import validate
@@ -132,6 +133,8 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
         blessing,
         pushed,
     )
+    if config.mlflow.tracking_uri:
+        run(track, features, head, tuned, exported, evaluation, blessing, page, config.mlflow)
     return Outcome(evaluation, blessing, pushed, page)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epy
 
+from components import track
 from components.evaluate import ServedModel
 from components.export import MANIFEST
 from components.files import read_json, sha256, sha256_of_json
@@ -28,8 +29,8 @@ from pipeline.warm import warm_start
 with epy.lazy_imports():
     from components import beam_runner
 
-# The sections of the config that say where and how, not what.
-_WHERE = ("beam", "runtime")
+# The sections of the config that say where and how, and who is told of it; not what.
+_WHERE = ("beam", "mlflow", "runtime")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     """
     if config.beam.runner:
         beam_runner.check(config.beam)
+    track.check(config.mlflow)
     source = _source(config.data, "data", download)
     giant = MODALITIES[config.data.modality].find(config.model, download=download)
     pretrain_source = pretrained = None

@@ -44,10 +44,18 @@ class Work:
 
     def do(self) -> Artifact:
         """Call the stage, here."""
-        import_tensorflow(gpus=self.gpus)
         # Standard output is for results; libraries that print to it do not know.
-        with contextlib.redirect_stdout(io.StringIO()), distribution.scope(self.distribution):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
+            if not self.plain:
+                import_tensorflow(gpus=self.gpus)
+                stack.enter_context(distribution.scope(self.distribution))
             return cast(Artifact, self.stage(self.job, *self.arguments, **self.options))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it needs no TensorFlow, and so has no memory to give back."""
+        plain: bool = self.stage.plain  # type: ignore[attr-defined]
+        return plain
 
 
 def do_apart(work: Work) -> Artifact:

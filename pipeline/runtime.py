@@ -200,4 +200,4 @@ class Runtime:
 
     def is_apart(self, work: Work) -> bool:
         """Whether it needs a process of its own: a process has one backend."""
-        return self.config.isolate or work.backend != TENSORFLOW
+        return (self.config.isolate and not work.plain) or work.backend != TENSORFLOW

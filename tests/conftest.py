@@ -92,6 +92,20 @@ class CommandLine:
         return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="session")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that the whole flow has pushed."""
+    directory = tmp_path_factory.mktemp("pushed")
+    photos = write_classes(directory / "photos", 20, ("ant", "bee", "cat"))
+    result = CommandLine(directory).result(
+        *("photos", "--data.path", photos, "--model.backbone", "ConvNet"),
+        *("--model.weights", "none", "--model.input-size", 16, "--head.epochs", 3),
+        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-majority"),
+        *("--export.warmup-requests", 3, "--augment.views", 1),
+    )
+    return Path(result["pushed"])
+
+
 @pytest.fixture
 def command_line(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)

@@ -68,6 +68,7 @@ def phases_on(backend: str, directory: Path, weights: Path) -> dict[str, float]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.backends
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_same_phases_end_the_same(backend: str, tmp_path: Path) -> None:

@@ -25,24 +25,10 @@ from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.serving import predict
 from models.mistakes import Mistake
-from tests.conftest import CommandLine, picture, write_classes
+from tests.conftest import picture
 from tests.helpers import job
 
 C_PROGRAM = Path(__file__).parent / "predict.c"
-
-
-@pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that the whole flow has pushed."""
-    directory = tmp_path_factory.mktemp("pushed")
-    photos = write_classes(directory / "photos", 20, ("ant", "bee", "cat"))
-    result = CommandLine(directory).result(
-        *("photos", "--data.path", photos, "--model.backbone", "ConvNet"),
-        *("--model.weights", "none", "--model.input-size", 16, "--head.epochs", 3),
-        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-majority"),
-        *("--export.warmup-requests", 3, "--augment.views", 1),
-    )
-    return Path(result["pushed"])
 
 
 def test_signatures_have_names_a_client_can_use(pushed: Path) -> None:

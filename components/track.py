@@ -1,0 +1,152 @@
+"""track: parameters, metrics, report and model to MLflow; a blessed model is registered there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.artifacts import (
+    Artifact,
+    Blessing,
+    Evaluation,
+    ExportedModel,
+    Features,
+    Report,
+    TrackedRun,
+    TrainedModel,
+)
+from components.files import read_json
+from components.job import Job, Section, stage
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import mlflow
+
+SERVED = Path(__file__).parent / "mlflow_model.py"
+
+
+class MlflowConfig(Section):
+    """Where MLflow is told of runs; nowhere without a tracking URI."""
+
+    tracking_uri: str = ""
+    """The server, such as https://mlflow.example.com or sqlite:///mlflow.db."""
+    experiment: str = "shoulders"
+    """The experiment that runs belong to."""
+    model: str = "shoulders"
+    """The name that a blessed model is registered under."""
+    alias: str = "champion"
+    """The alias that the newest blessed version has."""
+
+
+def check(config: MlflowConfig) -> None:
+    """A `Mistake` where MLflow is wanted and not installed."""
+    if config.tracking_uri and find_spec("mlflow") is None:
+        raise Mistake(
+            f"mlflow.tracking_uri must have its extra installed, got {config.tracking_uri!r}: "
+            f"pip install 'shoulders[mlflow]' installs it"
+        )
+
+
+@stage(version=1)
+def track(
+    job: Job,
+    features: Features,
+    head: TrainedModel,
+    tuned: TrainedModel,
+    exported: ExportedModel,
+    evaluation: Evaluation,
+    blessing: Blessing,
+    report: Report,
+    config: MlflowConfig,
+) -> TrackedRun:
+    """Tell MLflow of a run, and register its model under an alias if it was blessed.
+
+    Raises:
+        Mistake: the server does not answer, or refuses.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    with contextlib.redirect_stderr(io.StringIO()), _mistakes_of(config):
+        mlflow.set_tracking_uri(config.tracking_uri)
+        mlflow.set_experiment(config.experiment)
+        with mlflow.start_run(run_name=report.ref.partition("/")[2][:8] or None) as run:
+            mlflow.log_params(dict(_parameters([features, head, tuned, exported, evaluation])))
+            mlflow.log_metrics(_metrics(evaluation))
+            for model in (head, tuned):
+                _log_curves(model)
+            mlflow.set_tag("blessed", str(blessing.blessed).lower())
+            mlflow.set_tag("reasons", " ".join(blessing.reasons))
+            mlflow.log_artifact(str(report.path))
+            mlflow.log_artifact(str(exported.path / "assets.extra" / "model_card.md"))
+            registered = _log_model(exported, config.model if blessing.blessed else None)
+        if registered:
+            client = mlflow.MlflowClient()
+            client.set_registered_model_alias(config.model, config.alias, registered)
+    return TrackedRun(
+        directory=job.directory,
+        run_id=run.info.run_id,
+        model_version=registered,
+        stats={"run_id": run.info.run_id, "version": registered},
+    )
+
+
+@contextlib.contextmanager
+def _mistakes_of(config: MlflowConfig) -> Iterator[None]:
+    try:
+        yield
+    except mlflow.exceptions.MlflowException as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise Mistake(
+            f"mlflow.tracking_uri must be a server that takes runs, got {config.tracking_uri!r}: "
+            f"{reason}"
+        ) from error
+
+
+def _parameters(artifacts: list[Artifact]) -> Iterator[tuple[str, Any]]:
+    """What each stage was told, as `stage.key`: from the manifests, which are what was computed."""
+    for artifact in artifacts:
+        manifest = read_json(artifact.directory / "artifact.json")
+        for name, value in manifest["inputs"].items():
+            if isinstance(value, dict) and "digest" not in value:
+                yield from ((f"{manifest['stage']}.{k}", v) for k, v in value.items())
+            elif not isinstance(value, dict) and value is not None:
+                yield f"{manifest['stage']}.{name}", value
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_log_loss": evaluation.log_loss,
+        "test_majority": evaluation.majority,
+        "test_least_recall": min(evaluation.recall.values()),
+    }
+
+
+def _log_curves(model: TrainedModel) -> None:
+    """Every epoch of a phase; there are none where nothing was trained in it."""
+    path = model.directory / "history.json"
+    if path.exists():
+        for epoch, row in enumerate(read_json(path)["epochs"]):
+            mlflow.log_metrics({f"{model.phase}.{k}": v for k, v in row.items()}, step=epoch)
+
+
+def _log_model(exported: ExportedModel, name: str | None) -> int | None:
+    """The SavedModel as a model that `mlflow.pyfunc` loads; its version where it has a `name`."""
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(SERVED),
+        artifacts={"saved_model": str(exported.path)},
+        pip_requirements=[f"tensorflow=={version('tensorflow')}", "pandas"],
+        registered_model_name=name,
+    )
+    return int(logged.registered_model_version) if name else None
