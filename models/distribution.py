@@ -81,16 +81,17 @@ def build(model: keras.Model, one: Callable[[], tuple[Any, np.ndarray]]) -> None
         model.test_on_batch(inputs, targets, sample_weight=np.ones(1, "float32"))
 
 
-def summed(gradients: list[Any]) -> list[Any]:
-    """Gradients of the whole batch, in a step that knows only those of one device's share.
+def summed(gradients: list[Any]) -> tuple[list[Any], int]:
+    """Gradients of the whole batch, in a step that may know only those of one device's share.
 
-    JAX sees the whole batch in every step.
+    Returns:
+        Them, and how many devices' gradients are added up later, by the optimizer. On JAX, where a
+        step sees the whole batch, they are there already, and nothing is added.
     """
     if keras.backend.backend() != "tensorflow" or replicas() == 1:
-        return gradients
+        return gradients, 1
     context: Any = tf.distribute.get_replica_context()
-    result: list[Any] = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    return result
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients), replicas()
 
 
 @contextlib.contextmanager

@@ -57,10 +57,9 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         dense = [
             keras.ops.convert_to_tensor(gradient) for gradient in grads if gradient is not None
         ]
-        whole = distribution.summed(dense)
+        whole, devices = distribution.summed(dense)
         length = keras.ops.sqrt(sum(keras.ops.sum(keras.ops.square(each)) for each in whole))
-        share = self._clip_norm / keras.ops.maximum(length, self._clip_norm)
-        share = share / distribution.replicas()
+        share = self._clip_norm / (devices * keras.ops.maximum(length, self._clip_norm))
         clipped = iter([each * keras.ops.cast(share, each.dtype) for each in whole])
         return [None if gradient is None else next(clipped) for gradient in grads]
 
