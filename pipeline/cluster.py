@@ -5,7 +5,9 @@ Annotations are not postponed in this module: kfp reads those of the tasks' func
 
 import contextlib
 import io
+import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pipeline.tasks import Asked
 
 with epy.lazy_imports():
     import kfp
-    from kfp import compiler, dsl, kubernetes
+    from kfp import compiler, components, dsl, kubernetes, local
 
 # Vertex AI mounts every bucket here.
 BUCKETS = Path("/gcs")
@@ -237,7 +239,8 @@ def _with_places(config: Config) -> Config:
 
 def _client(host: str) -> Any:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It says on each start which servers it is for.
             return kfp.Client(host=host or None)
     except Exception as error:  # Of kfp's, of Kubernetes' and of the network's.
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no answer"
@@ -248,8 +251,6 @@ def _client(host: str) -> Any:
 
 def _run_here(package: Path) -> str:
     """Each task in a process of this machine."""
-    from kfp import components, local
-
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner=runner, pipeline_root=str(package.parent), raise_on_error=True)
     components.load_component_from_file(str(package))()
@@ -257,8 +258,6 @@ def _run_here(package: Path) -> str:
 
 
 def _require_kfp() -> None:
-    from importlib.util import find_spec
-
     if find_spec("kfp") is None:
         raise Mistake(
             "runtime.target must have its extra installed, got no kfp: pip install "

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from components.artifacts import Features, TrainedModel
 from components.fine_tune import FineTuneConfig, fine_tune
@@ -57,6 +59,19 @@ def test_the_better_weights_are_kept_and_it_says_which(
     nothing = tuned(tmp_path, trained, epochs=0)
     assert nothing.kept == "the head alone: there was nothing to fine-tune"
     assert nothing.stats["skipped"]
+
+
+def test_tensorboard_shows_every_epoch(
+    tmp_path: Path, trained: tuple[TrainedModel, Features]
+) -> None:
+    """Under the names of Keras's own callback, in the artifact, and not a part of what it is."""
+    model = tuned(tmp_path, trained, epochs=3, learning_rate=1e-3)
+    epochs = json.loads((model.directory / "history.json").read_text())["epochs"]
+    for name, prefix in (("train", ""), ("validation", "val_")):
+        log = EventAccumulator(str(model.directory / "tensorboard" / "fine_tune" / name))
+        log.Reload()
+        shown = [float(tf.make_ndarray(e.tensor_proto)) for e in log.Tensors("epoch_loss")]
+        assert shown == pytest.approx([epoch[f"{prefix}loss"] for epoch in epochs])
 
 
 def test_a_head_that_blows_up_is_a_mistake(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,43 @@ def test_what_is_not_installed_is_a_mistake(
         status, _, err = in_process("plan", "digits", *arguments)
     assert status == 2
     assert said in err
+
+
+def test_submit(in_process: Call, cluster_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, or on a schedule on which no two runs are at work at the same time."""
+    called: dict[str, Any] = {}
+
+    class Client:
+        def __init__(self, host: str | None) -> None:
+            called["host"] = host
+
+        def create_run_from_pipeline_package(self, package: str, **given: Any) -> Any:
+            called["once"] = yaml.safe_load_all(Path(package).read_text()), given
+            return types.SimpleNamespace(run_id="r1")
+
+        def create_experiment(self, name: str) -> Any:
+            return types.SimpleNamespace(experiment_id=name)
+
+        def create_recurring_run(self, **given: Any) -> Any:
+            called["recurring"] = given
+            return types.SimpleNamespace(recurring_run_id="r2")
+
+    arguments = ("submit", cluster_recipe, "--store", "/mnt/shoulders/store", "--host", "http://k")
+    with monkeypatch.context() as patch:
+        patch.setattr("kfp.Client", Client)
+        assert in_process(*arguments)[:2] == (0, "run r1\n")
+        schedule = ("--schedule", "0 0 3 * * *")
+        assert in_process(*arguments, *schedule)[:2] == (0, "recurring run r2\n")
+    assert called["host"] == "http://k"
+    assert called["once"][1]["enable_caching"] is False
+    recurring = called["recurring"]
+    assert recurring["cron_expression"] == "0 0 3 * * *"
+    assert (recurring["max_concurrency"], recurring["no_catchup"]) == (1, True)
+    status, _, err = in_process(*arguments[:-1], "http://localhost:1")
+    assert status == 2
+    assert "--host must be Kubeflow Pipelines' API, got 'http://localhost:1'" in err
+    status, _, err = in_process(*arguments, "--runtime.target", "vertex")
+    assert status == 2
 
 
 @pytest.mark.slow

@@ -1,0 +1,11 @@
+# What the tasks of a cluster run in. A GPU's libraries, or another backend:
+#   docker build --build-arg EXTRAS="tensorflow[and-cuda]==2.21.0" -t shoulders:latest .
+FROM python:3.11-slim
+ARG EXTRAS=""
+WORKDIR /app
+COPY requirements.lock .
+RUN pip install --no-cache-dir --require-hashes --no-deps --requirement requirements.lock \
+    && if [ -n "$EXTRAS" ]; then pip install --no-cache-dir $EXTRAS; fi
+COPY . .
+ENV PYTHONPATH=/app
+ENTRYPOINT ["python", "/app/run_pipeline.py"]
