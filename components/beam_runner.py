@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import runner
 
 from components.job import BeamConfig
@@ -76,10 +77,13 @@ def check(config: BeamConfig) -> None:
             f"'apache-beam[{extra}]' installs it"
         )
     try:
-        runner.create_runner(config.runner)
+        found = runner.create_runner(config.runner)
     except (ValueError, ImportError, AttributeError) as error:
         known = sorted(each.rpartition(".")[2] for each in runner._RUNNER_MAP.values())
         raise Mistake(
             f"beam.runner must be a Beam runner, got {config.runner!r}: "
             f"{nearest(config.runner, known)}"
         ) from error
+    wrong = PipelineOptionsValidator(options(config), found).validate()
+    if wrong:
+        raise Mistake(f"beam.options must suit {config.runner}, got {config.options}: {wrong[0]}")

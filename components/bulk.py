@@ -36,7 +36,6 @@ with epy.lazy_imports():
     from components import bulk_on_beam
 
 Row = dict[str, Any]
-FORMATS = (".jsonl", ".parquet", ".tfrecord")
 UNREADABLE = "the model cannot read it"
 
 
@@ -79,11 +78,11 @@ def predict(
     """Ask `model` about all examples at `locations`; nothing is left half written.
 
     Args:
-        output: its suffix is one of `FORMATS`.
+        output: its suffix is a key of `WRITERS`.
         beam: what runs it; within this process where it names no runner.
     """
-    if output.suffix not in FORMATS:
-        raise Mistake(f"--output must end in one of {', '.join(FORMATS)}, got {str(output)!r}")
+    if output.suffix not in WRITERS:
+        raise Mistake(f"--output must end in one of {', '.join(WRITERS)}, got {str(output)!r}")
     if not output.absolute().parent.is_dir():
         raise Mistake(f"--output must be in a folder that exists, got {str(output)!r}")
     manifest = verify_manifest(model)
@@ -123,8 +122,9 @@ def read(example: Input) -> tuple[str, bytes] | Row:
     """Name and raw form; or, where it cannot be read, a row with the reason."""
     try:
         return example.name, example.read()
-    except OSError as error:
-        return {"input": example.name, "reason": f"cannot be read: {error.strerror}"}
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return {"input": example.name, "reason": f"cannot be read: {why}"}
 
 
 def _predict_here(
@@ -134,7 +134,7 @@ def _predict_here(
     examples = chain.from_iterable(_examples(location, asked.modality) for location in locations)
     quarantine = quarantine_of(output)
     predicted = quarantined = 0
-    with _written(output, asked) as write, _written(quarantine, asked) as set_aside:
+    with _written(output) as write, _written(quarantine) as set_aside:
         for batch in _batches(examples, asked.batch_size):
             good = [one for one in batch if isinstance(one, tuple)]
             rows = [one for one in batch if isinstance(one, dict)]
@@ -165,7 +165,7 @@ def _batches(examples: Iterator[Input], size: int) -> Iterator[list[tuple[str, b
 
 
 @contextlib.contextmanager
-def _written(output: Path, asked: Asked) -> Iterator[Callable[[list[Row]], None]]:
+def _written(output: Path) -> Iterator[Callable[[list[Row]], None]]:
     """A function that appends rows to `output`, which is whole at the end, or absent."""
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, config: Beam
     """`bulk.predict` by the runner of `config`; the output is in parts."""
     aside = bulk.quarantine_of(output)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        counts = Path(folder) / "counts"
+        counts, made = Path(folder) / "counts", Path(folder) / output.name
+        set_aside = Path(folder) / aside.name
 
         def build(pipeline: Any) -> None:
             read = (
@@ -46,12 +48,12 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, config: Beam
                 unread,
                 answers | "Unanswered" >> beam.Filter(lambda row: "reason" in row),
             ) | "Quarantine" >> beam.Flatten()
-            _ = rows | "Write" >> _sink(output)
+            _ = rows | "Write" >> _sink(made)
             _ = (
                 bad
                 | "Lines" >> beam.Map(bulk.as_json)
                 | "Write quarantine"
-                >> beam.io.WriteToText(str(aside), num_shards=1, shard_name_template="")
+                >> beam.io.WriteToText(str(set_aside), num_shards=1, shard_name_template="")
             )
             _ = (
                 (rows | "0" >> beam.Map(lambda _: 0), bad | "1" >> beam.Map(lambda _: 1))
@@ -67,7 +69,13 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, config: Beam
             for line in path.read_text().splitlines():
                 which, _, times = line.partition(" ")
                 found[int(which)] += int(times)
-    parts = sorted(str(p) for p in output.parent.glob(f"{output.stem}-*-of-*{output.suffix}"))
+        part = re.compile(re.escape(output.stem) + r"-\d{5}-of-\d{5}" + re.escape(output.suffix))
+        for old in output.parent.iterdir():
+            if part.fullmatch(old.name):
+                old.unlink()
+        new = sorted(path for path in Path(folder).iterdir() if part.fullmatch(path.name))
+        parts = [str(path.rename(output.parent / path.name)) for path in new]
+        set_aside.replace(aside)
     return Done(found[0], found[1], tuple(parts), str(aside))
 
 

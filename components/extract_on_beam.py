@@ -95,12 +95,14 @@ class _Extract(beam.DoFn):
     def process(self, part: tuple[int, Iterable[tuple[str, bytes, list[int]]]]) -> Iterator[int]:
         rows = sorted(part[1])
         wanted = {identity: views for identity, _, views in rows}
-        shard = sha256_of_json([self._names, wanted])[:32]
-        opened = self._opened
-        stores = [opened.feature_pass.outputs[name].store for name in self._names]
-        with opened.lock:
+        variants = self._pass.variants
+        named = [identity + variants[view] for identity, views in wanted.items() for view in views]
+        shard = sha256_of_json([self._names, named])[:32]
+        with self._opened.lock:
+            opened = self._opened.feature_pass
+            stores = [opened.outputs[name].store for name in self._names]
             if not all((store.directory / f"{shard}.json").is_file() for store in stores):
-                opened.feature_pass.compute(
+                opened.compute(
                     self._names, wanted, lambda: _encoded(rows), _no_progress, shard=shard
                 )
         yield sum(map(len, wanted.values()))

@@ -95,7 +95,7 @@ class FeaturePass:
         outputs = [self.outputs[name] for name in names]
         total = sum(map(len, wanted.values()))
         size = min(self.batch_size, total)
-        run = forward.Forward(self.network, [t for o in outputs for t in o.tensors], size)
+        run = self._forward(tuple(names), size)
         augmented = any(views != [0] for views in wanted.values())
         finished, done = time.monotonic(), 0
         with contextlib.ExitStack() as stack:
@@ -114,6 +114,17 @@ class FeaturePass:
                         writer.finish()
                     finished = time.monotonic()
         return total
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[tuple[str, ...], int], forward.Forward]:
+        return {}
+
+    def _forward(self, names: tuple[str, ...], size: int) -> forward.Forward:
+        """Compiled once for the outputs `names` and batches of `size`, however many parts."""
+        if (names, size) not in self._compiled:
+            tensors = [tensor for name in names for tensor in self.outputs[name].tensors]
+            self._compiled[names, size] = forward.Forward(self.network, tensors, size)
+        return self._compiled[names, size]
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made with, and nothing that was opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,7 +58,7 @@ def manifest_of(directory: Path, *, leave_out: str = "") -> dict[str, dict[str, 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file so that it is whole or absent, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with temporary.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, default=str)
         file.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,17 @@ TFDS = "tfds:"
 
 @dataclass(frozen=True)
 class Input:
-    """One raw example. `raw` is None where `path` holds it."""
+    """One raw example. `raw` is None where `path` holds it; `problem` says why there is none."""
 
     name: str
     path: str = ""
     raw: bytes | None = None
+    problem: str = ""
 
     def read(self) -> bytes:
-        """The raw form; OSError where it cannot be read."""
+        """The raw form; OSError or ValueError where it cannot be read."""
+        if self.problem:
+            raise ValueError(self.problem)
         return Path(self.path).read_bytes() if self.raw is None else self.raw
 
 
@@ -74,19 +77,23 @@ def of_raw(raw: bytes) -> Input:
     return Input(content_id(raw), raw=raw)
 
 
-def _of_file(path: Path) -> Input:
+def _of_file(path: Path, name: str = "") -> Input:
     """A name that is not UTF-8 could not be written down."""
-    return Input(str(path).encode("utf-8", "backslashreplace").decode(), str(path))
+    return Input((name or str(path)).encode("utf-8", "backslashreplace").decode(), str(path))
 
 
 def _of_table(table: Path, modality: str) -> Iterator[Input]:
     row = MODALITIES[modality]
     for number, values in enumerate(read_rows(table, "INPUT", row.column), start=1):
-        value = str(values[row.column])
-        if row.is_path:
-            yield replace(_of_file(table.parent / value), name=value)
+        name, value = f"{table.name}:{number}", None
+        if isinstance(values, dict):
+            value = values.get(row.column)
+        if value is None:
+            yield Input(name, problem=f"there is no {row.column}")
+        elif row.is_path:
+            yield _of_file(table.parent / str(value), str(value))
         else:
-            yield Input(f"{table.name}:{number}", raw=raw_text(value))
+            yield Input(name, raw=raw_text(str(value)))
 
 
 def _is_hidden(path: Path, root: Path) -> bool:

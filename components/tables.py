@@ -57,11 +57,7 @@ def read_rows(table: Path, field: str, column: str) -> list[dict[str, Any]]:
         raise Mistake(f"{field} must be a folder, .csv or .jsonl, got {str(table)!r}")
     if not rows:
         raise Mistake(f"{field} must have rows, got {str(table)!r} with none")
-    if isinstance(rows[0], dict) and column not in rows[0]:
-        raise Mistake(
-            f"{field} must have the column {column!r}, got {str(table)!r} with "
-            f"{', '.join(map(repr, rows[0]))}"
-        )
+    _check_has(table, rows, field, column)
     return rows
 
 
@@ -96,12 +92,16 @@ def read(table: Path, modality: str) -> Iterator[Record]:
         )
 
 
-def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:
-    if isinstance(rows[0], dict) and needed not in rows[0]:
+def _check_has(table: Path, rows: list[Any], field: str, column: str) -> None:
+    if isinstance(rows[0], dict) and column not in rows[0]:
         raise Mistake(
-            f"data.path must have the column {needed!r}, got {str(table)!r} with "
+            f"{field} must have the column {column!r}, got {str(table)!r} with "
             f"{', '.join(map(repr, rows[0]))}"
         )
+
+
+def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:
+    _check_has(table, rows, "data.path", needed)
     for number, row in enumerate(rows, start=1):
         value = row.get(needed) if isinstance(row, dict) else None
         empty = not str(value).strip() or "\0" in str(value)

@@ -80,7 +80,7 @@ def track(
         mlflow.set_tracking_uri(config.tracking_uri)
         mlflow.set_experiment(config.experiment)
         with mlflow.start_run(run_name=report.ref.partition("/")[2][:8] or None) as run:
-            mlflow.log_params(dict(_parameters([features, head, tuned, exported, evaluation])))
+            mlflow.log_params(_parameters(features, [head, tuned, exported, evaluation]))
             mlflow.log_metrics(_metrics(evaluation))
             for model in (head, tuned):
                 _log_curves(model)
@@ -104,7 +104,7 @@ def track(
 def _mistakes_of(config: MlflowConfig) -> Iterator[None]:
     try:
         yield
-    except mlflow.exceptions.MlflowException as error:
+    except (mlflow.exceptions.MlflowException, OSError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise Mistake(
             f"mlflow.tracking_uri must be a server that takes runs, got {config.tracking_uri!r}: "
@@ -112,15 +112,23 @@ def _mistakes_of(config: MlflowConfig) -> Iterator[None]:
         ) from error
 
 
-def _parameters(artifacts: list[Artifact]) -> Iterator[tuple[str, Any]]:
+def _parameters(features: Features, later: list[Artifact]) -> dict[str, Any]:
     """What each stage was told, as `stage.key`: from the manifests, which are what was computed."""
-    for artifact in artifacts:
+    model = features.model
+    found: dict[str, Any] = {
+        "backbone": model.backbone,
+        "pretrained": model.pretrained,
+        "pooling": model.pooling,
+        **model.form.model_dump(),
+    }
+    for artifact in (features.examples, model, features, *later):
         manifest = read_json(artifact.directory / "artifact.json")
         for name, value in manifest["inputs"].items():
             if isinstance(value, dict) and "digest" not in value:
-                yield from ((f"{manifest['stage']}.{k}", v) for k, v in value.items())
+                found |= {f"{manifest['stage']}.{key}": each for key, each in value.items()}
             elif not isinstance(value, dict) and value is not None:
-                yield f"{manifest['stage']}.{name}", value
+                found[f"{manifest['stage']}.{name}"] = value
+    return found
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -142,11 +150,14 @@ def _log_curves(model: TrainedModel) -> None:
 
 def _log_model(exported: ExportedModel, name: str | None) -> int | None:
     """The SavedModel as a model that `mlflow.pyfunc` loads; its version where it has a `name`."""
+    needed = ["tensorflow"]
+    if find_spec("tensorflow_text"):  # Its ops are in the graphs of models that read text.
+        needed.append("tensorflow-text")
     logged = mlflow.pyfunc.log_model(
         name="model",
         python_model=str(SERVED),
         artifacts={"saved_model": str(exported.path)},
-        pip_requirements=[f"tensorflow=={version('tensorflow')}", "pandas"],
+        pip_requirements=["pandas", *(f"{name}=={version(name)}" for name in needed)],
         registered_model_name=name,
     )
     return int(logged.registered_model_version) if name else None

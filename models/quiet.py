@@ -7,17 +7,29 @@ import os
 import sys
 import warnings
 
+_gpus = True
 
-def import_tensorflow(*, gpus: bool = True) -> None:
+
+def hide_gpus() -> None:
+    """No GPU for TensorFlow in this process: it would take all the memory that another one needs."""
+    global _gpus
+    _gpus = False
+
+
+def import_tensorflow() -> None:
     """Import TensorFlow and Keras with file descriptor 2 closed to their greetings.
 
     The C++ library logs before its log level is read; a real error raises, and is not lost.
-
-    Args:
-        gpus: let TensorFlow take them, all of their memory, when it first computes.
     """
-    if "tensorflow" in sys.modules:
-        return
+    if "tensorflow" not in sys.modules:
+        _import()
+    if not _gpus:
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+
+
+def _import() -> None:
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -28,8 +40,6 @@ def import_tensorflow(*, gpus: bool = True) -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()  # Looking for a GPU that is not there logs, too.
-            if not gpus:
-                tf.config.set_visible_devices([], "GPU")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

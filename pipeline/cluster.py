@@ -5,6 +5,7 @@ Annotations are not postponed in this module: kfp reads those of the tasks' func
 
 import contextlib
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +25,13 @@ with epy.lazy_imports():
     import kfp
     from kfp import compiler, components, dsl, kubernetes, local
 
+# Where libraries keep what they have downloaded: the task that begins a run does it for all.
+DOWNLOADS = {
+    "KERAS_HOME": "keras",
+    "KAGGLEHUB_CACHE": "kagglehub",
+    "HF_HOME": "huggingface",
+    "TFDS_DATA_DIR": "tfds",
+}
 # Vertex AI mounts every bucket here.
 BUCKETS = Path("/gcs")
 
@@ -99,6 +107,11 @@ def submit(package: Path, name: str, settings: RuntimeConfig, host: str, schedul
             "runtime.target must be kubeflow or local to submit, got 'vertex': give the compiled "
             "file to Vertex AI's own client, as google.cloud.aiplatform.PipelineJob"
         )
+    if schedule and (settings.target == "local" or len(schedule.split()) != 6):
+        raise Mistake(
+            f"--schedule must be cron with six fields, the first of which are seconds, and is for "
+            f"kubeflow alone, got {schedule!r} for {settings.target}"
+        )
     if settings.target == "local":
         return _run_here(package)
     client = _client(host)
@@ -170,7 +183,7 @@ def _place(task: Any, wanted: StageConfig, settings: RuntimeConfig, store: str) 
         task.set_accelerator_type(wanted.accelerator).set_accelerator_limit(wanted.accelerators)
     if settings.target == "local":
         return
-    for variable, folder in (("KERAS_HOME", "keras"), ("HF_HOME", "hf"), ("TFDS_DATA_DIR", "tfds")):
+    for variable, folder in DOWNLOADS.items():
         task.set_env_variable(variable, f"{store}/downloads/{folder}")
     if settings.target == "kubeflow":
         kubernetes.mount_pvc(task, pvc_name=settings.volume, mount_path=settings.mount)
@@ -251,6 +264,7 @@ def _client(host: str) -> Any:
 
 def _run_here(package: Path) -> str:
     """Each task in a process of this machine."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # A task may be anywhere.
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner=runner, pipeline_root=str(package.parent), raise_on_error=True)
     components.load_component_from_file(str(package))()

@@ -83,7 +83,9 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     _check_writable(runtime.serving)
     newest = _newest(serving)
     other = newest is not None and set(newest.labels) != set(request.labels)
-    blessed = newest if runtime.fresh else _baseline(newest, request.digest, earlier)
+    blessed = (
+        newest if runtime.fresh else _baseline(newest, request.digest, serving.digest, earlier)
+    )
     pretrained, head = request.pretrained, None
     if blessed and request.config.model.warm_start == "blessed":
         pretrained, head = warm_start(Store(runtime.store), blessed, request.giant, request.labels)
@@ -100,16 +102,20 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
 
 
 def _baseline(
-    newest: ServedModel | None, request: str, earlier: list[RunRecord]
+    newest: ServedModel | None, request: str, serving: str, earlier: list[RunRecord]
 ) -> ServedModel | None:
     """The model to be compared with: the newest one served, unless this very request made it.
 
     Then it is the one that this request was compared with when it did: the same command again
-    is the same run again.
+    is the same run again. A run that was killed when it had pushed could not say so: it made what
+    nobody says that they made, if it was the last to push there.
     """
-    for record in reversed(earlier):
-        made_it = newest is not None and record.pushed == str(newest.path)
-        if made_it and record.request == request:
+    if newest is None:
+        return None
+    made = [record for record in earlier if record.pushed == str(newest.path)]
+    last = [record for record in earlier if record.serving == serving][-1:]
+    for record in reversed(made or [record for record in last if not record.finished]):
+        if record.request == request:
             return _served(Path(record.baseline)) if record.baseline else None
     return newest
 

@@ -18,7 +18,7 @@ from etils import epy
 
 from components.artifacts import Artifact
 from components.job import Job
-from models.quiet import import_tensorflow
+from models.quiet import hide_gpus, import_tensorflow
 
 with epy.lazy_imports():
     from models import distribution
@@ -31,7 +31,7 @@ class Work:
     Attributes:
         backend: what Keras is to compute with.
         distribution: see `RuntimeConfig`; stages that only TensorFlow computes know none.
-        gpus: TensorFlow may have them; another backend's process would find their memory taken.
+        gpus: TensorFlow may have them in the process of its own.
     """
 
     stage: Callable[..., Any]
@@ -47,7 +47,7 @@ class Work:
         # Standard output is for results; libraries that print to it do not know.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
             if not self.plain:
-                import_tensorflow(gpus=self.gpus)
+                import_tensorflow()
                 stack.enter_context(distribution.scope(self.distribution))
             return cast(Artifact, self.stage(self.job, *self.arguments, **self.options))
 
@@ -91,6 +91,8 @@ def do_apart(work: Work) -> Artifact:
 
 
 def _child(there: Connection, work: Work) -> None:
+    if not work.gpus:
+        hide_gpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
     threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
     lock = threading.Lock()

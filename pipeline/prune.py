@@ -76,7 +76,11 @@ def _leftover(directory: Path, used: dict[str, set[str]]) -> Leftover:
     kept = described.keys() - set(unused)
     files = [described[shard] for shard in unused]
     # Of shards that are described and unused, and of those a killed pass left without description.
-    files += [path for path in directory.glob("*.bin") if path.name.split(".")[0] not in kept]
+    files += [
+        path
+        for path in directory.glob("*.bin*")
+        if path.suffix != ".bin" or path.name.split(".")[0] not in kept
+    ]
     if not kept:
         files.append(directory / "meta.json")
     meaning: dict[str, Any] = read_json(directory / "meta.json")["meaning"]

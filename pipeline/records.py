@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,4 +80,4 @@ def past_runs(runs: Path) -> list[RunRecord]:
 
 
 def new_run_id(recipe: str, started: str) -> str:
-    return f"{started.replace(':', '').replace('-', '')}-{recipe}-{os.getpid()}"
+    return f"{started.replace(':', '').replace('-', '')}-{recipe}-{uuid.uuid4().hex[:6]}"

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
+from models.quiet import hide_gpus
 from pipeline.processes import Work
 from pipeline.records import Stopped
 
@@ -56,7 +57,7 @@ class StageConfig(Section):
     @field_validator("memory")
     @classmethod
     def _size(cls, value: str | None) -> str | None:
-        if value and not re.fullmatch(r"\d+(\.\d+)?[KMGT]i?", value):
+        if value and not re.fullmatch(r"\d+[KMGT]i?", value):
             raise Mistake(f"memory must be a size such as 8G, got {value!r}")
         return value
 
@@ -97,7 +98,8 @@ class RuntimeConfig(Section):
     isolate: bool = False
     """Each stage in a process of its own, which gives memory back, the device's too."""
     deadline: str = ""
-    """Stop after this time, such as 3h or 1h30m, so that the same command goes on later."""
+    """Stop after this time, such as 3h or 1h30m, so that the same command goes on later; on a
+    cluster each task has as long."""
     target: Literal["kubeflow", "vertex", "local"] = "kubeflow"
     """What a pipeline is compiled for."""
     image: str = "shoulders:latest"
@@ -135,6 +137,8 @@ def choose_backend(config: RuntimeConfig) -> str:
             f"runtime.distribution must be none on torch, which Keras does not distribute, got "
             f"{config.distribution!r}"
         )
+    if config.isolate or chosen != TENSORFLOW:
+        hide_gpus()  # They are for the processes that stages have of their own.
     return chosen
 
 
@@ -195,7 +199,7 @@ class Runtime:
             job,
             backend=backend,
             distribution=self.config.distribution if any_backend else "none",
-            gpus=self.backend == TENSORFLOW or (self.config.isolate and backend == TENSORFLOW),
+            gpus=backend == TENSORFLOW,
         )
 
     def is_apart(self, work: Work) -> bool:

@@ -7,6 +7,7 @@ STORE/
     scratch/STAGE-FINGERPRINT/   resumable state of a stage that is not done
     runs/RUN_ID.json             past runs
     serving/RECIPE/              the default serving directory
+    locks/                       what the tasks of a cluster wait for each other with
     lock
 ```
 """
@@ -52,6 +53,7 @@ class Call:
     version: int
     inputs: dict[str, Any]
     returns: type[Artifact]
+    one_at_a_time: bool = False
 
     @classmethod
     def of(
@@ -60,7 +62,8 @@ class Call:
         bound = inspect.signature(function).bind(None, *args, **kwargs)
         inputs = {name: hashed(value) for name, value in list(bound.arguments.items())[1:]}
         returns = typing.get_type_hints(function)["return"]
-        return cls(function.__name__, function.stage_version, inputs, returns)  # type: ignore[attr-defined]
+        marks: Any = function
+        return cls(function.__name__, marks.stage_version, inputs, returns, marks.one_at_a_time)
 
     @property
     def fingerprint(self) -> str:
@@ -94,14 +97,30 @@ class Store:
     def scratch(self, call: Call) -> Path:
         return self.root / "scratch" / f"{call.stage}-{call.fingerprint}"
 
+    @contextmanager
+    def alone(self, call: Call) -> Iterator[None]:
+        """Wait until nobody else computes this very call, or the same stage where it says so.
+
+        Only the tasks of a cluster are ever at work together; see `lock`.
+        """
+        name = call.stage if call.one_at_a_time else f"{call.stage}-{call.fingerprint}"
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def find(self, call: Call) -> Artifact | None:
         """The artifact of this call, if it is there, whole, and still holds."""
         found: Artifact | None = self._read(call.returns, f"{call.stage}/{call.fingerprint}", None)
         return found
 
     def load(self, kind: type[A], ref: str) -> A | None:
-        """The artifact at `ref`, `STAGE/FINGERPRINT`, if it is there, whole, and still holds."""
-        found: A | None = self._read(kind, ref, None)
+        """The artifact at `ref`, `STAGE/FINGERPRINT`, and all it refers to, if they are whole.
+
+        Whether they still hold is not asked: activations may be gone, and weights still be there.
+        """
+        found: A | None = self._read(kind, ref, None, must_hold=False)
         return found
 
     def begin(self, call: Call, *, fresh: bool = False) -> Path:
@@ -149,7 +168,7 @@ class Store:
         """Remove what a stage that failed has written."""
         shutil.rmtree(self.directory(call), ignore_errors=True)
 
-    def _read(self, kind: Any, ref: str, digest: str | None) -> Any:
+    def _read(self, kind: Any, ref: str, digest: str | None, *, must_hold: bool = True) -> Any:
         """The artifact at `ref`, or None; `digest`, where given, must be its own."""
         directory = self.root / ref
         try:
@@ -171,17 +190,18 @@ class Store:
         }
         if "store" in kind.model_fields:
             value["store"] = self.activations
+
+        def follow(inner: type[Artifact], inner_ref: str, inner_digest: str) -> Any:
+            found = self._read(inner, inner_ref, inner_digest, must_hold=must_hold)
+            if found is None:
+                raise FileNotFoundError(inner_ref)
+            return found
+
         try:
-            artifact = kind.model_validate(value, context={"load": self._follow})
+            artifact = kind.model_validate(value, context={"load": follow})
         except (ValidationError, FileNotFoundError):
             return None
-        return artifact if artifact.holds() else None
-
-    def _follow(self, kind: type[Artifact], ref: str, digest: str) -> Any:
-        found = self._read(kind, ref, digest)
-        if found is None:
-            raise FileNotFoundError(ref)
-        return found
+        return artifact if not must_hold or artifact.holds() else None
 
     @contextmanager
     def lock(self, *, shared: bool = False) -> Iterator[None]:

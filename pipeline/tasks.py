@@ -24,7 +24,7 @@ from pipeline.flow import Outside, Run, flow
 from pipeline.graph import needed_for, trace
 from pipeline.records import RunRecord
 from pipeline.runs import Executor, Step, execute
-from pipeline.runtime import choose_backend
+from pipeline.runtime import choose_backend, deadline
 from pipeline.session import Session, begin, runtime_of
 from pipeline.store import Call, Store
 
@@ -85,11 +85,15 @@ def run_stage(store_path: str, run_id: str, name: str) -> str:
     executor = Executor(store, _runtime(asked, store), open_log(asked.log), steps)
     nodes = trace(asked.config)
     some = _Some(executor, name, needed_for(name, nodes))
-    with store.lock(shared=True):
-        outcome = execute(lambda: flow(some, asked.config, session.outside), executor)
+    with store.lock(shared=True), deadline(asked.config.runtime.deadline):
+        try:
+            outcome = execute(lambda: flow(some, asked.config, session.outside), executor)
+        except Exception as error:
+            session.fail(record.age(), f"failed: {error}")
+            raise
         for step in steps:
             write_json(directory / f"{step.name}.json", asdict(step))
-        if not any(isinstance(artifact, _Absent) for artifact in vars(outcome).values()):
+        if name == list(nodes)[-1]:
             paths = [directory / f"{node}.json" for node in nodes]
             done = [Step(**read_json(path)) for path in paths if path.exists()]
             session.end(record.age(), outcome, done)
@@ -115,7 +119,8 @@ class _Some:
         name = self.executor.prefix + call.stage
         artifact: Any = None if name == self.name else self.executor.store.find(call)
         if artifact is None and name in {self.name, *self.needed}:
-            return self.executor(stage, *args, **kwargs)
+            with self.executor.store.alone(call):
+                return self.executor(stage, *args, **kwargs)
         return cast(A, artifact or _Absent(call.fingerprint))
 
 

@@ -95,8 +95,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[BeamConfig]:
-    """Beam's job service, and a pool that starts a process for each of two workers."""
+def cluster() -> Iterator[tuple[BeamConfig, str]]:
+    """Beam's job service, and a pool that starts a process for each of two workers.
+
+    Yields:
+        What uses them, and the process group of the pool.
+    """
     jobs, pool = free_port(), free_port()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
@@ -123,7 +127,7 @@ def cluster() -> Iterator[BeamConfig]:
                 time.sleep(0.2)
         options = (f"--job_endpoint=localhost:{jobs}", "--environment_type=EXTERNAL")
         where = f"--environment_config=localhost:{pool}"
-        yield BeamConfig(runner="PortableRunner", options=(*options, where))
+        yield BeamConfig(runner="PortableRunner", options=(*options, where)), str(processes[1].pid)
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
@@ -131,14 +135,15 @@ def cluster() -> Iterator[BeamConfig]:
             process.wait()
 
 
-def kill_a_worker(activations: Path) -> None:
+def kill_a_worker(activations: Path, pool: str, killed: list[int]) -> None:
     """The first one that there is, as soon as something is being extracted."""
     while not list(activations.glob("*/*.bin*")):
         time.sleep(0.05)
     workers = subprocess.run(
-        ["pgrep", "-f", "import SdkHarness"], capture_output=True, text=True, check=True
+        ["pgrep", "-g", pool, "-f", "import SdkHarness"], capture_output=True, text=True, check=True
     )
-    os.kill(int(workers.stdout.split()[0]), signal.SIGKILL)
+    killed.append(int(workers.stdout.split()[0]))
+    os.kill(killed[0], signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -149,11 +154,14 @@ def test_workers_of_a_cluster_one_of_which_is_killed(tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", 150)
     here = extracted(tmp_path / "here", photos, HERE)
     there = tmp_path / "there"
-    with cluster() as beam:
-        killer = threading.Thread(target=kill_a_worker, args=(there / "activations",))
+    killed: list[int] = []
+    with cluster() as (beam, pool):
+        given = (there / "activations", pool, killed)
+        killer = threading.Thread(target=kill_a_worker, args=given)
         killer.start()
         features = extracted(there, photos, beam)
         killer.join()
+    assert killed
     assert_same(here, features)
 
 
@@ -165,9 +173,9 @@ def test_the_feature_pass_by_a_runner(tmp_path: Path) -> None:
     config = ExtractConfig(batch_size=8, dtype="float32")
     views = AugmentConfig(views=2)
 
-    def by(beam: BeamConfig, name: str) -> Features:
+    def by(beam: BeamConfig, name: str, seed: int = 0) -> Features:
         to = replace(job(tmp_path / name / "features"), beam=beam)
-        return extract(to, model, examples, 1, views, config, pooled=True, seed=0)
+        return extract(to, model, examples, 1, views, config, pooled=True, seed=seed)
 
     here, there = by(HERE, "here"), by(IN_PROCESS, "there")
     assert here.stats["computed"] == there.stats["computed"] > 40
@@ -175,6 +183,8 @@ def test_the_feature_pass_by_a_runner(tmp_path: Path) -> None:
     shards = {p.name: p.stat().st_mtime_ns for p in there.store.glob("*/*.bin")}
     assert by(IN_PROCESS, "there").stats["computed"] == 0
     assert shards == {p.name: p.stat().st_mtime_ns for p in there.store.glob("*/*.bin")}
+    # The views of another seed have the same numbers, and other names.
+    assert_same(by(HERE, "here", seed=1), by(IN_PROCESS, "there", seed=1))
 
 
 def as_read(path: Path) -> dict[str, tuple[str, list[float]]]:
@@ -207,7 +217,7 @@ def test_bulk_inference(
         (folder / f"{number}.png").write_bytes(picture(number % 3, number))
     (folder / "bad.png").write_bytes(b"no picture")
     table = tmp_path / "table.csv"
-    table.write_text("path\nfolder/1.png\nfolder/gone.png\n")
+    table.write_text("n,path\n1,folder/1.png\n2,folder/gone.png\n3\n")
     beam = ("--beam.runner", "FnApiRunner")
     expected = None
     for form, options in ((".jsonl", ()), (".parquet", ()), (".tfrecord", ()), (".jsonl", beam)):
@@ -216,7 +226,7 @@ def test_bulk_inference(
         status, out, err = in_process(*asked, "--json")
         assert status == 0, err
         done = json.loads(out)
-        assert (done["predicted"], done["quarantined"]) == (31, 2)
+        assert (done["predicted"], done["quarantined"]) == (31, 3)
         (written,) = map(Path, done["outputs"])
         rows = as_read(written)
         assert len(rows) == 31
@@ -229,6 +239,7 @@ def test_bulk_inference(
         assert aside == {
             str(folder / "bad.png"): "the model cannot read it",
             "folder/gone.png": "cannot be read: No such file or directory",
+            "table.csv:3": "cannot be read: there is no path",
         }
     for wrong, said in (
         (("nowhere", "-o", "x.jsonl"), "INPUT must be a folder, a file or tfds:NAME"),
