@@ -11,7 +11,7 @@ _gpus = True
 
 
 def hide_gpus() -> None:
-    """No GPU for TensorFlow in this process: it would take all the memory that another one needs."""
+    """No GPU for TensorFlow in this process: it would take all the memory that another needs."""
     global _gpus
     _gpus = False
 

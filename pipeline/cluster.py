@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -232,21 +233,24 @@ def _reachable(path: str, settings: RuntimeConfig, field: str) -> Path:
 def _with_places(config: Config) -> Config:
     """The config with every path as the tasks see it."""
 
-    def seen(value: str, field: str, is_path: bool) -> str:
-        return str(_reachable(value, config.runtime, field)) if is_path else value
+    def seen(section: Any, field: str, key: str, is_path: Callable[[str], bool]) -> Any:
+        value = getattr(section, key)
+        if not is_path(value):
+            return section
+        place = str(_reachable(value, config.runtime, f"{field}.{key}"))
+        return section.model_copy(update={key: place})
 
-    path, weights = config.data.path, config.model.weights
-    data = config.data.model_copy(update={"path": seen(path, "data.path", is_place(path))})
-    found = seen(weights, "model.weights", weights.endswith(".h5"))
-    changes: dict[str, Any] = {
-        "data": data,
-        "model": config.model.model_copy(update={"weights": found}),
-    }
-    if weights == "pretrain":
-        path = config.pretrain.data.path
-        source = {"path": seen(path, "pretrain.data.path", is_place(path))}
-        inner = config.pretrain.data.model_copy(update=source)
-        changes["pretrain"] = config.pretrain.model_copy(update={"data": inner})
+    model = seen(config.model, "model", "weights", lambda name: name.endswith(".h5"))
+    model = seen(model, "model", "backbone", lambda name: Path(name).is_dir())
+    changes = {"data": seen(config.data, "data", "path", is_place), "model": model}
+    if model.weights == "pretrain":
+        data = seen(config.pretrain.data, "pretrain.data", "path", is_place)
+        changes["pretrain"] = config.pretrain.model_copy(update={"data": data})
+    uri = config.mlflow.tracking_uri
+    if uri.startswith(("sqlite:", "file:", "/", ".")):
+        _reachable(
+            uri.partition("://")[2].removeprefix("/") or uri, config.runtime, "mlflow.tracking_uri"
+        )
     return config.model_copy(update=changes)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
 
 from cyclopts import Parameter
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
@@ -46,21 +46,6 @@ class StageConfig(Section):
     retries: int = Field(2, ge=0)
     """How often it is tried again when its machine fails."""
 
-    @field_validator("node")
-    @classmethod
-    def _labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if not all(each.partition("=")):
-                raise Mistake(f"node must be labels, each LABEL=VALUE, got {each!r}")
-        return value
-
-    @field_validator("memory")
-    @classmethod
-    def _size(cls, value: str | None) -> str | None:
-        if value and not re.fullmatch(r"\d+[KMGT]i?", value):
-            raise Mistake(f"memory must be a size such as 8G, got {value!r}")
-        return value
-
 
 with warnings.catch_warnings():
     # One stage is called like a method that pydantic had in its first version.
@@ -84,6 +69,24 @@ with warnings.catch_warnings():
         push: StageConfig = StageConfig()
         report: StageConfig = StageConfig()
         track: StageConfig = StageConfig()
+
+        @model_validator(mode="after")
+        def _check(self) -> Self:
+            """Here it is known which stage's section is wrong."""
+            for name in type(self).model_fields:
+                stage: StageConfig = getattr(self, name)
+                if stage.memory and not re.fullmatch(r"\d+[KMGT]i?", stage.memory):
+                    raise Mistake(
+                        f"runtime.stages.{name}.memory must be a size such as 8G, got "
+                        f"{stage.memory!r}"
+                    )
+                for label in stage.node:
+                    if not all(label.partition("=")):
+                        raise Mistake(
+                            f"runtime.stages.{name}.node must be labels, each LABEL=VALUE, got "
+                            f"{label!r}"
+                        )
+            return self
 
 
 class RuntimeConfig(Section):

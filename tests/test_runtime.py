@@ -149,7 +149,14 @@ def test_a_pipeline_for_kubeflow(in_process: Call, cluster_recipe: Path, tmp_pat
         (("--runtime.volume", ""), "runtime.volume must name the volume"),
         (("--runtime.target", "vertex"), "must be one that vertex knows, got 'google.com/tpu'"),
         (("-o", "pipeline.json"), "--output must be a .yaml file, got 'pipeline.json'"),
-        (("--runtime.stages.extract.memory", "lots"), "memory must be a size such as 8G"),
+        (
+            ("--runtime.stages.extract.memory", "lots"),
+            "runtime.stages.extract.memory must be a size such as 8G, got 'lots'",
+        ),
+        (
+            ("--mlflow.tracking-uri", "sqlite:///here.db"),
+            "mlflow.tracking_uri must be below /mnt/shoulders",
+        ),
         (("--runtime.deadline", "soon"), "runtime.deadline must be a time such as 3h"),
     ],
 )
