@@ -28,6 +28,9 @@ with epy.lazy_imports():
     from components import beam_runner, dataset
 
 
+LINES = "lines"
+
+
 class DataConfig(Section):
     """The labelled examples."""
 
@@ -79,7 +82,8 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         )
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
-                beam_runner=job.beam.runner, beam_options=beam_runner.options(job.beam)
+                beam_runner=job.beam.runner or beam_runner.LOCAL,
+                beam_options=beam_runner.options(job.beam),
             )
         )
 
@@ -94,8 +98,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             f"got {source.location!r}; {len(reasons)} quarantined"
             + (f", the first: {reasons[0]}" if reasons else "")
         ) from error
-    index = sorted(_lines(job.directory, "index"), key=lambda row: (row["id"], row["name"]))
-    quarantine = _quarantine(job.directory)
+    index, quarantine = _index(job.directory), _quarantine(job.directory)
     write_jsonl(job.directory / "index.jsonl", index)
     write_jsonl(job.directory / "quarantine.jsonl", quarantine)
     for left in job.directory.glob("*-of-*"):
@@ -166,10 +169,13 @@ class _Ingest:
             >> beam.FlatMap(_place, MODALITIES[modality].recurs).with_outputs("bad", main="good")
         )
         rows, aside = placed.good, placed.bad
-        bad = (checked.bad, aside) | "All bad" >> beam.Flatten()
-        for name, collection in (("index", rows | beam.Map(_facts)), ("bad", bad)):
-            lines = collection | f"Lines of {name}" >> beam.Map(json.dumps)
-            _ = lines | f"Write {name}" >> beam.io.WriteToText(str(self._directory / name))
+        index = rows | "Facts" >> beam.Map(_facts)
+        lines = (index, checked.bad, aside) | "All lines" >> beam.Flatten()
+        _ = (
+            lines
+            | "As text" >> beam.Map(json.dumps)
+            | "Write lines" >> beam.io.WriteToText(str(self._directory / LINES))
+        )
         return {
             split: rows
             | f"Only {split}" >> beam.Filter(lambda row, split=split: row["split"] == split)
@@ -267,10 +273,17 @@ def _as_example(row: dict[str, Any], modality: str) -> tuple[str, dict[str, Any]
     return row["key"], example
 
 
-def _lines(directory: Path, name: str) -> Iterator[Any]:
-    for shard in sorted(directory.glob(f"{name}-*-of-*")):
-        yield from read_jsonl(shard)
+def _index(directory: Path) -> list[dict[str, Any]]:
+    rows = (row for row in _lines(directory) if "reason" not in row)
+    return sorted(rows, key=lambda row: (row["id"], row["name"]))
 
 
 def _quarantine(directory: Path) -> list[dict[str, str]]:
-    return sorted(_lines(directory, "bad"), key=lambda row: row["name"])
+    rows = (row for row in _lines(directory) if "reason" in row)
+    return sorted(rows, key=lambda row: row["name"])
+
+
+def _lines(directory: Path) -> Iterator[Any]:
+    """What Beam has written: a row of the index, or of the quarantine, a line."""
+    for shard in directory.glob(f"{LINES}-*-of-*"):
+        yield from read_jsonl(shard)

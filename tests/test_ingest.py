@@ -167,7 +167,7 @@ def test_another_beam_runner_gives_the_same(tmp_path: Path, photos: Path) -> Non
     from components.ingest import DataConfig, ingest
 
     here = ingested(tmp_path / "a", photos)
-    other = replace(job(tmp_path / "b"), beam=BeamConfig(runner="FnApiRunner"))
+    other = replace(job(tmp_path / "b"), beam=BeamConfig(runner="DirectRunner"))
     config = DataConfig(path=str(photos))
     there = ingest(other, find_source(str(photos), modality="image"), config)
     assert placed(there) == placed(here)
