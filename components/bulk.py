@@ -23,9 +23,10 @@ from etils import epy
 
 from components import inputs
 from components.export import verify_manifest
-from components.inputs import TFDS, Input
+from components.inputs import Input
 from components.job import BeamConfig, Progress
 from components.serving import open_model
+from components.sources import TFDS
 from models.mistakes import Mistake
 
 with epy.lazy_imports():

@@ -14,9 +14,10 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from components import beam_runner, bulk, inputs
 from components.bulk import Asked, Done, Row
-from components.inputs import TFDS, Input
+from components.inputs import Input
 from components.job import BeamConfig
 from components.serving import open_model
+from components.sources import TFDS
 from models.quiet import import_tensorflow
 
 

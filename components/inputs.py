@@ -11,13 +11,12 @@ from etils import epy
 
 from components.files import content_id
 from components.modalities import MODALITIES
+from components.sources import tfds_builder
 from components.tables import READERS, raw_text, read_rows
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
-
-TFDS = "tfds:"
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,8 @@ def listed(location: str, modality: str) -> Iterator[Input]:
 
 def open_tfds(location: str, modality: str) -> Any:
     """The builder of `tfds:NAME`, whose examples have what the model reads."""
-    name = location.removeprefix(TFDS)
     try:
-        builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+        builder = tfds_builder(location)
         builder.download_and_prepare()
     except Exception as error:  # TFDS's own errors, and those of the network.
         reason = str(error).strip().splitlines()[0][:200]

@@ -27,6 +27,7 @@ with epy.lazy_imports():
     from PIL import Image
     from sklearn import datasets
 
+TFDS = "tfds:"
 _DIGITS = tuple("0123456789")
 
 
@@ -124,9 +125,8 @@ def _table(location: str, modality: str, _: bool) -> Source:
 
 def _tfds(location: str, modality: str, download: bool) -> Source:
     """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
-    name = location.removeprefix("tfds:")
     try:
-        builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+        builder = tfds_builder(location)
         if download:
             builder.download_and_prepare()
         elif not builder.is_prepared():
@@ -152,8 +152,7 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
 
 
 def _tfds_records(source: Source, pipeline: Any) -> Any:
-    name, modality = source.location.removeprefix("tfds:"), source.modality
-    builder = tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+    builder, modality = tfds_builder(source.location), source.modality
     label = builder.info.supervised_keys[1]
     names = builder.info.features[label].names
     parts = []
@@ -165,6 +164,16 @@ def _tfds_records(source: Source, pipeline: Any) -> Any:
             rows | f"Name {split}" >> beam.FlatMap(_from_tfds, split, modality, label, names)
         )
     return parts | beam.Flatten()
+
+
+def tfds_builder(location: str) -> Any:
+    """The builder of `tfds:NAME`, a name of the catalogue or a prepared dataset's folder.
+
+    Raises:
+        Exception: TFDS's own, of many kinds, where there is no such dataset.
+    """
+    name = location.removeprefix(TFDS)
+    return tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
 
 
 def _tfds_splits(builder: Any) -> dict[str, int]:
@@ -220,7 +229,7 @@ class Kind:
 # The first whose `matches` holds.
 KINDS = (
     Kind(lambda location: location == "digits", _digits, _digits_records),
-    Kind(lambda location: location.startswith("tfds:"), _tfds, _tfds_records),
+    Kind(lambda location: location.startswith(TFDS), _tfds, _tfds_records),
     Kind(lambda location: Path(location).is_dir(), _folder, _listed),
     Kind(lambda location: Path(location).is_file(), _table, _listed),
 )

@@ -52,7 +52,7 @@ def check(config: MlflowConfig) -> None:
     if config.tracking_uri and find_spec("mlflow") is None:
         raise Mistake(
             f"mlflow.tracking_uri must have its extra installed, got {config.tracking_uri!r}: "
-            f"pip install 'shoulders[mlflow]' installs it"
+            f"pip install '.[mlflow]' installs it"
         )
 
 

@@ -81,7 +81,7 @@ def compile_pipeline(
     """
     _require_kfp()
     settings = config.runtime
-    _check_accelerators(settings)
+    _check_stages(settings)
     place = _reachable(store, settings, "--store")
     serving = _reachable(serving_dir, settings, "--serving-dir") if serving_dir else None
     config = _with_places(config)
@@ -192,7 +192,7 @@ def _place(task: Any, wanted: StageConfig, settings: RuntimeConfig, store: str) 
             kubernetes.add_node_selector(task, label, value)
 
 
-def _check_accelerators(settings: RuntimeConfig) -> None:
+def _check_stages(settings: RuntimeConfig) -> None:
     known = TARGETS[settings.target].accelerators
     for name in type(settings.stages).model_fields:
         wanted = getattr(settings.stages, name)
@@ -279,5 +279,5 @@ def _require_kfp() -> None:
     if find_spec("kfp") is None:
         raise Mistake(
             "runtime.target must have its extra installed, got no kfp: pip install "
-            "'shoulders[kubeflow]' installs it"
+            "'.[kubeflow]' installs it"
         )

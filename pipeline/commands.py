@@ -24,7 +24,7 @@ from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
 from pipeline.records import Stopped, past_runs
 from pipeline.runs import Executor, Planner, Step, execute, print_plan
-from pipeline.runtime import Runtime, choose_backend, deadline
+from pipeline.runtime import deadline
 from pipeline.session import begin, runtime_of
 from pipeline.store import Store
 
@@ -49,7 +49,7 @@ def run(
     """Execute the flow; the exit status is 0, or 3 where the model was not blessed."""
     name = recipe_path(recipe).stem
     store = Store(store_path)
-    runtime = _runtime(config, store, serving_dir, name, fresh)
+    runtime = runtime_of(config, store, serving_dir, name, fresh=fresh)
     console = open_log(log)
     with store.lock(), deadline(config.runtime.deadline):
         started = time.monotonic()
@@ -81,7 +81,7 @@ def plan(
 ) -> int:
     """Trace the flow and print what would run."""
     store = Store(store_path)
-    runtime = _runtime(config, store, serving_dir, recipe_path(recipe).stem, fresh)
+    runtime = runtime_of(config, store, serving_dir, recipe_path(recipe).stem, fresh=fresh)
     request = resolve_request(config, download=False)
     outside = resolve(request, runtime, past_runs(store.runs))
     steps: list[Step] = []
@@ -210,13 +210,6 @@ def predict_in_bulk(
     lines = [f"{total} inputs: {done.predicted} predicted, {done.quarantined} quarantined"]
     sys.stdout.write("\n".join([*lines, *done.outputs, done.quarantine]) + "\n")
     return 0
-
-
-def _runtime(
-    config: Config, store: Store, serving_dir: Path | None, recipe: str, fresh: bool
-) -> Runtime:
-    backend = choose_backend(config.runtime)
-    return runtime_of(config, store, serving_dir, recipe, fresh=fresh, backend=backend)
 
 
 def _tell(result: dict[str, Any], seconds: float, console: Log, as_json: bool) -> None:

@@ -23,6 +23,8 @@ from models.quiet import hide_gpus, import_tensorflow
 with epy.lazy_imports():
     from models import distribution
 
+TENSORFLOW = "tensorflow"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -31,7 +33,6 @@ class Work:
     Attributes:
         backend: what Keras is to compute with.
         distribution: see `RuntimeConfig`; stages that only TensorFlow computes know none.
-        gpus: TensorFlow may have them in the process of its own.
     """
 
     stage: Callable[..., Any]
@@ -40,7 +41,6 @@ class Work:
     job: Job
     backend: str
     distribution: str
-    gpus: bool
 
     def do(self) -> Artifact:
         """Call the stage, here."""
@@ -91,7 +91,7 @@ def do_apart(work: Work) -> Artifact:
 
 
 def _child(there: Connection, work: Work) -> None:
-    if not work.gpus:
+    if work.backend != TENSORFLOW:
         hide_gpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
     threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()

@@ -20,11 +20,10 @@ from pydantic import Field, field_validator, model_validator
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
 from models.quiet import hide_gpus
-from pipeline.processes import Work
+from pipeline.processes import TENSORFLOW, Work
 from pipeline.records import Stopped
 
 Backend = Literal["tensorflow", "jax", "torch"]
-TENSORFLOW = "tensorflow"
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -96,8 +95,7 @@ class RuntimeConfig(Section):
     """What Keras computes the feature pass and the training with; $KERAS_BACKEND, or TensorFlow,
     where not given."""
     distribution: Literal["none", "data_parallel"] = "none"
-    """`data_parallel`: each batch is split over all local devices, and over several hosts where the
-    backend's environment variables name them."""
+    """`data_parallel`: each batch is split over all local devices."""
     isolate: bool = False
     """Each stage in a process of its own, which gives memory back, the device's too."""
     deadline: str = ""
@@ -133,7 +131,7 @@ def choose_backend(config: RuntimeConfig) -> str:
     if find_spec(chosen) is None:
         raise Mistake(
             f"runtime.backend must be installed, got {chosen!r}: pip install "
-            f"'shoulders[{chosen}]' installs it"
+            f"'.[{chosen}]' installs it"
         )
     if chosen == "torch" and config.distribution != "none":
         raise Mistake(
@@ -202,7 +200,6 @@ class Runtime:
             job,
             backend=backend,
             distribution=self.config.distribution if any_backend else "none",
-            gpus=backend == TENSORFLOW,
         )
 
     def is_apart(self, work: Work) -> bool:

@@ -14,7 +14,7 @@ from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
 from pipeline.records import STARTED, RunRecord, new_run_id, past_runs
 from pipeline.runs import Step
-from pipeline.runtime import Runtime
+from pipeline.runtime import Runtime, choose_backend
 from pipeline.store import Store
 
 
@@ -95,7 +95,6 @@ def runtime_of(
     recipe: str,
     *,
     fresh: bool,
-    backend: str,
 ) -> Runtime:
     """Where a run of this recipe takes place."""
     return Runtime(
@@ -103,6 +102,6 @@ def runtime_of(
         serving=(serving_dir or store.root / "serving" / recipe).resolve(),
         fresh=fresh,
         config=config.runtime,
-        backend=backend,
+        backend=choose_backend(config.runtime),
         beam=config.beam,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -24,7 +24,7 @@ from pipeline.flow import Outside, Run, flow
 from pipeline.graph import needed_for, trace
 from pipeline.records import RunRecord
 from pipeline.runs import Executor, Step, execute
-from pipeline.runtime import choose_backend, deadline
+from pipeline.runtime import Runtime, deadline
 from pipeline.session import Session, begin, runtime_of
 from pipeline.store import Call, Store
 
@@ -44,7 +44,6 @@ class Asked(BaseModel):
     config: Config
     serving_dir: Path | None
     fresh: bool
-    log: Literal["text", "json"] = "text"
 
 
 def begin_run(store_path: str, asked: str) -> str:
@@ -82,7 +81,7 @@ def run_stage(store_path: str, run_id: str, name: str) -> str:
     record = RunRecord.model_validate(read_json(store.runs / f"{run_id}.json"))
     session = Session(store, record, _OUTSIDE.validate_python(written["outside"]))
     steps: list[Step] = []
-    executor = Executor(store, _runtime(asked, store), open_log(asked.log), steps)
+    executor = Executor(store, _runtime(asked, store), open_log("text"), steps)
     nodes = trace(asked.config)
     some = _Some(executor, name, needed_for(name, nodes))
     with store.lock(shared=True), deadline(asked.config.runtime.deadline):
@@ -131,12 +130,11 @@ class _Absent:
     digest: str
 
 
-def _runtime(asked: Asked, store: Store) -> Any:
+def _runtime(asked: Asked, store: Store) -> Runtime:
     return runtime_of(
         asked.config,
         store,
         asked.serving_dir,
         asked.recipe,
         fresh=asked.fresh,
-        backend=choose_backend(asked.config.runtime),
     )

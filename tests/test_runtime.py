@@ -45,7 +45,7 @@ def test_a_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
     def work(how: str) -> Work:
         given = job(tmp_path / how)
         given = Job(**{**vars(given), "progress": lambda *what: told.append(what)})
-        return Work(fickle, (how,), {}, given, backend="tensorflow", distribution="none", gpus=True)
+        return Work(fickle, (how,), {}, given, backend="tensorflow", distribution="none")
 
     made = do_apart(work("good"))
     assert isinstance(made, Blessing)
@@ -183,7 +183,7 @@ def test_vertex_has_buckets(in_process: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--runtime.backend", "torch"), "pip install 'shoulders[torch]' installs it"),
+        (("--runtime.backend", "torch"), "pip install '.[torch]' installs it"),
         (("--beam.runner", "DataflowRunner"), "pip install 'apache-beam[gcp]' installs it"),
         (("--beam.runner", "PortablRunner"), "did you mean PortableRunner"),
     ],
