@@ -12,7 +12,7 @@ from components.activations import Activations
 from components.artifacts import Features
 from components.files import read_jsonl
 from components.job import Job
-from models.training import Data, one_hot
+from models.minibatches import Data, one_hot
 
 with epy.lazy_imports():
     from components import live

@@ -53,7 +53,7 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=3, any_backend=True)
+@stage(version=3, any_backend=True, trains=True)
 def fine_tune(
     job: Job, model: TrainedModel, features: Features, config: FineTuneConfig, *, seed: int
 ) -> TrainedModel:

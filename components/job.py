@@ -75,12 +75,18 @@ class Job:
 
 
 def stage(
-    version: int, *, any_backend: bool = False, one_at_a_time: bool = False, plain: bool = False
+    version: int,
+    *,
+    any_backend: bool = False,
+    trains: bool = False,
+    one_at_a_time: bool = False,
+    plain: bool = False,
 ) -> Callable[[Callable[Concatenate[Job, P], A]], Callable[Concatenate[Job, P], A]]:
     """Mark a function as a stage; a new `version` says that old results are void.
 
     Args:
         any_backend: it computes on whatever backend Keras has; all others are for TensorFlow.
+        trains: several hosts compute it together.
         plain: it needs no TensorFlow.
         one_at_a_time: what it writes besides its artifact is shared by the branches of a run.
     """
@@ -89,7 +95,7 @@ def stage(
         marked: Any = function
         marked.stage_version = version
         marked.any_backend, marked.one_at_a_time = any_backend, one_at_a_time
-        marked.plain = plain
+        marked.trains, marked.plain = trains, plain
         return function
 
     return mark

@@ -16,6 +16,8 @@ from components.files import files_below
 from components.forward import Forward
 from components.modalities import open_reader
 from components.networks import cut, open_backbone
+from models import distribution
+from models.mistakes import Mistake
 
 
 class Records:
@@ -58,6 +60,11 @@ class Live:
     def __init__(
         self, scratch: Path, features: Features, output: str, rows: list[dict[str, Any]]
     ) -> None:
+        if distribution.hosts()[0] > 1:
+            raise Mistake(
+                "augment.views must be a number, and extract.budget enough for what it comes to, "
+                "where several hosts train, got activations that are not stored"
+            )
         model = features.model
         network = open_backbone(model, model.weights)
         wanted = network if output == "pooled" else cut(model, network, features.cut).prefix

@@ -21,7 +21,7 @@ with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
-    from models import freezing, optimization, training
+    from models import freezing, minibatches, optimization, training
 
 
 VALIDATION = "val_"
@@ -137,7 +137,7 @@ def decided(job: Job, name: str, decide: Callable[[], Any]) -> Any:
 
 def train_phase(
     model: keras.Model,
-    data: tuple[training.Data, training.Data],
+    data: tuple[minibatches.Data, minibatches.Data],
     config: PhaseConfig,
     seed: int,
     *,
@@ -192,7 +192,7 @@ def run_phase(
     job: Job,
     name: str,
     model: keras.Model,
-    data: tuple[training.Data, training.Data],
+    data: tuple[minibatches.Data, minibatches.Data],
     config: PhaseConfig,
     seed: int,
     *,

@@ -43,7 +43,7 @@ class ControlConfig(ScratchConfig):
     """Train it, and say in the report whether transferring helped."""
 
 
-@stage(version=1, any_backend=True)
+@stage(version=1, any_backend=True, trains=True)
 def train_from_scratch(
     job: Job, features: Features, config: ScratchConfig, *, seed: int
 ) -> TrainedModel:

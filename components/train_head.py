@@ -21,7 +21,7 @@ with epy.lazy_imports():
     import keras
     import optuna
 
-    from models import heads, optimization, range_test, training
+    from models import heads, minibatches, optimization, range_test
 
 
 class HeadConfig(PhaseConfig):
@@ -56,7 +56,7 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=3, any_backend=True)
+@stage(version=3, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,
@@ -131,7 +131,7 @@ class _Task:
     def __init__(
         self,
         features: Features,
-        data: tuple[training.Data, training.Data],
+        data: tuple[minibatches.Data, minibatches.Data],
         seed: int,
         start: WarmHead | None,
     ) -> None:

@@ -127,6 +127,15 @@ def build_loss(*, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> ker
     return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
 
 
+class Accuracy(keras.metrics.CategoricalAccuracy):
+    """Keras's, of the whole batch: the mean of the devices' own would weigh each alike."""
+
+    def result(self) -> Any:
+        sums = [keras.ops.convert_to_tensor(each) for each in (self.total, self.count)]
+        (total, count), _ = distribution.summed(sums)
+        return keras.ops.divide_no_nan(total, count)
+
+
 def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
     """A weight for each class, so that all classes weigh the same in sum and examples 1 on average.
 

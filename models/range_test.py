@@ -9,7 +9,7 @@ import numpy as np
 
 from models import distribution
 from models.hardware import jit_compile
-from models.training import Data
+from models.minibatches import Data
 
 # Rates are tried from the one to the other, evenly in the logarithm.
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -35,7 +35,7 @@ def range_test(model: keras.Model, data: Data, *, loss: Any, batch_size: int, se
     losses: list[float] = []
     average = 0.0
     for step, rate in enumerate(rates, start=1):
-        rows = rng.choice(len(data), size, replace=size > len(data))
+        rows = distribution.part(rng.choice(len(data), size, replace=size > len(data)))
         optimizer.learning_rate = rate
         batch = distribution.shared((data.gather(rows, 0), data.targets[rows]))
         value = model.train_on_batch(*batch)

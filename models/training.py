@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from etils import epy
 
-from models.mistakes import Mistake
+from models.minibatches import Data
 from models.resuming import Checkpoint, capture, restore
 
 with epy.lazy_imports():
     import keras
 
-    from models import distribution, hardware
+    from models import distribution, hardware, minibatches, optimization
 
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Examples that are gathered a batch at a time.
-
-    Attributes:
-        targets: (examples, classes), each row a distribution over the classes.
-        gather: (rows, epoch) → the model's inputs for these rows, as it is to see them in
-            this epoch; ragged ones are as long as the longest of them.
-        lengths: epoch → how long each example is, in any unit, so that batches are of examples
-            of one length and little is padding; None where all are of one shape.
-    """
-
-    targets: np.ndarray
-    gather: Callable[[np.ndarray, int], Any]
-    lengths: Callable[[int], np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def steps(self, batch_size: int) -> int:
-        """Batches in an epoch."""
-        return -(-len(self) // batch_size)
 
 
 @dataclass(frozen=True)
@@ -106,7 +82,7 @@ def train(
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[optimization.Accuracy(name="accuracy")],
         jit_compile=hardware.jit_compile(),
     )
     stopping = keras.callbacks.EarlyStopping(
@@ -137,16 +113,21 @@ def train(
         number = first_epoch + epoch
         rng = np.random.default_rng([seed, number])
         lengths = training.lengths(number) if training.lengths else None
-        for chosen, weights in _batches(rng.permutation(len(training)), batch_size, lengths, rng):
-            inputs, targets = training.gather(chosen, number), training.targets[chosen]
-            count = int(np.count_nonzero(weights))
+        for chosen, weights in minibatches.batches(
+            rng.permutation(len(training)), batch_size, lengths, rng
+        ):
+            inputs, targets, w = minibatches.part_of(
+                training, chosen, weights, number, whole=mixup > 0
+            )
             if class_weights is not None:
-                weights = weights * (targets @ class_weights)
+                w = w * (targets @ class_weights)
             if mixup:
-                inputs, targets, weights = _mix(inputs, targets, weights, mixup, rng)
-            x, y, w = distribution.shared((inputs, targets, weights))
+                inputs, targets, w = distribution.part(
+                    minibatches.mix(inputs, targets, w, mixup, rng)
+                )
+            x, y, w = distribution.shared((inputs, targets, w))
             batch = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
-            seen.add(batch, count)
+            seen.add(batch, int(np.count_nonzero(weights)))
         averages.on_epoch_end(epoch)  # Puts them into the model, …
         logs = seen.result() | _validate(model, validation, batch_size)
         rows.append(logs | {"learning_rate": rate})
@@ -168,9 +149,8 @@ def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float
     """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
     seen = _Mean()
     lengths = data.lengths(0) if data.lengths else None
-    for rows, weights in _batches(np.arange(len(data)), batch_size, lengths):
-        inputs, targets = data.gather(rows, 0), data.targets[rows]
-        x, y, w = distribution.shared((inputs, targets, weights))
+    for rows, weights in minibatches.batches(np.arange(len(data)), batch_size, lengths):
+        x, y, w = distribution.shared(minibatches.part_of(data, rows, weights, 0))
         batch = model.test_on_batch(x, y, sample_weight=w, return_dict=True)
         seen.add(batch, int(np.count_nonzero(weights)))
     return seen.result()
@@ -191,75 +171,6 @@ def _averages(model: keras.Model) -> keras.callbacks.Callback:
     swap.set_model(model)
     swap.set_params({"epochs": 0})  # There is no last epoch whose weights it should throw away.
     return swap
-
-
-def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """(examples,) of class numbers → (examples, num_classes), float32."""
-    distributions: np.ndarray = np.eye(num_classes, dtype="float32")[labels]
-    return distributions
-
-
-def _mix(
-    inputs: Any, targets: np.ndarray, weights: np.ndarray, alpha: float, rng: np.random.Generator
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Each row of a batch mixed with another row, by one share that is drawn for the batch.
-
-    Each label brings its own row's weight: the loss is linear in the targets.
-    """
-    share = np.float32(rng.beta(alpha, alpha))
-    other = rng.permutation(len(weights))
-
-    def mixed(array: np.ndarray) -> np.ndarray:
-        result: np.ndarray = share * array + (1 - share) * array[other]
-        return result
-
-    def mixed_inputs(array: np.ndarray) -> np.ndarray:
-        if np.issubdtype(array.dtype, np.floating):
-            return mixed(array)
-        if array.max(initial=0) > 1:
-            raise Mistake("mixup must be 0 where tokens are trained on, which cannot be mixed")
-        result: np.ndarray = np.maximum(array, array[other])  # A mask covers both.
-        return result
-
-    both = mixed(weights)
-    labels = mixed(weights[:, None] * targets) / np.maximum(both, 1e-9)[:, None]
-    return keras.tree.map_structure(mixed_inputs, inputs), labels, both
-
-
-# So many batches are sorted by length together: order stays random, and little is padding.
-WINDOW = 50
-
-
-def _batches(
-    order: np.ndarray,
-    batch_size: int,
-    lengths: np.ndarray | None = None,
-    rng: np.random.Generator | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows, weights) of each batch: as few batches as can be, all of one size.
-
-    A last batch that is smaller would make the backend compile everything a second time. So the
-    batches are made as even as they can be, and where one is a row short, a row is repeated
-    with weight 0, and the others weigh as much more: the loss is the mean over the real rows.
-    Where several devices share a batch, each gets as many.
-
-    Args:
-        lengths: of each row; batches are then of rows that are about as long as each other.
-        rng: puts those batches into a random order.
-    """
-    count = -(-len(order) // batch_size)
-    devices = distribution.replicas()
-    size = -(-len(order) // (count * devices)) * devices
-    if lengths is not None:
-        windows = np.split(order, range(WINDOW * size, len(order), WINDOW * size))
-        order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
-    parts = np.array_split(order, count)
-    if lengths is not None and rng is not None:
-        parts = [parts[i] for i in rng.permutation(count)]
-    for rows in parts:
-        weights = np.full(size, size / len(rows), np.float32)
-        weights[len(rows) :] = 0.0
-        yield np.resize(rows, size), weights
 
 
 class _Mean:

@@ -19,6 +19,8 @@ from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Log, open_log
 from pipeline.flow import flow
+from pipeline.helping import help_to_train
+from pipeline.hosts import Hosts
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
@@ -46,18 +48,26 @@ def run(
     as_json: bool,
     log: Literal["text", "json"],
 ) -> int:
-    """Execute the flow; the exit status is 0, or 3 where the model was not blessed."""
+    """Execute the flow; the exit status is 0, or 3 where the model was not blessed.
+
+    On all of several hosts but the first: help with it.
+    """
     name = recipe_path(recipe).stem
     store = Store(store_path)
     runtime = runtime_of(config, store, serving_dir, name, fresh=fresh)
     console = open_log(log)
+    if runtime.hosts.rank:
+        with deadline(config.runtime.deadline):
+            helped = help_to_train(name, config, runtime, store, console)
+        _tell_of_help(runtime.hosts, helped, as_json)
+        return 0
     with store.lock(), deadline(config.runtime.deadline):
         started = time.monotonic()
         session = begin(name, config, runtime, store)
         steps: list[Step] = []
         try:
             executor = Executor(store, runtime, console, steps)
-            outcome = execute(lambda: flow(executor, config, session.outside), executor)
+            outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
         except BaseException as error:
             console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
@@ -210,6 +220,14 @@ def predict_in_bulk(
     lines = [f"{total} inputs: {done.predicted} predicted, {done.quarantined} quarantined"]
     sys.stdout.write("\n".join([*lines, *done.outputs, done.quarantine]) + "\n")
     return 0
+
+
+def _tell_of_help(hosts: Hosts, helped: list[str], as_json: bool) -> None:
+    if as_json:
+        _print_json({"host": hosts.rank, "hosts": hosts.count, "helped": helped})
+        return
+    stages = ", ".join(helped) or "nothing, as all was there"
+    sys.stdout.write(f"host {hosts.rank} of {hosts.count} helped with {stages}\n")
 
 
 def _tell(result: dict[str, Any], seconds: float, console: Log, as_json: bool) -> None:

@@ -134,7 +134,7 @@ class Console:
 
     def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
         self.stop()
-        time_taken = f"{seconds:6.1f} s" if status == "ran" else " " * 8
+        time_taken = f"{seconds:6.1f} s" if status in ("ran", "helped") else " " * 8
         figures = "  ".join(
             f"{key} {_short(stats[key])}" for key in _SHOWN if stats.get(key) not in (None, [], 0)
         )

@@ -23,11 +23,13 @@ class Node:
         name: with its branch, such as `control.extract`.
         stage: without it.
         after: the stages whose artifacts it is given, and those it may not run beside.
+        trains: whether several hosts compute it together.
     """
 
     name: str
     stage: str
     after: tuple[str, ...]
+    trains: bool
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,10 @@ class _Tracer:
         first = self.made_by.setdefault(call.fingerprint, name)
         if first != name:  # The very same call in another branch: it reuses what that one made.
             after.append(first)
-        if stage.one_at_a_time:  # type: ignore[attr-defined]
+        marks: Any = stage
+        if marks.one_at_a_time:
             after += [n.name for n in self.nodes.values() if n.stage == call.stage][-1:]
-        self.nodes[name] = Node(name, call.stage, tuple(dict.fromkeys(after)))
+        self.nodes[name] = Node(name, call.stage, tuple(dict.fromkeys(after)), marks.trains)
         return cast(A, _Pending(name, call.fingerprint))
 
 

@@ -33,6 +33,7 @@ class Work:
     Attributes:
         backend: what Keras is to compute with.
         distribution: see `RuntimeConfig`; stages that only TensorFlow computes know none.
+        together: whether the devices of several hosts are meant.
     """
 
     stage: Callable[..., Any]
@@ -41,6 +42,7 @@ class Work:
     job: Job
     backend: str
     distribution: str
+    together: bool = False
 
     def do(self) -> Artifact:
         """Call the stage, here."""
@@ -48,7 +50,8 @@ class Work:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
             if not self.plain:
                 import_tensorflow()
-                stack.enter_context(distribution.scope(self.distribution))
+                scope = distribution.scope(self.distribution, several_hosts=self.together)
+                stack.enter_context(scope)
             return cast(Artifact, self.stage(self.job, *self.arguments, **self.options))
 
     @property
@@ -91,6 +94,7 @@ def do_apart(work: Work) -> Artifact:
 
 
 def _child(there: Connection, work: Work) -> None:
+    os.dup2(2, 1)  # Libraries in C++ print there, and know nothing of `sys.stdout`.
     if work.backend != TENSORFLOW:
         hide_gpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.

@@ -16,7 +16,7 @@ from pipeline.console import Log
 from pipeline.flow import Outcome, Run
 from pipeline.processes import do_apart
 from pipeline.runtime import Runtime
-from pipeline.store import ARTIFACT, Call, Store
+from pipeline.store import ARTIFACT, Absent, Call, Store
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -92,21 +92,19 @@ class Executor:
         return self.store.commit(call, artifact, time.monotonic() - started)
 
 
-def execute(walk: Callable[[], Outcome], executor: Executor) -> Outcome:
-    """Walk the flow; where stored activations prove damaged, say so and make them again."""
+def execute(walk: Callable[[], Outcome], console: Log, done: list[Any]) -> Outcome:
+    """Walk the flow; where stored activations prove damaged, say so and make them again.
+
+    Args:
+        done: what is known of the walk so far, which is then to be forgotten.
+    """
     while True:
         try:
             return walk()
         except Damaged as damaged:
-            executor.console.stop()
-            executor.console.say(str(damaged))
-            executor.steps.clear()
-
-
-class Pending:
-    """Stands for an artifact that is not there; its digest is that of nothing."""
-
-    digest = "pending"
+            console.stop()
+            console.say(str(damaged))
+            done.clear()
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class Planner:
         artifact: Any = None if self.fresh else self.store.find(call)
         if artifact is None:
             self.steps.append(Step(name, "would run", 0.0, "", {}, self._why(call)))
-            return cast(A, Pending())
+            return cast(A, Absent())
         self.steps.append(Step(name, "reused", 0.0, str(artifact.directory), artifact.stats))
         return cast(A, artifact)
 
@@ -138,7 +136,9 @@ class Planner:
         if self.fresh:
             return "--fresh"
         inputs = call.inputs.values()
-        if any(isinstance(value, dict) and value.get("digest") == "pending" for value in inputs):
+        if any(
+            isinstance(value, dict) and value.get("digest") == Absent.digest for value in inputs
+        ):
             return "an earlier stage runs"
         made = list((self.store.root / call.stage).glob(f"*/{ARTIFACT}"))
         if not made:

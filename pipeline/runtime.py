@@ -20,6 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
 from models.quiet import hide_gpus
+from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work
 from pipeline.records import Stopped
 
@@ -95,7 +96,8 @@ class RuntimeConfig(Section):
     """What Keras computes the feature pass and the training with; $KERAS_BACKEND, or TensorFlow,
     where not given."""
     distribution: Literal["none", "data_parallel"] = "none"
-    """`data_parallel`: each batch is split over all local devices."""
+    """`data_parallel`: each batch is split over all local devices, and over the hosts that TF_CONFIG
+    or KERAS_DISTRIBUTION_… in the environment name; the same command runs on each."""
     isolate: bool = False
     """Each stage in a process of its own, which gives memory back, the device's too."""
     deadline: str = ""
@@ -143,6 +145,17 @@ def choose_backend(config: RuntimeConfig) -> str:
     return chosen
 
 
+def choose_hosts(config: RuntimeConfig, backend: str, *, fresh: bool) -> Hosts:
+    """The hosts that train together: only this one, where nothing is distributed."""
+    hosts = Hosts() if config.distribution == "none" else hosts_of(backend)
+    if hosts.count > 1 and fresh:
+        raise Mistake(
+            f"--fresh must not be given where hosts wait for what the first one makes, got it "
+            f"with {hosts.count} hosts"
+        )
+    return hosts
+
+
 def seconds_of(duration: str) -> int:
     """`1h30m` → 5400; 0 where it is no duration."""
     if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
@@ -178,6 +191,7 @@ class Runtime:
         serving: the serving directory.
         fresh: compute every stage again.
         backend: what Keras computes with where a stage lets it choose.
+        hosts: that train together.
     """
 
     store: Path
@@ -185,23 +199,27 @@ class Runtime:
     fresh: bool = False
     config: RuntimeConfig
     backend: str
+    hosts: Hosts
     beam: BeamConfig
 
     def work(
         self, stage: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], job: Job
     ) -> Work:
         """A call of `stage`, with what is to compute it: only TensorFlow makes SavedModels."""
-        any_backend = stage.any_backend  # type: ignore[attr-defined]
-        backend = self.backend if any_backend else TENSORFLOW
+        marks: Any = stage
+        any_backend: bool = marks.any_backend
         return Work(
             stage,
             args,
             kwargs,
             job,
-            backend=backend,
+            backend=self.backend if any_backend else TENSORFLOW,
             distribution=self.config.distribution if any_backend else "none",
+            together=marks.trains and self.hosts.count > 1,
         )
 
     def is_apart(self, work: Work) -> bool:
-        """Whether it needs a process of its own: a process has one backend."""
-        return (self.config.isolate and not work.plain) or work.backend != TENSORFLOW
+        """Whether it needs a process of its own: a process has one backend, and joins the
+        others' hosts once."""
+        asked = self.config.isolate and not work.plain
+        return asked or work.backend != TENSORFLOW or work.together

@@ -14,7 +14,7 @@ from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
 from pipeline.records import STARTED, RunRecord, new_run_id, past_runs
 from pipeline.runs import Step
-from pipeline.runtime import Runtime, choose_backend
+from pipeline.runtime import Runtime, choose_backend, choose_hosts
 from pipeline.store import Store
 
 
@@ -97,11 +97,13 @@ def runtime_of(
     fresh: bool,
 ) -> Runtime:
     """Where a run of this recipe takes place."""
+    backend = choose_backend(config.runtime)
     return Runtime(
         store=store.root,
         serving=(serving_dir or store.root / "serving" / recipe).resolve(),
         fresh=fresh,
         config=config.runtime,
-        backend=choose_backend(config.runtime),
+        backend=backend,
+        hosts=choose_hosts(config.runtime, backend, fresh=fresh),
         beam=config.beam,
     )

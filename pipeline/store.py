@@ -41,6 +41,13 @@ ARTIFACT = "artifact.json"
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-datasets", "apache-beam", "numpy")
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Stands for an artifact that is not there, where no more than its digest is asked for."""
+
+    digest: str = "absent"
+
+
 class StoreIsHeld(Exception):
     """Another run holds this store."""
 

@@ -26,7 +26,7 @@ from pipeline.records import RunRecord
 from pipeline.runs import Executor, Step, execute
 from pipeline.runtime import Runtime, deadline
 from pipeline.session import Session, begin, runtime_of
-from pipeline.store import Call, Store
+from pipeline.store import Absent, Call, Store
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -86,7 +86,9 @@ def run_stage(store_path: str, run_id: str, name: str) -> str:
     some = _Some(executor, name, needed_for(name, nodes))
     with store.lock(shared=True), deadline(asked.config.runtime.deadline):
         try:
-            outcome = execute(lambda: flow(some, asked.config, session.outside), executor)
+            outcome = execute(
+                lambda: flow(some, asked.config, session.outside), executor.console, steps
+            )
         except Exception as error:
             session.fail(record.age(), f"failed: {error}")
             raise
@@ -120,14 +122,7 @@ class _Some:
         if artifact is None and name in {self.name, *self.needed}:
             with self.executor.store.alone(call):
                 return self.executor(stage, *args, **kwargs)
-        return cast(A, artifact or _Absent(call.fingerprint))
-
-
-@dataclass(frozen=True)
-class _Absent:
-    """The artifact of another task's stage, which is not there yet."""
-
-    digest: str
+        return cast(A, artifact or Absent(call.fingerprint))
 
 
 def _runtime(asked: Asked, store: Store) -> Runtime:

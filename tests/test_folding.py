@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, optimization, training
+from models import freezing, heads, minibatches, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.folding import Folded, fold
 from models.splitting import block_starts, split
@@ -42,9 +42,9 @@ def test_folding_changes_nothing_but_the_work(family: str) -> None:
     np.testing.assert_allclose(folded.predict_on_batch(images), expected, atol=1e-9 * scale)
 
 
-def in_memory(inputs: np.ndarray) -> training.Data:
-    targets = training.one_hot(np.arange(len(inputs)) % 2, 2)
-    return training.Data(targets, lambda rows, epoch: inputs[rows])
+def in_memory(inputs: np.ndarray) -> minibatches.Data:
+    targets = minibatches.one_hot(np.arange(len(inputs)) % 2, 2)
+    return minibatches.Data(targets, lambda rows, epoch: inputs[rows])
 
 
 def test_training_the_folded_network_trains_the_network_itself() -> None:

@@ -21,7 +21,7 @@ from components.modalities import open_reader
 from components.networks import cut, open_backbone, open_classifier
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
-from models import training
+from models import minibatches, training
 from models.mistakes import Mistake
 from tests.helpers import assembled, ingested, job
 from tests.presets import write_preset, write_table
@@ -192,7 +192,7 @@ def _list(inputs: Any) -> list[Any]:
 def test_batches_are_of_one_length_and_have_every_row_once() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 60, 997)
-    batches = list(training._batches(rng.permutation(997), 16, lengths, rng))
+    batches = list(minibatches.batches(rng.permutation(997), 16, lengths, rng))
     rows = np.concatenate([rows[weights > 0] for rows, weights in batches])
     assert sorted(rows) == list(range(997))
     assert sum(weights.sum() for _, weights in batches) == pytest.approx(

@@ -8,17 +8,17 @@ import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, optimization, training
+from models import freezing, heads, minibatches, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.splitting import block_starts, split
 
 
-def separable(examples: int, seed: int) -> training.Data:
+def separable(examples: int, seed: int) -> minibatches.Data:
     rng = np.random.default_rng(seed)
     labels = np.arange(examples) % 2
     features = rng.normal(size=(examples, 4)).astype("float32")
     features[:, 0] += 3 * labels
-    return training.Data(training.one_hot(labels, 2), lambda rows, epoch: features[rows])
+    return minibatches.Data(minibatches.one_hot(labels, 2), lambda rows, epoch: features[rows])
 
 
 def new_head() -> keras.Model:
@@ -26,7 +26,7 @@ def new_head() -> keras.Model:
 
 
 def train(
-    model: keras.Model, examples: training.Data, validation: training.Data, **changed: Any
+    model: keras.Model, examples: minibatches.Data, validation: minibatches.Data, **changed: Any
 ) -> training.History:
     """`training.train`; what is not `changed` is what most tests want."""
     settings = {"learning_rate": 0.05, "warmup_steps": 0} | changed
@@ -49,7 +49,7 @@ def train(
 def test_ends_with_the_weights_of_the_best_epoch() -> None:
     """Labels of the validation set are swapped, so that it gets worse from the first epoch on."""
     examples, validation = separable(40, 0), separable(20, 1)
-    swapped = training.Data(validation.targets[:, ::-1], validation.gather)
+    swapped = minibatches.Data(validation.targets[:, ::-1], validation.gather)
     head = new_head()
     history = train(head, examples, swapped, patience=2)
     losses = [row["val_loss"] for row in history.epochs]
@@ -70,7 +70,7 @@ def test_metrics_are_those_of_all_examples_not_of_the_last_batch() -> None:
 @pytest.mark.parametrize("examples", [40, 21, 7, 1])
 def test_uneven_batches_weigh_every_example_the_same(examples: int) -> None:
     data = separable(max(examples, 2), 0)
-    some = training.Data(data.targets[:examples], data.gather)
+    some = minibatches.Data(data.targets[:examples], data.gather)
     head = new_head()
     train(head, separable(40, 3), some, epochs=1)
     got = training.evaluate(head, some, 8)
@@ -129,7 +129,9 @@ def test_batch_normalization_and_all_before_the_cut_stay_bit_identical() -> None
     model = heads.join(parts.suffix, head)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(24, *parts.suffix.input_shape[1:])).astype("float32") * 5
-    data = training.Data(training.one_hot(np.arange(24) % 2, 2), lambda rows, epoch: inputs[rows])
+    data = minibatches.Data(
+        minibatches.one_hot(np.arange(24) % 2, 2), lambda rows, epoch: inputs[rows]
+    )
     weights = freezing.named_weights(model, network)
     before = freezing.snapshot(weights)
     frozen = freezing.frozen_names(model, weights)
@@ -149,7 +151,9 @@ def test_unfreezing_batch_normalization_moves_its_statistics() -> None:
         heads.build_head(features=96, num_classes=2, normalize=False)(network.output),
     )
     images = np.random.default_rng(0).uniform(0, 255, (16, 16, 16, 3)).astype("float32")
-    data = training.Data(training.one_hot(np.arange(16) % 2, 2), lambda rows, epoch: images[rows])
+    data = minibatches.Data(
+        minibatches.one_hot(np.arange(16) % 2, 2), lambda rows, epoch: images[rows]
+    )
     weights = freezing.named_weights(model)
     before = freezing.snapshot(weights)
     train(model, data, data, epochs=1)
@@ -268,7 +272,7 @@ def test_a_step_that_is_compiled_is_the_same_step(monkeypatch: pytest.MonkeyPatc
 
 
 def test_balanced_classes_weigh_the_same() -> None:
-    targets = training.one_hot(np.array([0] * 8 + [1] * 2), 3)
+    targets = minibatches.one_hot(np.array([0] * 8 + [1] * 2), 3)
     weights = optimization.balanced_class_weights(targets)
     np.testing.assert_allclose(weights, [0.625, 2.5, 0.0])
     assert (targets @ weights).mean() == pytest.approx(1.0)
@@ -299,7 +303,7 @@ def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
         seen.append((epoch, tuple(rows)))
         return examples.gather(rows, epoch)
 
-    watched = training.Data(examples.targets, gather)
+    watched = minibatches.Data(examples.targets, gather)
     for first in (0, 2):
         train(new_head(), watched, separable(8, 1), epochs=2, first_epoch=first)
     assert {epoch for epoch, _ in seen} == {0, 1, 2, 3}
@@ -308,10 +312,10 @@ def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
 
 def test_mixed_labels_bring_their_own_weights() -> None:
     """Two rows, one of weight 0: what is left of it in the mixture counts for nothing."""
-    targets, weights = training.one_hot(np.array([0, 1]), 2), np.array([2.0, 0.0], "float32")
+    targets, weights = minibatches.one_hot(np.array([0, 1]), 2), np.array([2.0, 0.0], "float32")
     inputs = np.array([[1.0], [3.0]], "float32")
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        mixed, labels, both = training._mix(inputs, targets, weights, 1.0, rng)
+        mixed, labels, both = minibatches.mix(inputs, targets, weights, 1.0, rng)
         assert 1 <= mixed.min() <= mixed.max() <= 3
         np.testing.assert_allclose(both @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)

@@ -1,0 +1,127 @@
+"""What is trained on: examples that are gathered a batch at a time, all batches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epy
+
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import keras
+
+    from models import distribution
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples that are gathered a batch at a time.
+
+    Attributes:
+        targets: (examples, classes), each row a distribution over the classes.
+        gather: (rows, epoch) → the model's inputs for these rows, as it is to see them in
+            this epoch; ragged ones are as long as the longest of them.
+        lengths: epoch → how long each example is, in any unit, so that batches are of examples
+            of one length and little is padding; None where all are of one shape.
+    """
+
+    targets: np.ndarray
+    gather: Callable[[np.ndarray, int], Any]
+    lengths: Callable[[int], np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch."""
+        return -(-len(self) // batch_size)
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(examples,) of class numbers → (examples, num_classes), float32."""
+    distributions: np.ndarray = np.eye(num_classes, dtype="float32")[labels]
+    return distributions
+
+
+# So many batches are sorted by length together: order stays random, and little is padding.
+WINDOW = 50
+
+
+def batches(
+    order: np.ndarray,
+    batch_size: int,
+    lengths: np.ndarray | None = None,
+    rng: np.random.Generator | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows, weights) of each batch: as few batches as can be, all of one size.
+
+    A last batch that is smaller would make the backend compile everything a second time. So the
+    batches are made as even as they can be, and where one is a row short, a row is repeated
+    with weight 0, and the others weigh as much more: the loss is the mean over the real rows.
+    Where several devices share a batch, each gets as many.
+
+    Args:
+        lengths: of each row; batches are then of rows that are about as long as each other.
+        rng: puts those batches into a random order.
+    """
+    count = -(-len(order) // batch_size)
+    devices = distribution.replicas()
+    size = -(-len(order) // (count * devices)) * devices
+    if lengths is not None:
+        windows = np.split(order, range(WINDOW * size, len(order), WINDOW * size))
+        order = np.concatenate([w[np.argsort(lengths[w], kind="stable")] for w in windows])
+    parts = np.array_split(order, count)
+    if lengths is not None and rng is not None:
+        parts = [parts[i] for i in rng.permutation(count)]
+    for rows in parts:
+        weights = np.full(size, size / len(rows), np.float32)
+        weights[len(rows) :] = 0.0
+        yield np.resize(rows, size), weights
+
+
+def part_of(
+    data: Data, rows: np.ndarray, weights: np.ndarray, epoch: int, *, whole: bool = False
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Inputs, targets and weights of a batch: of this host's part of it, or of all.
+
+    Args:
+        rows: and `weights`: of the batch, on all hosts the same.
+    """
+    if not whole and data.lengths is None:
+        rows, weights = distribution.part((rows, weights))
+        whole = True
+    batch: Any = (data.gather(rows, epoch), data.targets[rows], weights)
+    # Parts of what is ragged must be padded alike, so they are parts of one whole.
+    inputs, targets, weights = batch if whole else distribution.part(batch)
+    return inputs, targets, weights
+
+
+def mix(
+    inputs: Any, targets: np.ndarray, weights: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Each row of a batch mixed with another row, by one share that is drawn for the batch.
+
+    Each label brings its own row's weight: the loss is linear in the targets.
+    """
+    share = np.float32(rng.beta(alpha, alpha))
+    other = rng.permutation(len(weights))
+
+    def mixed(array: np.ndarray) -> np.ndarray:
+        result: np.ndarray = share * array + (1 - share) * array[other]
+        return result
+
+    def mixed_inputs(array: np.ndarray) -> np.ndarray:
+        if np.issubdtype(array.dtype, np.floating):
+            return mixed(array)
+        if array.max(initial=0) > 1:
+            raise Mistake("mixup must be 0 where tokens are trained on, which cannot be mixed")
+        result: np.ndarray = np.maximum(array, array[other])  # A mask covers both.
+        return result
+
+    both = mixed(weights)
+    labels = mixed(weights[:, None] * targets) / np.maximum(both, 1e-9)[:, None]
+    return keras.tree.map_structure(mixed_inputs, inputs), labels, both
