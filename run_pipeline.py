@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 # TensorFlow and Beam announce themselves on stderr unless told not to, before they are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,7 +21,7 @@ from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config
 from pipeline.console import log_json
-from pipeline.records import Stopped
+from pipeline.stopping import Stopped, has_stopped, on_sigterm
 from pipeline.store import StoreIsHeld
 
 BUG, MISTAKE, NOT_BLESSED, HELD, STOPPED = 1, 2, 3, 4, 143
@@ -212,7 +211,7 @@ def predict(
 
 def main(arguments: list[str]) -> int:
     """Run the command line; returns the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    on_sigterm()
     as_json = "--log=json" in arguments or ("--log", "json") in itertools.pairwise(arguments)
     try:
         if not arguments:
@@ -230,6 +229,7 @@ def main(arguments: list[str]) -> int:
     except StoreIsHeld as held:
         return _fail(str(held), HELD, as_json)
     except Stopped as stopped:
+        has_stopped()
         why = str(stopped) or "stopped"
         return _fail(f"{why}; run the same command again to go on", STOPPED, as_json)
     except Exception:
@@ -269,10 +269,6 @@ def _fail(message: str, status: int, as_json: bool) -> int:
     else:
         sys.stderr.write(f"run_pipeline.py: {message}\n")
     return status
-
-
-def _stop(*_: object) -> NoReturn:
-    raise Stopped
 
 
 if __name__ == "__main__":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 
 _gpus = True
 
@@ -19,6 +23,8 @@ def hide_gpus() -> None:
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras with file descriptor 2 closed to their greetings.
 
+    A signal that comes meanwhile waits until it is done, some seconds.
+
     The C++ library logs before its log level is read; a real error raises, and is not lost.
     """
     if "tensorflow" not in sys.modules:
@@ -29,12 +35,30 @@ def import_tensorflow() -> None:
         tf.config.set_visible_devices([], "GPU")
 
 
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What a signal raises while libraries in C++ begin is lost, or ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are the main thread's.
+        return
+    came: list[int] = []
+    signals = (signal.SIGALRM, signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in came:
+        signal.raise_signal(number)
+
+
 def _import() -> None:
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
     try:
-        with warnings.catch_warnings():
+        with _signals_wait(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import keras  # noqa: F401
             import tensorflow as tf

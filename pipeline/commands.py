@@ -24,10 +24,10 @@ from pipeline.hosts import Hosts
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
-from pipeline.records import Stopped, past_runs
+from pipeline.records import past_runs
 from pipeline.runs import Executor, Planner, Step, execute, print_plan
-from pipeline.runtime import deadline
 from pipeline.session import begin, runtime_of
+from pipeline.stopping import Stopped, deadline, has_stopped
 from pipeline.store import Store
 
 with epy.lazy_imports():
@@ -69,6 +69,7 @@ def run(
             executor = Executor(store, runtime, console, steps)
             outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
         except BaseException as error:
+            has_stopped()
             console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
             why = "stopped" if stopped else f"failed: {error}"

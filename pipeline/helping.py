@@ -24,9 +24,10 @@ from pipeline.flow import Run, flow
 from pipeline.graph import needed_for, trace
 from pipeline.outside import resolve, resolve_request
 from pipeline.processes import do_apart
-from pipeline.records import Stopped, past_runs
+from pipeline.records import past_runs
 from pipeline.runs import execute
 from pipeline.runtime import Runtime
+from pipeline.stopping import Stopped
 from pipeline.store import Absent, Call, Store
 
 P = ParamSpec("P")

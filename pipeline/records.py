@@ -16,10 +16,6 @@ from components.files import read_json, write_json
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class Stopped(BaseException):
-    """The process was told to stop, by a signal or a deadline."""
-
-
 class RunRecord(BaseModel):
     """What a run was asked for, and what became of it.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import typing
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
@@ -22,10 +20,9 @@ from models.mistakes import Mistake
 from models.quiet import hide_gpus
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work
-from pipeline.records import Stopped
+from pipeline.stopping import seconds_of
 
 Backend = Literal["tensorflow", "jax", "torch"]
-_UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 class StageConfig(Section):
@@ -96,8 +93,8 @@ class RuntimeConfig(Section):
     """What Keras computes the feature pass and the training with; $KERAS_BACKEND, or TensorFlow,
     where not given."""
     distribution: Literal["none", "data_parallel"] = "none"
-    """`data_parallel`: each batch is split over all local devices, and over the hosts that TF_CONFIG
-    or KERAS_DISTRIBUTION_… in the environment name; the same command runs on each."""
+    """`data_parallel`: each batch is split over all local devices, and over the hosts that
+    $TF_CONFIG or $KERAS_DISTRIBUTION_… tells of, which run the same command."""
     isolate: bool = False
     """Each stage in a process of its own, which gives memory back, the device's too."""
     deadline: str = ""
@@ -154,32 +151,6 @@ def choose_hosts(config: RuntimeConfig, backend: str, *, fresh: bool) -> Hosts:
             f"with {hosts.count} hosts"
         )
     return hosts
-
-
-def seconds_of(duration: str) -> int:
-    """`1h30m` → 5400; 0 where it is no duration."""
-    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
-        return 0
-    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
-
-
-@contextlib.contextmanager
-def deadline(duration: str) -> Iterator[None]:
-    """Raise `Stopped` in the main thread after `duration`; never where it is empty."""
-    if not duration:
-        yield
-        return
-
-    def stop(*_: object) -> NoReturn:
-        raise Stopped(f"stopped at the deadline of {duration}")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds_of(duration))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ from pipeline.flow import Outside, Run, flow
 from pipeline.graph import needed_for, trace
 from pipeline.records import RunRecord
 from pipeline.runs import Executor, Step, execute
-from pipeline.runtime import Runtime, deadline
+from pipeline.runtime import Runtime
 from pipeline.session import Session, begin, runtime_of
+from pipeline.stopping import deadline
 from pipeline.store import Absent, Call, Store
 
 P = ParamSpec("P")

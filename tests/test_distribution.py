@@ -19,7 +19,8 @@ import pytest
 from models.mistakes import Mistake
 from pipeline.helping import FirstHost
 from pipeline.hosts import Hosts, hosts_of
-from pipeline.records import RunRecord, Stopped, past_runs
+from pipeline.records import RunRecord, past_runs
+from pipeline.stopping import Stopped
 from pipeline.store import Store
 from tests.conftest import ROOT, CommandLine
 

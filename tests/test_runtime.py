@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +20,10 @@ import yaml
 from components.artifacts import Blessing
 from components.job import Job, stage
 from models.mistakes import Mistake
+from pipeline import stopping
 from pipeline.flow import stage_versions
 from pipeline.processes import Work, do_apart
-from pipeline.runtime import StagesConfig, seconds_of
+from pipeline.runtime import StagesConfig
 from tests.conftest import ROOT, CommandLine
 from tests.helpers import job
 
@@ -65,7 +68,21 @@ def test_every_stage_can_be_given_a_machine() -> None:
     ("duration", "seconds"), [("3h", 10800), ("1h30m", 5400), ("45s", 45), ("3x", 0), ("", 0)]
 )
 def test_durations(duration: str, seconds: int) -> None:
-    assert seconds_of(duration) == seconds
+    assert stopping.seconds_of(duration) == seconds
+
+
+def test_what_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that is raised in a callback of the garbage collector goes nowhere."""
+    monkeypatch.setattr(stopping, "_AGAIN", 0.05)
+
+    def lose_the_first() -> None:
+        with contextlib.suppress(stopping.Stopped):
+            time.sleep(60)
+        time.sleep(60)
+
+    with pytest.raises(stopping.Stopped, match="at the deadline of 1s"), stopping.deadline("1s"):
+        lose_the_first()
+    time.sleep(0.1)  # And no more, once it is known.
 
 
 def test_a_deadline_stops_and_json_tells(command_line: CommandLine, tiny_recipe: Path) -> None:
