@@ -17,8 +17,6 @@ from models.mistakes import Mistake, nearest
 
 T = TypeVar("T")
 
-# What DirectRunner comes to, once it has gone over the whole pipeline to see which one would do.
-LOCAL = "FnApiRunner"
 # A job is tried so often.
 TRIES = 3
 # What a runner imports when it runs, and the extra of apache-beam that brings it.

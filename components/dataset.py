@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -12,7 +12,11 @@ from components.modalities import MODALITIES
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """The TFDS builder of every dataset that `ingest` writes."""
+    """The TFDS builder of every dataset that `ingest` writes.
+
+    Args:
+        splits: each split → a function that gives its (key, example).
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     name = "examples"
@@ -20,12 +24,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self,
         *,
-        graph: Callable[[Any], dict[str, Any]],
+        splits: dict[str, Callable[[], Iterator[Any]]],
         modality: str,
         labels: tuple[str, ...],
         **arguments: Any,
     ) -> None:
-        self._graph = graph
+        self._splits = splits
         self._modality = modality
         self._labels = labels
         super().__init__(**arguments)
@@ -43,11 +47,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             supervised_keys=(self._modality, "label"),
         )
 
-    def _split_generators(self, dl_manager: Any, pipeline: Any) -> dict[str, Any]:
-        return self._graph(pipeline)
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {split: examples() for split, examples in self._splits.items()}
 
     def _generate_examples(self, **_: Any) -> Any:
-        raise NotImplementedError("the Beam graph generates the examples")
+        raise NotImplementedError("the splits generate their examples")
 
 
 def read(examples: Examples, split: str) -> Any:

@@ -1,34 +1,32 @@
-"""ingest (TFX: ExampleGen): raw examples → a TFDS dataset, written by Apache Beam."""
+"""ingest (TFX: ExampleGen): raw examples → a TFDS dataset, here or by a runner of Apache Beam."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from etils import epy
 from pydantic import Field
 
-from components import sources
+from components import placing, sources
 from components.artifacts import Examples
-from components.files import content_id, read_jsonl, write_jsonl
+from components.files import content_id, write_jsonl
 from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
-from components.modalities import MODALITIES
+from components.placing import INDEX, Row, Wanted
 from components.sources import Source
 from components.tables import SPLITS, Record
 from models.mistakes import Mistake, nearest
 
 with epy.lazy_imports():
-    import apache_beam as beam
     import tensorflow_datasets as tfds
 
-    from components import beam_runner, dataset
+    from components import dataset, ingest_on_beam
 
-
-LINES = "lines"
+# So many examples are checked at once, and held in memory.
+_CHUNK = 256
 
 
 class DataConfig(Section):
@@ -58,56 +56,40 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     out of the training examples, class by class, in the order of what the modality says makes
     two examples the same (exact content; of text, the words): duplicates land on one side, and
     more data tomorrow moves next to nobody from one side to the other. What cannot be used is
-    quarantined with the reason, and never stops the run.
+    quarantined with the reason, and never stops the run. What the last ingest found usable is not
+    decoded again.
     """
-    labels = chosen_labels(source, config)
-    missing = {
-        split: fraction
-        for split, fraction in (
-            ("test", config.test_fraction),
-            ("validation", config.validation_fraction),
-        )
-        if not source.splits.get(split)
-    }
+    shares = {"test": config.test_fraction, "validation": config.validation_fraction}
+    last = job.last
+    wanted = Wanted(
+        source=source,
+        labels=chosen_labels(source, config),
+        missing={split: share for split, share in shares.items() if not source.splits.get(split)},
+        labels_per_class=config.labels_per_class,
+        known=last.directory
+        if isinstance(last, Examples) and last.modality == source.modality
+        else None,
+    )
     tfds.disable_progress_bar()
-
-    def write() -> None:
-        for left in job.directory.iterdir():  # Of a try that failed.
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        builder = dataset.Builder(
-            graph=_Ingest(job.directory, source, config, labels, missing),
-            modality=config.modality,
-            labels=labels,
-            data_dir=job.directory,
-        )
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                beam_runner=job.beam.runner or beam_runner.LOCAL,
-                beam_options=beam_runner.options(job.beam),
-            )
-        )
-
-    try:
-        beam_runner.again(job.beam, write)
-    except ValueError as error:
-        if "number of generated examples is 0" not in str(error):
-            raise
-        reasons = [f"{r['name']} {r['reason']}" for r in _quarantine(job.directory)]
+    rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
+    index = sorted(
+        (row for row in rows if "reason" not in row), key=lambda row: (row["id"], row["name"])
+    )
+    quarantine = sorted((row for row in rows if "reason" in row), key=lambda row: row["name"])
+    counts = Counter(row["split"] for row in index)
+    if not all(counts[split] for split in SPLITS):
+        reasons = [f"{row['name']} {row['reason']}" for row in quarantine]
         raise Mistake(
             f"data.path must give at least one usable example for each of {', '.join(SPLITS)}, "
             f"got {source.location!r}; {len(reasons)} quarantined"
             + (f", the first: {reasons[0]}" if reasons else "")
-        ) from error
-    index, quarantine = _index(job.directory), _quarantine(job.directory)
-    write_jsonl(job.directory / "index.jsonl", index)
+        )
+    write_jsonl(job.directory / INDEX, index)
     write_jsonl(job.directory / "quarantine.jsonl", quarantine)
-    for left in job.directory.glob("*-of-*"):
-        left.unlink()
-    counts = Counter(row["split"] for row in index)
     return Examples(
         directory=job.directory,
-        modality=config.modality,
-        labels=labels,
+        modality=source.modality,
+        labels=wanted.labels,
         counts={split: counts[split] for split in SPLITS},
         stats={
             **{split: counts[split] for split in SPLITS},
@@ -128,162 +110,76 @@ def chosen_labels(source: Source, config: DataConfig) -> tuple[str, ...]:
     return tuple(sorted(set(config.classes))) or source.labels
 
 
-class _Ingest:
-    """The Beam graph: a pipeline → a PCollection of (key, example) for each split."""
+def _write(job: Job, wanted: Wanted) -> list[Row]:
+    """Like `ingest_on_beam.write`, in this process: the source is gone through twice."""
+    rows = list(_placed(list(_checked(job, wanted)), wanted))
+    numbers = [row.pop("number", None) for row in rows]
+    at = {number: row for number, row in zip(numbers, rows, strict=True) if "key" in row}
+    if {row["split"] for row in at.values()} != {*SPLITS}:
+        return rows  # There is nothing to write.
 
-    def __init__(
-        self,
-        directory: Path,
-        source: Source,
-        config: DataConfig,
-        labels: tuple[str, ...],
-        missing: dict[str, float],
-    ) -> None:
-        self._directory = directory
-        self._source = source
-        self._config = config
-        self._labels = labels
-        self._missing = missing
+    def examples(split: str) -> Callable[[], Iterator[Any]]:
+        return lambda: _examples(wanted, at, split)
 
-    def __call__(self, pipeline: Any) -> dict[str, Any]:
-        modality = self._config.modality
-        records = sources.records(self._source, pipeline) | "Choose classes" >> beam.Filter(
-            _has_label, self._labels
-        )
-        checked = records | "Check" >> beam.FlatMap(_check, modality).with_outputs(
-            "bad", main="good"
-        )
-        assigned = (
-            checked.good
-            | "Key by class" >> beam.Map(lambda row: (row["label"], (row["same"], row["split"])))
-            | "Gather classes" >> beam.GroupByKey()
-            | "Assign" >> beam.FlatMap(_assign, self._missing, self._config.labels_per_class)
-        )
-        placed = (
-            {
-                "rows": checked.good | "Key by same" >> beam.Map(lambda r: (r["same"], r)),
-                "to": assigned,
-            }
-            | "Join" >> beam.CoGroupByKey()
-            | "Place"
-            >> beam.FlatMap(_place, MODALITIES[modality].recurs).with_outputs("bad", main="good")
-        )
-        rows, aside = placed.good, placed.bad
-        index = rows | "Facts" >> beam.Map(_facts)
-        lines = (index, checked.bad, aside) | "All lines" >> beam.Flatten()
-        _ = (
-            lines
-            | "As text" >> beam.Map(json.dumps)
-            | "Write lines" >> beam.io.WriteToText(str(self._directory / LINES))
-        )
-        return {
-            split: rows
-            | f"Only {split}" >> beam.Filter(lambda row, split=split: row["split"] == split)
-            | f"As examples of {split}" >> beam.Map(_as_example, modality)
-            for split in SPLITS
-        }
+    builder = dataset.Builder(
+        splits={split: examples(split) for split in SPLITS},
+        modality=wanted.source.modality,
+        labels=wanted.labels,
+        data_dir=job.directory,
+    )
+    builder.download_and_prepare()
+    return rows
 
 
-def _has_label(record: Record, labels: tuple[str, ...]) -> bool:
-    return record.label in labels
+def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:
+    """A row for each record of the classes that are used, with its number in the source."""
+    records = (
+        (number, record)
+        for number, record in enumerate(sources.iterate(wanted.source))
+        if record.label in wanted.labels
+    )
+
+    def check(numbered: tuple[int, Record]) -> Row:
+        number, record = numbered
+        row = placing.check(record, wanted)
+        row.pop("raw", None)  # It is read again when it is written: all together may be too much.
+        return row | {"number": number}
+
+    done, total = 0, sum(wanted.source.splits.values())
+    with ThreadPoolExecutor() as pool:
+        while chunk := list(itertools.islice(records, _CHUNK)):
+            yield from pool.map(check, chunk)
+            done += len(chunk)
+            job.progress("check", done, total)
 
 
-def _check(record: Record, modality: str) -> Iterator[Any]:
-    """A usable record as a row, any other one as a line for the quarantine."""
-    row = MODALITIES[modality]
-    try:
-        raw = Path(record.path).read_bytes() if record.raw is None else record.raw
-        facts = row.check(raw)
-    except (OSError, ValueError) as error:
-        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-        yield _quarantined(record.name, record.label, reason)
-        return
-    yield {
-        "id": content_id(raw),
-        "same": content_id(row.sameness(raw)),
-        "name": record.name,
-        "label": record.label,
-        "split": record.split,
-        "facts": facts,
-        "raw": raw,
-    }
+def _placed(rows: list[Row], wanted: Wanted) -> Iterator[Row]:
+    """Each row in its split, those that cannot be used among them."""
+    classes, same, places = defaultdict(list), defaultdict(list), defaultdict(list)
+    for row in rows:
+        if "reason" in row:
+            yield row
+        else:
+            classes[row["label"]].append((row["same"], row["split"]))
+            same[row["same"]].append(row)
+    for members in classes.items():
+        for key, to in placing.assign(members, wanted):
+            places[key].append(to)
+    for key, group in same.items():
+        yield from placing.place(group, places[key], wanted)
 
 
-def _assign(
-    group: tuple[str, Iterable[tuple[str, str]]],
-    missing: dict[str, float],
-    labels_per_class: int | None,
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    """One class: (sameness, given split) of its examples → (it, (given split, assigned split))."""
-    _, members = group
-    unique = sorted(set(members))
-    pool = sorted({same for same, split in unique if split in ("", "train")})
-    test = _share(len(pool), missing["test"]) if "test" in missing else 0
-    labelled = len(pool) - test
-    used = labelled if labels_per_class is None else min(labelled, labels_per_class)
-    validation = _share(used, missing["validation"]) if "validation" in missing else 0
-    assigned = ["test"] * test + ["validation"] * validation + ["train"] * (used - validation)
-    assigned += ["unused"] * (labelled - used)
-    carved = dict(zip(pool, assigned, strict=True))
-    for same, split in unique:
-        yield same, (split, carved[same] if split in ("", "train") else split)
-
-
-def _share(size: int, fraction: float) -> int:
-    """At least one where there are three or more, so that no class is without a test."""
-    return max(round(size * fraction), min(1, size // 3))
-
-
-def _place(group: tuple[str, dict[str, Any]], recurs: bool) -> Iterator[Any]:
-    """Rows that are the same, each in its split; those of one given split always together.
+def _examples(wanted: Wanted, at: dict[Any, Row], split: str) -> Iterator[Any]:
+    """(key, example) of each row of a split.
 
     Args:
-        recurs: see `Modality`; what is not in the last of the splits (test, before it validation)
-            that the same is in goes to the quarantine.
+        at: a record's number in the source → its row.
     """
-    _, members = group
-    splits: dict[str, str] = {}
-    for given, assigned in sorted(members["to"]):
-        # Content with two labels is assigned once for each; all its rows follow one of them.
-        splits.setdefault(given, assigned)
-    used = {split for split in splits.values() if split != "unused"}
-    last = max(used, key=SPLITS.index, default="")
-    ordered = sorted(
-        members["rows"], key=lambda row: (row["split"], row["name"], row["id"], row["label"])
-    )
-    for occurrence, row in enumerate(ordered):
-        split = splits[row["split"]]
-        if recurs and split in used and split != last:
-            reason = f"is in {split}, and says the same as an example in {last}"
-            yield _quarantined(row["name"], row["label"], reason)
-        elif split in used:
-            yield {**row, "split": split, "key": f"{row['id']}-{occurrence}"}
-
-
-def _quarantined(name: str, label: str, reason: str) -> Any:
-    return beam.pvalue.TaggedOutput("bad", {"name": name, "label": label, "reason": reason})
-
-
-def _facts(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("id", "same", "key", "name", "label", "split", "facts")}
-
-
-def _as_example(row: dict[str, Any], modality: str) -> tuple[str, dict[str, Any]]:
-    example = {"id": row["id"], "name": row["name"], modality: row["raw"], "label": row["label"]}
-    return row["key"], example
-
-
-def _index(directory: Path) -> list[dict[str, Any]]:
-    rows = (row for row in _lines(directory) if "reason" not in row)
-    return sorted(rows, key=lambda row: (row["id"], row["name"]))
-
-
-def _quarantine(directory: Path) -> list[dict[str, str]]:
-    rows = (row for row in _lines(directory) if "reason" in row)
-    return sorted(rows, key=lambda row: row["name"])
-
-
-def _lines(directory: Path) -> Iterator[Any]:
-    """What Beam has written: a row of the index, or of the quarantine, a line."""
-    for shard in directory.glob(f"{LINES}-*-of-*"):
-        yield from read_jsonl(shard)
+    for number, record in enumerate(sources.iterate(wanted.source)):
+        row = at.get(number)
+        if row is None or row["split"] != split:
+            continue
+        raw = record.read()
+        if content_id(raw) != row["id"]:
+            raise Mistake(f"data.path must not change while it is read, got another {record.name}")
+        yield placing.as_example({**row, "raw": raw}, wanted.source.modality)

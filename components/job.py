@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+)
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from components.artifacts import Artifact
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -59,6 +71,7 @@ class Job:
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
         beam: what runs the data stages.
+        last: what this stage made last, of other arguments, for what it has found out already.
     """
 
     directory: Path
@@ -66,6 +79,7 @@ class Job:
     scratch: Path
     progress: Progress
     beam: BeamConfig = field(default_factory=BeamConfig)
+    last: Artifact | None = None
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """`items`, telling the progress how many have been gone through."""

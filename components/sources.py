@@ -71,10 +71,21 @@ def is_place(location: str) -> bool:
     return not any(kind.matches(location) for kind in KINDS[:2])
 
 
+def iterate(source: Source) -> Iterator[Record]:
+    """The records of `source`, always in the same order."""
+    return _kind(source).iterate(source)
+
+
 def records(source: Source, pipeline: Any) -> Any:
     """A Beam pipeline → its PCollection of the `Record`s of `source`."""
-    kind = next(kind for kind in KINDS if kind.matches(source.location))
-    return kind.records(source, pipeline)
+    kind = _kind(source)
+    if kind.records:
+        return kind.records(source, pipeline)
+    return pipeline | "List" >> beam.Create(list(kind.iterate(source)))
+
+
+def _kind(source: Source) -> Kind:
+    return next(kind for kind in KINDS if kind.matches(source.location))
 
 
 def _folder(location: str, modality: str, _: bool) -> Source:
@@ -152,18 +163,33 @@ def _tfds(location: str, modality: str, download: bool) -> Source:
 
 
 def _tfds_records(source: Source, pipeline: Any) -> Any:
-    builder, modality = tfds_builder(source.location), source.modality
-    label = builder.info.supervised_keys[1]
-    names = builder.info.features[label].names
+    builder = tfds_builder(source.location)
     parts = []
     for split in _tfds_splits(builder):
         rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
-            builder, split=split, decoders={modality: tfds.decode.SkipDecoding()}
+            builder, split=split, decoders={source.modality: tfds.decode.SkipDecoding()}
         )
-        parts.append(
-            rows | f"Name {split}" >> beam.FlatMap(_from_tfds, split, modality, label, names)
-        )
+        given = (split, source.modality, *_tfds_labels(builder))
+        parts.append(rows | f"Name {split}" >> beam.FlatMap(_from_tfds, *given))
     return parts | beam.Flatten()
+
+
+def _tfds_iterate(source: Source) -> Iterator[Record]:
+    builder = tfds_builder(source.location)
+    for split in _tfds_splits(builder):
+        rows = builder.as_dataset(
+            split=split,
+            decoders={source.modality: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+        for row in rows:
+            yield from _from_tfds(row, split, source.modality, *_tfds_labels(builder))
+
+
+def _tfds_labels(builder: Any) -> tuple[str, list[str]]:
+    """(the feature with the label, the names of the classes)."""
+    label = builder.info.supervised_keys[1]
+    return label, builder.info.features[label].names
 
 
 def tfds_builder(location: str) -> Any:
@@ -188,16 +214,13 @@ def _digits(location: str, modality: str, _: bool) -> Source:
     return Source(location, modality, digest, _DIGITS, {"": 1797})
 
 
-def _digits_records(_: Source, pipeline: Any) -> Any:
+def _digits_iterate(_: Source) -> Iterator[Record]:
     bunch = datasets.load_digits()
-    rows = [
-        Record(f"digit-{i}", str(label), "", raw=_png(pixels))
-        for i, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True))
-    ]
-    return pipeline | "List" >> beam.Create(rows)
+    for i, (pixels, label) in enumerate(zip(bunch.images, bunch.target, strict=True)):
+        yield Record(f"digit-{i}", str(label), "", raw=_png(pixels))
 
 
-def _listed(source: Source, pipeline: Any) -> Any:
+def _listed(source: Source) -> Iterator[Record]:
     """Files and rows of tables, which were listed to find out their digest."""
     listing = source.listing
     if listing is None:
@@ -208,7 +231,8 @@ def _listed(source: Source, pipeline: Any) -> Any:
                 f"not what it was when the run began"
             )
         listing = again.listing
-    return pipeline | "List" >> beam.Create(listing)
+    assert listing is not None
+    yield from listing
 
 
 @dataclass(frozen=True)
@@ -218,18 +242,20 @@ class Kind:
     Attributes:
         matches: whether a location is of this kind.
         find: (location, modality, download) → the source there.
-        records: see `records`.
+        iterate: see `iterate`.
+        records: see `records`; where Beam's workers can each read a part.
     """
 
     matches: Callable[[str], bool]
     find: Callable[[str, str, bool], Source]
-    records: Callable[[Source, Any], Any]
+    iterate: Callable[[Source], Iterator[Record]]
+    records: Callable[[Source, Any], Any] | None = None
 
 
 # The first whose `matches` holds.
 KINDS = (
-    Kind(lambda location: location == "digits", _digits, _digits_records),
-    Kind(lambda location: location.startswith(TFDS), _tfds, _tfds_records),
+    Kind(lambda location: location == "digits", _digits, _digits_iterate),
+    Kind(lambda location: location.startswith(TFDS), _tfds, _tfds_iterate, _tfds_records),
     Kind(lambda location: Path(location).is_dir(), _folder, _listed),
     Kind(lambda location: Path(location).is_file(), _table, _listed),
 )

@@ -37,6 +37,10 @@ class Record:
     path: str = ""
     raw: bytes | None = None
 
+    def read(self) -> bytes:
+        """Its raw form; OSError where it cannot be read."""
+        return Path(self.path).read_bytes() if self.raw is None else self.raw
+
 
 def read_rows(table: Path, field: str, column: str) -> list[dict[str, Any]]:
     """The rows of a CSV or JSON Lines file, each with the column `column`.

@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,7 +115,11 @@ def submit(package: Path, name: str, settings: RuntimeConfig, host: str, schedul
         )
     if settings.target == "local":
         return _run_here(package)
-    client = _client(host)
+    with _asked(host):
+        return _submit(_client(host), package, name, schedule)
+
+
+def _submit(client: Any, package: Path, name: str, schedule: str) -> str:
     if not schedule:
         run = client.create_run_from_pipeline_package(
             str(package), run_name=name, experiment_name=name, enable_caching=False
@@ -254,16 +258,22 @@ def _with_places(config: Config) -> Config:
     return config.model_copy(update=changes)
 
 
-def _client(host: str) -> Any:
+@contextlib.contextmanager
+def _asked(host: str) -> Iterator[None]:
+    """A `Mistake` where Kubeflow cannot be asked, or refuses."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It says on each start which servers it is for.
-            return kfp.Client(host=host or None)
+        yield
     except Exception as error:  # Of kfp's, of Kubernetes' and of the network's.
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no answer"
+        reason = " ".join(str(error).split())[:300] or "no answer"
         raise Mistake(
             f"--host must be Kubeflow Pipelines' API, got {host or 'nothing'!r}: {reason}"
         ) from error
+
+
+def _client(host: str) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # It says on each start which servers it is for.
+        return kfp.Client(host=host or None)
 
 
 def _run_here(package: Path) -> str:

@@ -69,9 +69,10 @@ def run(
             executor = Executor(store, runtime, console, steps)
             outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
         except BaseException as error:
-            has_stopped()
-            console.stop()
             stopped = isinstance(error, KeyboardInterrupt | Stopped)
+            if stopped:
+                has_stopped()
+            console.stop()
             why = "stopped" if stopped else f"failed: {error}"
             session.fail(time.monotonic() - started, why)
             raise

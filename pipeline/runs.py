@@ -74,6 +74,7 @@ class Executor:
     def _execute(
         self, call: Call, stage: Callable[..., A], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Artifact:
+        last = None if self.runtime.fresh else self.store.last(call)
         directory = self.store.begin(call, fresh=self.runtime.fresh)
         job = Job(
             directory=directory,
@@ -81,6 +82,7 @@ class Executor:
             scratch=self.store.scratch(call),
             progress=self.console.progress,
             beam=self.runtime.beam,
+            last=last,
         )
         work = self.runtime.work(stage, args, kwargs, job)
         started = time.monotonic()

@@ -130,6 +130,18 @@ class Store:
         found: A | None = self._read(kind, ref, None, must_hold=False)
         return found
 
+    def last(self, call: Call) -> Artifact | None:
+        """The last artifact of the stage of this call, whatever its arguments were."""
+        made = (self.root / call.stage).glob(f"*/{ARTIFACT}")
+        for path in sorted(made, key=lambda path: path.stat().st_mtime, reverse=True):
+            if read_json(path)["version"] == call.version:
+                found: Artifact | None = self._read(
+                    call.returns, f"{call.stage}/{path.parent.name}", None, must_hold=False
+                )
+                if found:
+                    return found
+        return None
+
     def begin(self, call: Call, *, fresh: bool = False) -> Path:
         """An empty directory for the stage to write into; nothing in it exists until `commit`.
 

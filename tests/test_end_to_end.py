@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, CommandLine, picture
+from tests.conftest import ROOT, CommandLine, InProcess, picture
 
 HEAD_ONLY = ("train_head", "fine_tune", "export", "evaluate", "blessed.evaluate", "bless", "push")
 
@@ -22,7 +22,7 @@ def statuses(result: dict[str, list[dict[str, str]]]) -> dict[str, str]:
     return {stage["name"]: stage["status"] for stage in result["stages"]}
 
 
-def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> None:
+def test_pulse(command_line: CommandLine, here: InProcess, tiny_recipe: Path, photos: Path) -> None:
     """Pushed; reused; a changed setting; a changed photograph; a changed label set."""
     first = command_line.result(tiny_recipe)
     assert set(statuses(first).values()) == {"ran"}
@@ -31,13 +31,13 @@ def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> No
     assert "<svg" in Path(first["report"]).read_text()
     assert first["blessed"] is True
 
-    again = command_line.result(tiny_recipe)
+    again = here.result(tiny_recipe)
     assert set(statuses(again).values()) == {"reused"}
     assert again["pushed"] == first["pushed"]
     serving = Path(first["pushed"]).parent
     assert [path.name for path in serving.iterdir()] == ["1"]
 
-    changed = statuses(command_line.result(tiny_recipe, "--head.learning-rate", "0.02"))
+    changed = statuses(here.result(tiny_recipe, "--head.learning-rate", "0.02"))
     ran = {name for name, status in changed.items() if status == "ran"}
     assert {"train_head", "export"} <= ran
     assert not ran & {"ingest", "validate", "assemble", "extract"}
@@ -49,10 +49,10 @@ def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> No
     swapped.write_bytes(other)
     os.utime(swapped, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert swapped.stat().st_size == before.st_size
-    assert statuses(command_line.result(tiny_recipe))["ingest"] == "ran"
+    assert statuses(here.result(tiny_recipe))["ingest"] == "ran"
 
     (photos / "bee").rename(photos / "wasp")
-    refused = command_line.run(tiny_recipe)
+    refused = here.run(tiny_recipe)
     assert refused.returncode == 2
     assert (
         refused.stderr.strip()
@@ -61,56 +61,56 @@ def test_pulse(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> No
             "got new labels wasp and lost labels bee: say --data.allow-new-labels if this is meant"
         )
     )
-    told = command_line.result(tiny_recipe, "--data.allow-new-labels")
+    told = here.result(tiny_recipe, "--data.allow-new-labels")
     assert statuses(told)["ingest"] == "reused"
 
 
-def test_the_recipe_may_stand_anywhere(command_line: CommandLine, tiny_recipe: Path) -> None:
+def test_the_recipe_may_stand_anywhere(here: InProcess, tiny_recipe: Path) -> None:
     for arguments in (
         [tiny_recipe, "--seed", "3"],
         ["--seed", "3", tiny_recipe],
         ["--seed", "3", "--recipe", tiny_recipe],
     ):
-        shown = command_line("show", *arguments).stdout
+        shown = here("show", *arguments).stdout
         assert "seed = 3 " in shown
         assert 'weights = "none"' in shown
 
 
 @pytest.mark.slow
 def test_a_label_change_is_accepted_once_and_another_threshold_pushes_nothing(
-    command_line: CommandLine, tiny_recipe: Path, photos: Path
+    here: InProcess, tiny_recipe: Path, photos: Path
 ) -> None:
     """What an unattended schedule does for weeks."""
     serving = ("--serving-dir", "models")  # Relative: the record must not depend on that.
-    assert Path(command_line.result(tiny_recipe, *serving)["pushed"]).name == "1"
+    assert Path(here.result(tiny_recipe, *serving)["pushed"]).name == "1"
     (photos / "bee").rename(photos / "wasp")
-    assert command_line.run(tiny_recipe, *serving).returncode == 2
-    told = command_line.result(tiny_recipe, *serving, "--data.allow-new-labels")
+    assert here.run(tiny_recipe, *serving).returncode == 2
+    told = here.result(tiny_recipe, *serving, "--data.allow-new-labels")
     assert Path(told["pushed"]).name == "2"
-    cron = command_line.result(tiny_recipe, *serving)
+    cron = here.result(tiny_recipe, *serving)
     assert cron["pushed"] == told["pushed"]
-    again = command_line.result(tiny_recipe, *serving)
+    again = here.result(tiny_recipe, *serving)
     assert set(statuses(again).values()) == {"reused"}
-    stricter = command_line.result(tiny_recipe, *serving, "--bless.min-accuracy", "0.1")
+    stricter = here.result(tiny_recipe, *serving, "--bless.min-accuracy", "0.1")
     assert stricter["pushed"] == told["pushed"]
-    versions = sorted(path.name for path in (command_line.directory / "models").iterdir())
+    versions = sorted(path.name for path in (here.directory / "models").iterdir())
     assert versions == ["1", "2"]
 
 
 def test_not_blessed_is_not_pushed_unless_forced(
-    command_line: CommandLine, tiny_recipe: Path, photos: Path
+    here: InProcess, tiny_recipe: Path, photos: Path
 ) -> None:
     for number in range(0, 20, 2):  # Half the ants are called bees: nobody can tell them apart.
         (photos / "ant" / f"{number}.png").rename(photos / "bee" / f"ant-{number}.png")
     arguments = ("--bless.min-accuracy", "1", "--head.epochs", "1")
-    refused = command_line.run(tiny_recipe, *arguments)
+    refused = here.run(tiny_recipe, *arguments)
     result = json.loads(refused.stdout)
     assert refused.returncode == 3
     assert result["pushed"] is None
     assert "1.0 is asked for" in result["reasons"][0]
-    assert not (command_line.store / "serving").exists()
+    assert not (here.store / "serving").exists()
 
-    forced = command_line.result(tiny_recipe, *arguments, "--bless.force", "it is a test")
+    forced = here.result(tiny_recipe, *arguments, "--bless.force", "it is a test")
     assert forced["reasons"][0] == "Blessing was forced: it is a test."
     assert Path(forced["pushed"]).name == "1"
 
@@ -135,41 +135,37 @@ def test_killed_and_told_to_stop(command_line: CommandLine, tiny_recipe: Path) -
 
 @pytest.mark.slow
 def test_a_corrupted_activation_is_noticed_and_computed_again(
-    command_line: CommandLine, tiny_recipe: Path
+    here: InProcess, tiny_recipe: Path
 ) -> None:
-    first = command_line.result(tiny_recipe)
-    shard = max(
-        command_line.store.glob("activations/*/*.bin"), key=lambda path: path.stat().st_size
-    )
+    first = here.result(tiny_recipe)
+    shard = max(here.store.glob("activations/*/*.bin"), key=lambda path: path.stat().st_size)
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    done = command_line.run(tiny_recipe, "--head.learning-rate", "0.02")
+    done = here.run(tiny_recipe, "--head.learning-rate", "0.02")
     assert done.returncode == 0
     assert "activations were damaged and are computed again" in done.stderr
     assert statuses(json.loads(done.stdout))["extract"] == "ran"
     assert first["blessed"]
 
 
-def test_one_run_at_a_time(command_line: CommandLine, tiny_recipe: Path) -> None:
+def test_one_run_at_a_time(here: InProcess, tiny_recipe: Path) -> None:
     from pipeline.store import Store
 
-    with Store(command_line.store).lock():
-        held = command_line.run(tiny_recipe)
+    with Store(here.store).lock():
+        held = here.run(tiny_recipe)
     assert held.returncode == 4
     assert "is held by another run" in held.stderr
 
 
-def test_reuse_plan_and_help_do_not_import_tensorflow(
-    command_line: CommandLine, tiny_recipe: Path
-) -> None:
-    command_line.result(tiny_recipe)
+def test_reuse_plan_and_help_do_not_import_tensorflow(here: InProcess, tiny_recipe: Path) -> None:
+    here.result(tiny_recipe)
     script = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import run_pipeline; "
         "status = run_pipeline.main(sys.argv[1:]); "
         "sys.exit(99 if 'tensorflow' in sys.modules or 'keras' in sys.modules else status)"
     )
-    store = ["--store", str(command_line.store)]
+    store = ["--store", str(here.store)]
     for arguments in (
         ["run", str(tiny_recipe), *store],
         ["plan", str(tiny_recipe), *store],
@@ -180,7 +176,7 @@ def test_reuse_plan_and_help_do_not_import_tensorflow(
             [sys.executable, "-c", script, str(ROOT), *arguments],
             capture_output=True,
             text=True,
-            cwd=command_line.directory,
+            cwd=here.directory,
             check=False,
         )
         assert done.returncode == 0, (arguments, done.stderr)

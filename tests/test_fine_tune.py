@@ -17,7 +17,7 @@ from components.fine_tune import FineTuneConfig, fine_tune
 from components.train_head import HeadConfig, train_head
 from models import hardware, training
 from models.mistakes import Mistake
-from tests.conftest import CommandLine, write_classes
+from tests.conftest import InProcess, write_classes
 from tests.helpers import ingested, job
 from tests.test_activations import assembled, extracted
 
@@ -193,13 +193,13 @@ def test_16_bits_only_where_the_hardware_is_faster(
 
 @pytest.mark.slow
 def test_the_report_shows_duplicates_that_are_mistaken_and_the_whole_lineage(
-    command_line: CommandLine, tiny_recipe: Path, photos: Path
+    here: InProcess, tiny_recipe: Path, photos: Path
 ) -> None:
     for number in range(0, 20, 2):  # Half the ants are called bees: nobody can tell them apart.
         (photos / "ant" / f"{number}.png").rename(photos / "bee" / f"ant-{number}.png")
     for path in sorted(photos.rglob("*.*g")):
         shutil.copy(path, path.with_name(f"copy-{path.name}"))
-    result = command_line.result(
+    result = here.result(
         tiny_recipe,
         "--head.epochs",
         1,

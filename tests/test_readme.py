@@ -14,7 +14,7 @@ import pytest
 
 from components.modalities import MODALITIES
 from pipeline.config import RECIPES, Config
-from tests.conftest import ROOT, CommandLine, write_classes
+from tests.conftest import ROOT, InProcess, write_classes
 from tests.presets import sentences, write_preset
 
 README = (ROOT / "README.md").read_text()
@@ -29,24 +29,22 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme(command_line: CommandLine) -> None:
+def test_the_commands_of_the_readme(here: InProcess) -> None:
     """In their order, on small examples; the giants without the weights they would download."""
-    write_classes(command_line.directory / "PHOTOS", 12)
+    write_classes(here.directory / "PHOTOS", 12)
     for label, name in enumerate(("bad", "good")):
-        (command_line.directory / "REVIEWS" / name).mkdir(parents=True)
+        (here.directory / "REVIEWS" / name).mkdir(parents=True)
         for number, text in enumerate(sentences(label, 12)):
-            (command_line.directory / "REVIEWS" / name / f"{number}.txt").write_text(text)
-    preset = write_preset("BERT", command_line.directory / "bert")
-    shutil.copy(
-        command_line.directory / "PHOTOS" / "ant" / "1.jpeg", command_line.directory / "PHOTO.jpg"
-    )
+            (here.directory / "REVIEWS" / name / f"{number}.txt").write_text(text)
+    preset = write_preset("BERT", here.directory / "bert")
+    shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")
     pictures = ["--model.weights", "none", "--model.input-size", "32"]
     texts = ["--model.backbone", str(preset), "--model.sequence-length", "16"]
     ran = set()
     for command in commands():
         changed = command
         if command[0] == "submit":  # There is no Kubeflow here: it is not found, and nothing else.
-            refused = command_line(*command)
+            refused = here(*command)
             assert refused.returncode == 2
             assert "--host must be Kubeflow Pipelines' API" in refused.stderr
             ran.add("submit")
@@ -55,7 +53,7 @@ def test_the_commands_of_the_readme(command_line: CommandLine) -> None:
             small = texts if command[1] in ("sentiment", "topics") else pictures
             changed = [*command, *small, "--bless.force", "a test"]
             changed += ["--head.epochs", "1", "--fine-tune.epochs", "1", "--control.epochs", "1"]
-        done = command_line(*changed)
+        done = here(*changed)
         assert done.returncode == 0, (command, done.stderr)
         ran.add(command[0])
     assert ran == {"run", "show", "plan", "runs", "predict", "prune", "compile", "submit"}
