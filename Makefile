@@ -1,5 +1,7 @@
 # make run: set up and run the digits pipeline.  make test: set up and test.
 PYTHON ?= python3
+# How many processes the tests run in; each takes some 2 GB.
+WORKERS ?= 2
 BIN := .venv/bin
 
 .PHONY: run test test-all bench check format lock clean .venv
@@ -8,11 +10,11 @@ run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 
 # Only what `make test` leaves out.
 test-all: .venv/installed
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal -m slow
 
 # Against the Keras guide, on ../shared: some twenty minutes. WHAT=text: against KerasHub, an hour.
 # WHAT=retraining: five times with 5 % more photographs, from the hub's weights and the last model's.
