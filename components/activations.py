@@ -102,8 +102,10 @@ class Activations:
         """Compare shards with their digests; one that differs is removed, and `Damaged` raised."""
         for shard in shards:
             files = [self.directory / f"{shard}.{n}.bin" for n in range(len(self.tensors))]
-            if sha256_of_each(files) != read_json(self.directory / f"{shard}.json")["sha256"]:
-                (self.directory / f"{shard}.json").unlink()
+            said = self.directory / f"{shard}.json"
+            # Another host may have removed it already.
+            if not said.exists() or sha256_of_each(files) != read_json(said)["sha256"]:
+                said.unlink(missing_ok=True)
                 for file in files:
                     file.unlink(missing_ok=True)
                 raise Damaged(f"activations were damaged and are computed again: {files[0]}")
@@ -208,6 +210,8 @@ class Reader:
 
     def __init__(self, activations: Activations, names: Sequence[str]) -> None:
         index = activations.index()
+        if missing := next((name for name in names if name not in index), None):
+            raise Damaged(f"activations are gone and are computed again: {missing}")
         shards = sorted({index[name][0] for name in names})
         activations.verify(shards)
         number = {shard: position for position, shard in enumerate(shards)}

@@ -45,17 +45,17 @@ def run(config: BeamConfig, build: Callable[[Any], None]) -> None:
         with beam.Pipeline(runner=config.runner, options=options(config)) as pipeline:
             build(pipeline)
 
-    again(config, once)
+    again(once)
 
 
-def again(config: BeamConfig, job: Callable[[], T]) -> T:
+def again(job: Callable[[], T]) -> T:
     """What `job` gives; where a job on other machines fails, it is tried again.
 
     Most runners try lost workers' bundles again by themselves; Beam's own job service gives up.
     """
     for logger in ("apache_beam", "root"):
         logging.getLogger(logger).setLevel(logging.ERROR)
-    for left in reversed(range(TRIES if config.runner else 1)):
+    for left in reversed(range(TRIES)):
         try:
             return job()
         except (RuntimeError, OSError):
@@ -68,6 +68,8 @@ def again(config: BeamConfig, job: Callable[[], T]) -> T:
 def check(config: BeamConfig) -> None:
     """A `Mistake` where the runner is none of Beam's, or lacks what it needs."""
     if config.runner is None:
+        if config.options:
+            raise Mistake(f"beam.options must come with beam.runner, got {config.options} alone")
         return
     name = config.runner.lower()
     module, extra = _NEEDS.get(name.rpartition(".")[2], ("apache_beam", ""))

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 from etils import epy
@@ -56,26 +57,22 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     out of the training examples, class by class, in the order of what the modality says makes
     two examples the same (exact content; of text, the words): duplicates land on one side, and
     more data tomorrow moves next to nobody from one side to the other. What cannot be used is
-    quarantined with the reason, and never stops the run. What the last ingest found usable is not
-    decoded again.
+    quarantined with the reason, and never stops the run. What the last ingest of the same place
+    has made an example of is not decoded again.
     """
+    source = sources.listed(source)
     shares = {"test": config.test_fraction, "validation": config.validation_fraction}
-    last = job.last
     wanted = Wanted(
         source=source,
         labels=chosen_labels(source, config),
         missing={split: share for split, share in shares.items() if not source.splits.get(split)},
         labels_per_class=config.labels_per_class,
-        known=last.directory
-        if isinstance(last, Examples) and last.modality == source.modality
-        else None,
+        known=_known(job, source),
     )
     tfds.disable_progress_bar()
     rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
-    index = sorted(
-        (row for row in rows if "reason" not in row), key=lambda row: (row["id"], row["name"])
-    )
-    quarantine = sorted((row for row in rows if "reason" in row), key=lambda row: row["name"])
+    index = _sorted([row for row in rows if "reason" not in row], "id", "name", "label", "key")
+    quarantine = _sorted([row for row in rows if "reason" in row], "name", "label", "reason")
     counts = Counter(row["split"] for row in index)
     if not all(counts[split] for split in SPLITS):
         reasons = [f"{row['name']} {row['reason']}" for row in quarantine]
@@ -95,6 +92,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             **{split: counts[split] for split in SPLITS},
             "quarantined": len(quarantine),
             "quarantine": quarantine[:20],
+            "location": source.location,
         },
     )
 
@@ -110,11 +108,31 @@ def chosen_labels(source: Source, config: DataConfig) -> tuple[str, ...]:
     return tuple(sorted(set(config.classes))) or source.labels
 
 
+def _known(job: Job, source: Source) -> Path | None:
+    """What was ingested last from where `source` is."""
+    for made in job.earlier():
+        if made.stats.get("location") == source.location and isinstance(made, Examples):
+            return made.directory if made.modality == source.modality else None
+    return None
+
+
+def _sorted(rows: list[Row], *columns: str) -> list[Row]:
+    return sorted(rows, key=lambda row: [row[column] for column in columns])
+
+
 def _write(job: Job, wanted: Wanted) -> list[Row]:
-    """Like `ingest_on_beam.write`, in this process: the source is gone through twice."""
-    rows = list(_placed(list(_checked(job, wanted)), wanted))
-    numbers = [row.pop("number", None) for row in rows]
-    at = {number: row for number, row in zip(numbers, rows, strict=True) if "key" in row}
+    """Like `ingest_on_beam.write`, in this process.
+
+    The source is gone through once to check what is in it, and once for each split.
+    """
+    placed = list(_placed(list(_checked(job, wanted)), wanted))
+    at = {row["number"]: row for row in placed if "reason" not in row}
+    rows = [
+        {"name": row["name"], "label": row["label"], "reason": row["reason"]}
+        if "reason" in row
+        else placing.without_raw(row)
+        for row in placed
+    ]
     if {row["split"] for row in at.values()} != {*SPLITS}:
         return rows  # There is nothing to write.
 
@@ -138,19 +156,18 @@ def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:
         for number, record in enumerate(sources.iterate(wanted.source))
         if record.label in wanted.labels
     )
+    known, total = placing.known_facts(wanted.known), sum(wanted.source.splits.values())
 
     def check(numbered: tuple[int, Record]) -> Row:
         number, record = numbered
-        row = placing.check(record, wanted)
+        row = placing.check(record, wanted, known)
         row.pop("raw", None)  # It is read again when it is written: all together may be too much.
         return row | {"number": number}
 
-    done, total = 0, sum(wanted.source.splits.values())
     with ThreadPoolExecutor() as pool:
         while chunk := list(itertools.islice(records, _CHUNK)):
             yield from pool.map(check, chunk)
-            done += len(chunk)
-            job.progress("check", done, total)
+            job.progress("check", chunk[-1][0] + 1, total)
 
 
 def _placed(rows: list[Row], wanted: Wanted) -> Iterator[Row]:
@@ -179,7 +196,10 @@ def _examples(wanted: Wanted, at: dict[Any, Row], split: str) -> Iterator[Any]:
         row = at.get(number)
         if row is None or row["split"] != split:
             continue
-        raw = record.read()
+        try:
+            raw = record.read()
+        except OSError:
+            raw = b""
         if content_id(raw) != row["id"]:
             raise Mistake(f"data.path must not change while it is read, got another {record.name}")
         yield placing.as_example({**row, "raw": raw}, wanted.source.modality)

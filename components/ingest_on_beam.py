@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ _LINES = "lines"
 
 
 def write(job: Job, wanted: Wanted) -> list[Row]:
-    """Write the dataset into the job's directory; returns the rows that are in it, and others.
+    """Write the dataset into the job's directory, if no split is empty.
 
-    Raises:
-        ValueError: a split has no examples.
+    Returns:
+        The rows of the examples, and of what cannot be used.
     """
+
+    wanted = replace(wanted, source=sources.listed(wanted.source))
 
     def attempt() -> None:
         for left in job.directory.iterdir():  # Of a try that failed.
@@ -44,7 +48,7 @@ def write(job: Job, wanted: Wanted) -> list[Row]:
         )
 
     try:
-        beam_runner.again(job.beam, attempt)
+        beam_runner.again(attempt)
     except ValueError as error:
         # A split without examples: TFDS cannot write it, and the rows say which it is.
         if "number of generated examples is 0" not in str(error):
@@ -67,8 +71,10 @@ class _Builder(dataset.Builder, skip_registration=True):  # type: ignore[call-ar
         self, dl_manager: Any, pipeline: Any
     ) -> dict[str, Any]:
         """Each split → a PCollection of (key, example)."""
-        wanted, modality = self._wanted, self._wanted.source.modality
-        records = sources.records(wanted.source, pipeline) | "Choose classes" >> beam.Filter(
+        source, modality = self._wanted.source, self._wanted.source.modality
+        # The listing may be as long as the data: no worker needs all of it.
+        wanted = replace(self._wanted, source=replace(source, listing=None))
+        records = sources.records(source, pipeline) | "Choose classes" >> beam.Filter(
             _has_label, wanted.labels
         )
         checked = records | "Check" >> beam.FlatMap(_check, wanted).with_outputs("bad", main="good")
@@ -87,7 +93,7 @@ class _Builder(dataset.Builder, skip_registration=True):  # type: ignore[call-ar
             | "Place" >> beam.FlatMap(_place, wanted).with_outputs("bad", main="good")
         )
         rows, aside = placed.good, placed.bad
-        index = rows | "Facts" >> beam.Map(_without_raw)
+        index = rows | "Facts" >> beam.Map(placing.without_raw)
         lines = (index, checked.bad, aside) | "All lines" >> beam.Flatten()
         _ = (
             lines
@@ -107,7 +113,13 @@ def _has_label(record: Record, labels: tuple[str, ...]) -> bool:
 
 
 def _check(record: Record, wanted: Wanted) -> Iterator[Any]:
-    yield from _tagged([placing.check(record, wanted)])
+    yield from _tagged([placing.check(record, wanted, _known_facts(wanted.known))])
+
+
+@functools.lru_cache(maxsize=1)
+def _known_facts(known: Path | None) -> dict[str, Any]:
+    """Once a worker."""
+    return placing.known_facts(known)
 
 
 def _place(group: tuple[str, dict[str, Any]], wanted: Wanted) -> Iterator[Any]:
@@ -119,7 +131,3 @@ def _tagged(rows: Iterable[Row]) -> Iterator[Any]:
     """The rows, those with a reason as the output `bad`."""
     for row in rows:
         yield beam.pvalue.TaggedOutput("bad", row) if "reason" in row else row
-
-
-def _without_raw(row: Row) -> Row:
-    return {name: value for name, value in row.items() if name != "raw"}

@@ -61,6 +61,10 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
 
+def _nothing() -> Iterator[Artifact]:
+    return iter(())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """Where a stage writes, and how it runs; nothing here may change what it computes.
@@ -71,7 +75,8 @@ class Job:
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
         beam: what runs the data stages.
-        last: what this stage made last, of other arguments, for what it has found out already.
+        earlier: → what this stage has made of other arguments, the last first: for what it has
+            found out already.
     """
 
     directory: Path
@@ -79,7 +84,7 @@ class Job:
     scratch: Path
     progress: Progress
     beam: BeamConfig = field(default_factory=BeamConfig)
-    last: Artifact | None = None
+    earlier: Callable[[], Iterator[Artifact]] = _nothing
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """`items`, telling the progress how many have been gone through."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from components.sources import Source
 from components.tables import SPLITS, Record
 
 INDEX = "index.jsonl"
-# A row of an example: id, same, name, label, split, key, facts. A row with a reason is of one that
-# cannot be used.
+# What is known of an example; a row with a reason is of one that cannot be used.
 Row = dict[str, Any]
+COLUMNS = ("id", "same", "key", "name", "label", "split", "facts")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Wanted:
         labels: the classes that are used.
         missing: each split that the source does not have → its share of what the source has.
         labels_per_class: at most so many examples to train and to validate with.
-        known: an artifact of ingest, whose examples are known to be usable.
+        known: an earlier artifact of ingest, whose examples are known to be usable.
     """
 
     source: Source
@@ -37,15 +36,27 @@ class Wanted:
     known: Path | None
 
 
-def check(record: Record, wanted: Wanted) -> Row:
-    """The row of a usable record, with its raw form; or one with the reason why it is not."""
+def known_facts(artifact: Path | None) -> dict[str, Any]:
+    """The id of each example that is known to be usable → its facts."""
+    if artifact is None:
+        return {}
+    try:
+        return {row["id"]: row["facts"] for row in read_jsonl(artifact / INDEX)}
+    except (OSError, ValueError, KeyError):  # It is removed meanwhile.
+        return {}
+
+
+def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
+    """The row of a usable record, with its raw form; or one with the reason why it is not.
+
+    Args:
+        known: by `known_facts`.
+    """
     modality = MODALITIES[wanted.source.modality]
     try:
         raw = record.read()
         identity = content_id(raw)
-        facts = _known_facts(wanted.known).get(identity) if wanted.known else None
-        if facts is None:
-            facts = modality.check(raw)
+        facts = known[identity] if identity in known else modality.check(raw)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _unusable(record.name, record.label, reason)
@@ -58,11 +69,6 @@ def check(record: Record, wanted: Wanted) -> Row:
         "facts": facts,
         "raw": raw,
     }
-
-
-@functools.lru_cache(maxsize=1)
-def _known_facts(artifact: Path) -> dict[str, dict[str, Any]]:
-    return {row["id"]: row["facts"] for row in read_jsonl(artifact / INDEX)}
 
 
 def assign(
@@ -114,6 +120,10 @@ def place(rows: Iterable[Row], places: Iterable[tuple[str, str]], wanted: Wanted
             yield _unusable(row["name"], row["label"], reason)
         elif split in used:
             yield {**row, "split": split, "key": f"{row['id']}-{occurrence}"}
+
+
+def without_raw(row: Row) -> Row:
+    return {name: row[name] for name in COLUMNS}
 
 
 def as_example(row: Row, modality: str) -> tuple[str, dict[str, Any]]:

@@ -84,6 +84,19 @@ def records(source: Source, pipeline: Any) -> Any:
     return pipeline | "List" >> beam.Create(list(kind.iterate(source)))
 
 
+def listed(source: Source) -> Source:
+    """The source with its listing, where its kind has one: it need not be listed again."""
+    if source.listing is not None or not is_place(source.location):
+        return source
+    again = find_source(source.location, modality=source.modality)
+    if again.digest != source.digest:
+        raise Mistake(
+            f"data.path must not change while it is read, got {source.location!r}, which is "
+            f"not what it was when the run began"
+        )
+    return again
+
+
 def _kind(source: Source) -> Kind:
     return next(kind for kind in KINDS if kind.matches(source.location))
 
@@ -222,17 +235,7 @@ def _digits_iterate(_: Source) -> Iterator[Record]:
 
 def _listed(source: Source) -> Iterator[Record]:
     """Files and rows of tables, which were listed to find out their digest."""
-    listing = source.listing
-    if listing is None:
-        again = find_source(source.location, modality=source.modality)
-        if again.digest != source.digest:
-            raise Mistake(
-                f"data.path must not change while it is read, got {source.location!r}, which is "
-                f"not what it was when the run began"
-            )
-        listing = again.listing
-    assert listing is not None
-    yield from listing
+    yield from listed(source).listing or ()
 
 
 @dataclass(frozen=True)

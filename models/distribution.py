@@ -61,8 +61,10 @@ def hosts() -> tuple[int, int]:
     if backend == "tensorflow":
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-            here = len(strategy.extended.worker_devices)
-            return replicas() // here, strategy.cluster_resolver.task_id
+            here, resolver = len(strategy.extended.worker_devices), strategy.cluster_resolver
+            chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))
+            before = chiefs if resolver.task_type == "worker" else 0
+            return replicas() // here, before + resolver.task_id
     elif backend == "jax" and keras.distribution.distribution() is not None:
         import jax
 

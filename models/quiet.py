@@ -48,7 +48,8 @@ def _signals_wait() -> Iterator[None]:
         yield
     finally:
         for each, handler in before.items():
-            signal.signal(each, handler)
+            if handler is not None:  # One that was not set from Python.
+                signal.signal(each, handler)
     for number in came:
         signal.raise_signal(number)
 

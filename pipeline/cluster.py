@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,8 @@ from pipeline.tasks import Asked
 
 with epy.lazy_imports():
     import kfp
+    import kfp_server_api
+    import urllib3
     from kfp import compiler, components, dsl, kubernetes, local
 
 # Where libraries keep what they have downloaded: the task that begins a run does it for all.
@@ -115,8 +117,15 @@ def submit(package: Path, name: str, settings: RuntimeConfig, host: str, schedul
         )
     if settings.target == "local":
         return _run_here(package)
-    with _asked(host):
-        return _submit(_client(host), package, name, schedule)
+    client = _client(host)
+    try:
+        return _submit(client, package, name, schedule)
+    except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise Mistake(
+            f"--host must be a Kubeflow that takes the pipeline and the schedule {schedule!r}, got "
+            f"{host or 'nothing'!r}: {reason}"
+        ) from error
 
 
 def _submit(client: Any, package: Path, name: str, schedule: str) -> str:
@@ -258,22 +267,16 @@ def _with_places(config: Config) -> Config:
     return config.model_copy(update=changes)
 
 
-@contextlib.contextmanager
-def _asked(host: str) -> Iterator[None]:
-    """A `Mistake` where Kubeflow cannot be asked, or refuses."""
+def _client(host: str) -> Any:
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It says on each start which servers it is for.
+            return kfp.Client(host=host or None)
     except Exception as error:  # Of kfp's, of Kubernetes' and of the network's.
         reason = " ".join(str(error).split())[:300] or "no answer"
         raise Mistake(
             f"--host must be Kubeflow Pipelines' API, got {host or 'nothing'!r}: {reason}"
         ) from error
-
-
-def _client(host: str) -> Any:
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # It says on each start which servers it is for.
-        return kfp.Client(host=host or None)
 
 
 def _run_here(package: Path) -> str:

@@ -19,7 +19,7 @@ from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Log, open_log
 from pipeline.flow import flow
-from pipeline.helping import help_to_train
+from pipeline.helping import help_to_train, leading
 from pipeline.hosts import Hosts
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
@@ -57,16 +57,18 @@ def run(
     runtime = runtime_of(config, store, serving_dir, name, fresh=fresh)
     console = open_log(log)
     if runtime.hosts.rank:
-        with deadline(config.runtime.deadline):
-            helped = help_to_train(name, config, runtime, store, console)
+        # It ends with the first one, which has the deadline.
+        helped = help_to_train(name, config, runtime, store, console)
         _tell_of_help(runtime.hosts, helped, as_json)
         return 0
-    with store.lock(), deadline(config.runtime.deadline):
+    with store.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
         started = time.monotonic()
         session = begin(name, config, runtime, store)
         steps: list[Step] = []
         try:
-            executor = Executor(store, runtime, console, steps)
+            several = runtime.hosts.count > 1
+            announce = stack.enter_context(leading(session)) if several else None
+            executor = Executor(store, runtime, console, steps, announce)
             outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt | Stopped)

@@ -52,7 +52,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     Args:
         download: fetch published weights that are not there yet.
     """
-    if config.beam.runner:
+    if config.beam.runner or config.beam.options:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
     source = _source(config.data, "data", download)

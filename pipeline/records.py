@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.files import read_json, write_json
 
+# Outcomes of runs that came to their end.
+FINISHED = ("pushed", "not blessed")
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -46,7 +48,7 @@ class RunRecord(BaseModel):
 
     @property
     def finished(self) -> bool:
-        return self.outcome in ("pushed", "not blessed")
+        return self.outcome in FINISHED
 
     def age(self) -> float:
         """Seconds since it began."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from components.activations import Damaged
@@ -36,12 +37,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Executor:
-    """Runs each stage, or reuses its artifact if the store has it."""
+    """Runs each stage, or reuses its artifact if the store has it.
+
+    Attributes:
+        announce: tells other hosts of a stage that is computed together; see `helping.leading`.
+    """
 
     store: Store
     runtime: Runtime
     console: Log
     steps: list[Step]
+    announce: Callable[[Call], None] | None = None
     prefix: str = ""
 
     def under(self, name: str) -> Run:
@@ -74,7 +80,6 @@ class Executor:
     def _execute(
         self, call: Call, stage: Callable[..., A], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Artifact:
-        last = None if self.runtime.fresh else self.store.last(call)
         directory = self.store.begin(call, fresh=self.runtime.fresh)
         job = Job(
             directory=directory,
@@ -82,9 +87,11 @@ class Executor:
             scratch=self.store.scratch(call),
             progress=self.console.progress,
             beam=self.runtime.beam,
-            last=last,
+            **({} if self.runtime.fresh else {"earlier": partial(self.store.earlier, call)}),
         )
         work = self.runtime.work(stage, args, kwargs, job)
+        if work.together and self.announce:
+            self.announce(call)
         started = time.monotonic()
         try:
             artifact = do_apart(work) if self.runtime.is_apart(work) else work.do()

@@ -17,7 +17,6 @@ from pydantic import Field, field_validator, model_validator
 
 from components.job import BeamConfig, Job, Section
 from models.mistakes import Mistake
-from models.quiet import hide_gpus
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work
 from pipeline.stopping import seconds_of
@@ -137,19 +136,23 @@ def choose_backend(config: RuntimeConfig) -> str:
             f"runtime.distribution must be none on torch, which Keras does not distribute, got "
             f"{config.distribution!r}"
         )
-    if config.isolate or chosen != TENSORFLOW:
-        hide_gpus()  # They are for the processes that stages have of their own.
     return chosen
 
 
-def choose_hosts(config: RuntimeConfig, backend: str, *, fresh: bool) -> Hosts:
-    """The hosts that train together: only this one, where nothing is distributed."""
+def choose_hosts(config: RuntimeConfig, backend: str, *, fresh: bool, views: str | int) -> Hosts:
+    """The hosts that train together: only this one, where nothing is distributed.
+
+    Args:
+        views: see `AugmentConfig`.
+    """
     hosts = Hosts() if config.distribution == "none" else hosts_of(backend)
     if hosts.count > 1 and fresh:
         raise Mistake(
             f"--fresh must not be given where hosts wait for what the first one makes, got it "
             f"with {hosts.count} hosts"
         )
+    if hosts.count > 1 and views == "fresh":
+        raise Mistake("augment.views must be a number where several hosts train, got 'fresh'")
     return hosts
 
 
@@ -190,7 +193,11 @@ class Runtime:
         )
 
     def is_apart(self, work: Work) -> bool:
-        """Whether it needs a process of its own: a process has one backend, and joins the
-        others' hosts once."""
-        asked = self.config.isolate and not work.plain
-        return asked or work.backend != TENSORFLOW or work.together
+        """Whether it needs a process of its own: a process has one backend, joins other hosts
+        once, and keeps the memory of a GPU."""
+        return (self.isolates and not work.plain) or work.backend != TENSORFLOW
+
+    @property
+    def isolates(self) -> bool:
+        """Whether TensorFlow, too, computes in processes of their own."""
+        return self.config.isolate or self.hosts.count > 1

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from models.quiet import hide_gpus
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
+from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, new_run_id, past_runs
 from pipeline.runs import Step
 from pipeline.runtime import Runtime, choose_backend, choose_hosts
@@ -98,12 +100,15 @@ def runtime_of(
 ) -> Runtime:
     """Where a run of this recipe takes place."""
     backend = choose_backend(config.runtime)
-    return Runtime(
+    runtime = Runtime(
         store=store.root,
         serving=(serving_dir or store.root / "serving" / recipe).resolve(),
         fresh=fresh,
         config=config.runtime,
         backend=backend,
-        hosts=choose_hosts(config.runtime, backend, fresh=fresh),
+        hosts=choose_hosts(config.runtime, backend, fresh=fresh, views=config.augment.views),
         beam=config.beam,
     )
+    if runtime.isolates or backend != TENSORFLOW:
+        hide_gpus()  # They are for the processes that stages have of their own.
+    return runtime

@@ -22,7 +22,7 @@ import shutil
 import time
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -130,17 +130,17 @@ class Store:
         found: A | None = self._read(kind, ref, None, must_hold=False)
         return found
 
-    def last(self, call: Call) -> Artifact | None:
-        """The last artifact of the stage of this call, whatever its arguments were."""
-        made = (self.root / call.stage).glob(f"*/{ARTIFACT}")
-        for path in sorted(made, key=lambda path: path.stat().st_mtime, reverse=True):
-            if read_json(path)["version"] == call.version:
-                found: Artifact | None = self._read(
-                    call.returns, f"{call.stage}/{path.parent.name}", None, must_hold=False
-                )
-                if found:
-                    return found
-        return None
+    def earlier(self, call: Call) -> Iterator[Artifact]:
+        """The artifacts of the stage of this call, whatever its arguments were, the last first."""
+        made = []
+        for path in (self.root / call.stage).glob(f"*/{ARTIFACT}"):
+            with suppress(OSError, ValueError):  # Another task may be at work on it.
+                if read_json(path)["version"] == call.version:
+                    made.append((path.stat().st_mtime, path.parent.name))
+        for _, fingerprint in sorted(made, reverse=True):
+            found = self.load(call.returns, f"{call.stage}/{fingerprint}")
+            if found:
+                yield found
 
     def begin(self, call: Call, *, fresh: bool = False) -> Path:
         """An empty directory for the stage to write into; nothing in it exists until `commit`.
@@ -196,9 +196,11 @@ class Store:
             return None
         if digest is not None and manifest["digest"] != digest:
             return None
-        sizes = {
-            p.relative_to(directory).as_posix(): p.stat().st_size for p in files_below(directory)
-        }
+        try:
+            paths = files_below(directory)
+            sizes = {p.relative_to(directory).as_posix(): p.stat().st_size for p in paths}
+        except OSError:  # It is removed meanwhile.
+            return None
         if any(sizes.get(name) != file["size"] for name, file in manifest["files"].items()):
             return None
         value = manifest["facts"] | {

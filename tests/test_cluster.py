@@ -153,7 +153,7 @@ def test_submit(in_process: Call, cluster_recipe: Path, monkeypatch: pytest.Monk
         assert in_process(*arguments, *schedule)[:2] == (0, "recurring run r2\n")
         status, _, err = in_process(*arguments, "--schedule", "9 9 9 9 9 9")
         assert status == 2
-        assert "got 'http://k': (400) Reason: Bad Request" in err
+        assert "the schedule '9 9 9 9 9 9', got 'http://k': (400) Reason: Bad Request" in err
     assert called["host"] == "http://k"
     assert called["once"][1]["enable_caching"] is False
     recurring = called["recurring"]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from models.mistakes import Mistake
-from pipeline.helping import FirstHost
+from pipeline.helping import FirstEnded, FirstHost
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.records import RunRecord, past_runs
 from pipeline.stopping import Stopped
@@ -240,9 +240,18 @@ def test_a_host_does_not_wait_for_a_run_that_has_ended(tmp_path: Path) -> None:
 
     record("1", "failed: a mistake").save(store.runs)
     first = FirstHost(store, "tiny")
-    first.require()
+    assert first.look() is None
     record("2", "running").save(store.runs)
-    first.require()
+    assert first.look() is None  # It may be of a process that was killed long ago.
+    os.utime(store.runs / "2.json", (1, 1))
+    assert first.look() == record("2", "running")
     record("2", "failed: no room").save(store.runs)
-    with pytest.raises(Stopped, match="the run of the first host has ended: failed: no room"):
-        first.require()
+    with pytest.raises(FirstEnded, match="the run of the first host has ended: failed: no room"):
+        first.look()
+
+
+def test_a_host_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FirstHost(Store(tmp_path), "tiny")
+    monkeypatch.setattr("pipeline.helping._PATIENCE", 0.0)
+    with pytest.raises(Stopped, match="must give signs of a run of tiny"):
+        first.wait()

@@ -149,7 +149,9 @@ def test_only_what_is_new_is_decoded(
     with monkeypatch.context() as patch:
         row = dataclasses.replace(MODALITIES["image"], check=check)
         patch.setattr("components.placing.MODALITIES", {**MODALITIES, "image": row})
-        more = ingest(dataclasses.replace(job(tmp_path / "more"), last=first), source, data)
+        more = ingest(
+            dataclasses.replace(job(tmp_path / "more"), earlier=lambda: iter([first])), source, data
+        )
     assert sorted(decoded) == sorted([b"bad", picture(0, 99)])
     anew = ingest(job(tmp_path / "anew"), source, data)
     assert index(more) == index(anew)
