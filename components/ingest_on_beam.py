@@ -29,8 +29,6 @@ def write(job: Job, wanted: Wanted) -> list[Row]:
         The rows of the examples, and of what cannot be used.
     """
 
-    wanted = replace(wanted, source=sources.listed(wanted.source))
-
     def attempt() -> None:
         for left in job.directory.iterdir():  # Of a try that failed.
             shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -189,6 +189,7 @@ def _tfds_records(source: Source, pipeline: Any) -> Any:
 
 def _tfds_iterate(source: Source) -> Iterator[Record]:
     builder = tfds_builder(source.location)
+    label, names = _tfds_labels(builder)
     for split in _tfds_splits(builder):
         rows = builder.as_dataset(
             split=split,
@@ -196,7 +197,7 @@ def _tfds_iterate(source: Source) -> Iterator[Record]:
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
         for row in rows:
-            yield from _from_tfds(row, split, source.modality, *_tfds_labels(builder))
+            yield from _from_tfds(row, split, source.modality, label, names)
 
 
 def _tfds_labels(builder: Any) -> tuple[str, list[str]]:
