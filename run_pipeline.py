@@ -16,7 +16,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import cyclopts
 from pydantic import ValidationError
 
-from components.job import BeamConfig
+from components.section import BeamConfig
 from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.augment import AugmentConfig
+from components.section import AugmentConfig
 
 # The splits that are trained on; test examples go through the exported model instead.
 TRAINED_ON = ("train", "validation")
@@ -87,35 +87,6 @@ class Checks(Artifact):
     warnings: tuple[str, ...]
 
 
-class Weights(Artifact):
-    """A backbone trained on a source task: `backbone.weights.h5`."""
-
-    backbone: str
-
-    @property
-    def path(self) -> Path:
-        return self.directory / "backbone.weights.h5"
-
-
-class Picture(BaseModel):
-    """What becomes of a picture before a network reads it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_size: int
-    resize: Literal["stretch", "crop", "pad"]
-
-
-class Sentence(BaseModel):
-    """What becomes of a text before a network reads it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    family: str
-    """A row of `models.encoders.FAMILIES`."""
-    sequence_length: int
-
-
 class AssembledModel(Artifact):
     """A frozen backbone for our classes.
 
@@ -127,7 +98,8 @@ class AssembledModel(Artifact):
 
     backbone: str
     modality: str
-    form: Picture | Sentence
+    form: dict[str, Any]
+    """What becomes of an example before the network reads it; the modality's own record."""
     pooling: str
     labels: tuple[str, ...]
     pretrained: str

@@ -8,10 +8,10 @@ from pathlib import Path
 from etils import epy
 
 from components.artifacts import AssembledModel, Checks, TrainedModel
-from components.giants import Giant, ModelConfig, Pretrained
+from components.frozen.networks import block_starts
 from components.job import Job, stage
-from components.modalities import MODALITIES
-from components.networks import block_starts
+from components.modalities.giants import Giant, ModelConfig, Pretrained
+from components.modalities.table import MODALITIES
 from models import backbones
 
 with epy.lazy_imports():
@@ -57,7 +57,7 @@ def assemble(
         directory=job.directory,
         backbone=giant.name,
         modality=examples.modality,
-        form=form,
+        form=form.model_dump(),
         pooling=pooling,
         labels=examples.labels,
         pretrained=description,

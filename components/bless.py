@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from components.artifacts import Blessing, Evaluation
-from components.job import Job, Section, stage
+from components.job import Job, stage
+from components.section import Section
 
 
 class BlessConfig(Section):

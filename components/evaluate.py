@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +10,17 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import Evaluation, Examples, ExportedModel
-from components.export import verify_manifest
 from components.files import write_json, write_jsonl
-from components.job import Job, Section, stage
-from components.serving import open_model
+from components.job import Job, stage
+from components.section import Section
+from components.served.manifest import ServedModel, verify_manifest
+from components.served.opening import open_model
 
 with epy.lazy_imports():
     import tensorflow as tf
     from sklearn import metrics
 
-    from components import dataset
+    from components.examples import dataset
 
 
 # So many batches are sorted by size together, and no more than this many bytes.
@@ -33,20 +32,6 @@ class EvaluateConfig(Section):
 
     batch_size: int = Field(32, ge=1)
     """Examples a request."""
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model that was pushed before, resolved before the flow.
-
-    Attributes:
-        path: the version's directory.
-        digest: of its manifest.
-    """
-
-    path: Path
-    digest: str
-    labels: tuple[str, ...]
 
 
 @stage(version=2)

@@ -10,11 +10,13 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import AssembledModel, Examples, ExportedModel, TrainedModel
-from components.files import manifest_of, read_json, write_json
-from components.job import Job, Section, stage
-from components.modalities import MODALITIES, Modality, Reader, open_reader
-from components.networks import open_classifier
-from models.mistakes import Mistake
+from components.files import manifest_of, write_json
+from components.frozen.networks import open_classifier
+from components.job import Job, stage
+from components.modalities.protocols import Modality, Reader
+from components.modalities.table import MODALITIES, open_reader
+from components.section import Section
+from components.served.manifest import MANIFEST
 from models.splitting import one_or_all
 
 with epy.lazy_imports():
@@ -22,11 +24,10 @@ with epy.lazy_imports():
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    from components import dataset
+    from components.examples import dataset
 
 # What the exported model may differ by from the one in memory, in probability.
 TOLERANCE = 1e-5
-MANIFEST = "MANIFEST.json"
 # Neither a picture nor UTF-8.
 NO_EXAMPLE = b"\xff not an example"
 
@@ -184,21 +185,3 @@ def _card(model: TrainedModel, examples: Examples, modality: Modality) -> str:
 order of `assets/labels.txt`, `labels` and `valid`. It knows only these classes: anything else is
 given one of them, too.
 """
-
-
-def verify_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the model at `path`; a `Mistake` if a file is not what it says.
-
-    This finds what was damaged. It does not make a model of somebody else's safe to load: a
-    SavedModel is a program, and whoever can change it can write a manifest, too.
-    """
-    try:
-        manifest: dict[str, Any] = read_json(path / MANIFEST)
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
-    found = manifest_of(path, leave_out=MANIFEST)
-    names = sorted(files.keys() | found)
-    if wrong := [name for name in names if files.get(name) != found.get(name)]:
-        raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
-    return manifest

@@ -9,18 +9,20 @@ from typing import Any
 from etils import epy
 from pydantic import ByteSize, Field
 
-from components import budget
-from components.activations import DType
 from components.artifacts import TRAINED_ON, AssembledModel, Examples, Features
-from components.augment import AugmentConfig
-from components.feature_pass import FeaturePass, Output
 from components.files import read_jsonl, sha256, sha256_of_json, write_json, write_jsonl
-from components.job import Job, Section, stage
-from components.modalities import MODALITIES, Rows, open_reader, policies_of
-from components.networks import first_block, open_backbone
+from components.frozen import budget
+from components.frozen.activations import DType
+from components.frozen.feature_pass import FeaturePass, Output
+from components.frozen.networks import first_block, open_backbone
+from components.job import Job, stage
+from components.modalities.protocols import Rows
+from components.modalities.table import MODALITIES, open_reader, policies_of
+from components.section import AugmentConfig, Section
 
 with epy.lazy_imports():
-    from components import dataset, extract_on_beam
+    from components.examples import dataset
+    from components.on_beam import extract as extract_on_beam
 
 
 class ExtractConfig(Section):

@@ -10,10 +10,10 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import AssembledModel, Features, TrainedModel
-from components.batches import training_data
+from components.frozen.batches import training_data
+from components.frozen.networks import block_starts, cut, open_backbone, open_head
 from components.job import Job, stage
-from components.networks import block_starts, cut, open_backbone, open_head
-from components.phases import Phase, PhaseConfig, decided, run_phase
+from components.training.phases import Phase, PhaseConfig, decided, run_phase
 
 with epy.lazy_imports():
     import keras

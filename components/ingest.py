@@ -12,19 +12,21 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import Field
 
-from components import placing, sources
 from components.artifacts import Examples
+from components.examples import placing, sources
+from components.examples.placing import INDEX, Row, Wanted
+from components.examples.sources import Source
+from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
-from components.job import Job, Section, UnhashedBool, UnhashedStr, stage
-from components.placing import INDEX, Row, Wanted
-from components.sources import Source
-from components.tables import SPLITS, Record
+from components.job import Job, stage
+from components.section import Section, UnhashedBool, UnhashedStr
 from models.mistakes import Mistake, nearest
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
 
-    from components import dataset, ingest_on_beam
+    from components.examples import dataset
+    from components.on_beam import ingest as ingest_on_beam
 
 # So many examples are checked at once, and held in memory.
 _CHUNK = 256

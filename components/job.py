@@ -5,54 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Concatenate,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-)
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    from components.artifacts import Artifact
+from components.artifacts import Artifact
+from components.section import BeamConfig
 
 P = ParamSpec("P")
 A = TypeVar("A")
 T = TypeVar("T")
-
-
-class Section(BaseModel):
-    """A section of the config: frozen, and a key it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    shown_by_default: ClassVar[bool] = True
-    """Whether `show` prints it where nothing in it differs from the defaults."""
-
-
-class BeamConfig(Section):
-    """Where the data stages run."""
-
-    runner: str | None = None
-    """A Beam runner's name, such as DataflowRunner; within this process where not given."""
-    options: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
-    """Beam's own options, such as --beam.options --temp_location=gs://…"""
-
-
-class _NotHashed:
-    """Marks a config field that is not what its stage computes: its name for what comes from
-    outside, which is hashed itself, or something that another stage reads."""
-
-
-NOT_HASHED = _NotHashed()
-UnhashedBool = Annotated[bool, NOT_HASHED]
-UnhashedStr = Annotated[str, NOT_HASHED]
 
 
 class Progress(Protocol):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import Blessing, ExportedModel, PushedModel
-from components.export import MANIFEST, verify_manifest
 from components.files import fsync_directory, fsync_tree
 from components.job import Job, stage
+from components.served.manifest import MANIFEST, verify_manifest
 from models.mistakes import Mistake
 
 # A name that TensorFlow Serving, which looks for integers, passes over.

@@ -21,17 +21,17 @@ from components.artifacts import (
     Report,
     TrainedModel,
 )
-from components.charts import line_chart
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
-from components.modalities import MODALITIES
-from components.serving import open_model
+from components.modalities.table import MODALITIES
+from components.pages.charts import line_chart
+from components.served.opening import open_model
 
 with epy.lazy_imports():
     import jinja2
     import tensorflow as tf
 
-    from components import dataset
+    from components.examples import dataset
 
 # So many of the most confident mistakes are shown.
 MISTAKES = 12
@@ -53,7 +53,7 @@ def report(
 ) -> Report:
     """Write `report.html`: the verdict, did transferring help, curves, mistakes, lineage."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )

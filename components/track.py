@@ -25,13 +25,14 @@ from components.artifacts import (
     TrainedModel,
 )
 from components.files import read_json
-from components.job import Job, Section, stage
+from components.job import Job, stage
+from components.section import Section
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import mlflow
 
-SERVED = Path(__file__).parent / "mlflow_model.py"
+SERVED = Path(__file__).parent / "served" / "mlflow_model.py"
 
 
 class MlflowConfig(Section):
@@ -119,7 +120,7 @@ def _parameters(features: Features, later: list[Artifact]) -> dict[str, Any]:
         "backbone": model.backbone,
         "pretrained": model.pretrained,
         "pooling": model.pooling,
-        **model.form.model_dump(),
+        **model.form,
     }
     for artifact in (features.examples, model, features, *later):
         manifest = read_json(artifact.directory / "artifact.json")

@@ -6,11 +6,11 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import Features, TrainedModel
-from components.batches import training_data
+from components.frozen.batches import training_data
+from components.frozen.networks import cut, open_backbone
 from components.ingest import DataConfig
 from components.job import Job, stage
-from components.networks import cut, open_backbone
-from components.phases import PhaseConfig, require_finite, run_phase
+from components.training.phases import PhaseConfig, require_finite, run_phase
 
 with epy.lazy_imports():
     import keras

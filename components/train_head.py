@@ -10,11 +10,11 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import TRAINED_ON, Features, TrainedModel
-from components.batches import training_data
 from components.files import read_jsonl, write_json
-from components.giants import WarmHead
+from components.frozen.batches import training_data
 from components.job import Job, stage
-from components.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
+from components.modalities.giants import WarmHead
+from components.training.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
 
 with epy.lazy_imports():

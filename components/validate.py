@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+from etils import epy
+
 from components.artifacts import Checks, Examples
-from components.counting import Key, count
+from components.examples import counting
+from components.examples.counting import Key
 from components.files import read_jsonl, write_json
 from components.job import Job, stage
-from components.modalities import MODALITIES
+from components.modalities.table import MODALITIES
 from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    from components.on_beam import count as on_beam_count
 
 # A class this many times more frequent than another is worth a warning.
 IMBALANCE = 10
@@ -34,7 +40,8 @@ def validate(
         Mistake: one class; a class with no example in train or test; an example in two splits;
             another label set than the last blessed model's, without `allow_new_labels`.
     """
-    counted = count(job, examples.directory / "index.jsonl")
+    index = examples.directory / "index.jsonl"
+    counted = on_beam_count.count(job, index) if job.beam.runner else counting.count(index)
     quarantined = sum(1 for _ in read_jsonl(examples.directory / "quarantine.jsonl"))
     counts: dict[str, Counter[str]] = {split: Counter() for split in examples.counts}
     values: dict[str, Counter[Any]] = defaultdict(Counter)

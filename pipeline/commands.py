@@ -13,19 +13,20 @@ from typing import Any, Literal
 
 from etils import epy
 
-from components.job import BeamConfig
+from components.section import BeamConfig
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.config import Config, recipe_path
 from pipeline.console import Log, open_log
 from pipeline.flow import flow
-from pipeline.helping import help_to_train, leading
 from pipeline.hosts import Hosts
+from pipeline.interpreters.execute import Executor, execute
+from pipeline.interpreters.help import help_to_train, leading
+from pipeline.interpreters.plan import Planner, print_plan
 from pipeline.outside import resolve, resolve_request
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
-from pipeline.records import past_runs
-from pipeline.runs import Executor, Planner, Step, execute, print_plan
+from pipeline.records import Step, past_runs
 from pipeline.session import begin, runtime_of
 from pipeline.stopping import Stopped, deadline, has_stopped
 from pipeline.store import Store
@@ -34,8 +35,11 @@ with epy.lazy_imports():
     from rich import console as rich_console
     from rich import table as rich_table
 
-    from components import beam_runner, bulk, serving
-    from pipeline import cluster
+    from components.on_beam import bulk as on_beam_bulk
+    from components.on_beam import runner as beam_runner
+    from components.served import answers, bulk
+    from components.served import predict as asking
+    from pipeline.cluster import kubeflow
 
 
 def run(
@@ -116,7 +120,7 @@ def compile_pipeline(
 ) -> int:
     """Write the flow for a cluster."""
     name = recipe_path(recipe).stem
-    cluster.compile_pipeline(name, config, store, serving_dir, output, fresh=fresh)
+    kubeflow.compile_pipeline(name, config, store, serving_dir, output, fresh=fresh)
     sys.stdout.write(f"{output}\n")
     return 0
 
@@ -135,9 +139,9 @@ def submit(
     name = recipe_path(recipe).stem
     with tempfile.TemporaryDirectory() as directory:
         package = Path(directory) / "pipeline.yaml"
-        cluster.compile_pipeline(name, config, store, serving_dir, package, fresh=fresh)
+        kubeflow.compile_pipeline(name, config, store, serving_dir, package, fresh=fresh)
         with contextlib.redirect_stdout(sys.stderr):
-            made = cluster.submit(package, name, config.runtime, host, schedule)
+            made = kubeflow.submit(package, name, config.runtime, host, schedule)
     sys.stdout.write(f"{made}\n")
     return 0
 
@@ -185,7 +189,7 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
     if not inputs:
         raise Mistake("INPUT must name at least one example, got none")
     import_tensorflow()
-    answers = serving.predict(model, inputs)
+    answers = asking.predict(model, inputs)
     if as_json:
         _print_json(answers)
         return 0
@@ -214,9 +218,11 @@ def predict_in_bulk(
         raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
     import_tensorflow()
     beam_runner.check(beam)
-    done = bulk.predict(
-        model, inputs, output, batch_size=batch_size, beam=beam, progress=open_log("text").progress
-    )
+    asked = answers.asked(model, output, batch_size)
+    if beam.runner:
+        done = on_beam_bulk.predict(asked, inputs, output.absolute(), beam)
+    else:
+        done = bulk.predict(asked, inputs, output, open_log("text").progress)
     if as_json:
         _print_json(asdict(done))
         return 0

@@ -9,16 +9,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from components.augment import AugmentConfig
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
 from components.export import ExportConfig
 from components.extract import ExtractConfig
 from components.fine_tune import FineTuneConfig
-from components.giants import ModelConfig
 from components.ingest import DataConfig
-from components.job import BeamConfig, Section
-from components.modalities import MODALITIES
+from components.modalities.giants import ModelConfig
+from components.modalities.table import MODALITIES
+from components.section import AugmentConfig, BeamConfig, Section
 from components.track import MlflowConfig
 from components.train_from_scratch import ControlConfig, PretrainConfig
 from components.train_head import HeadConfig

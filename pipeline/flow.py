@@ -21,16 +21,17 @@ from components.artifacts import (
 )
 from components.assemble import assemble
 from components.bless import bless
-from components.evaluate import ServedModel, evaluate
+from components.evaluate import evaluate
+from components.examples.sources import Source
 from components.export import export
 from components.extract import extract
 from components.fine_tune import fine_tune
-from components.giants import NO_WEIGHTS, Giant, Pretrained, WarmHead
 from components.ingest import ingest
 from components.job import Job
+from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained, WarmHead
 from components.push import ServingDirectory, push
 from components.report import report
-from components.sources import Source
+from components.served.manifest import ServedModel
 from components.track import track
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import train_head

@@ -10,14 +10,13 @@ from typing import Any
 from etils import epy
 
 from components import track
-from components.evaluate import ServedModel
-from components.export import MANIFEST
+from components.examples.sources import Source, find_source
 from components.files import read_json, sha256, sha256_of_json
-from components.giants import NO_WEIGHTS, Giant, Pretrained
 from components.ingest import DataConfig, chosen_labels
-from components.modalities import MODALITIES
+from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
+from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
-from components.sources import Source, find_source
+from components.served.manifest import MANIFEST, ServedModel
 from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
@@ -27,7 +26,7 @@ from pipeline.store import Store, hashed
 from pipeline.warm import warm_start
 
 with epy.lazy_imports():
-    from components import beam_runner
+    from components.on_beam import runner as beam_runner
 
 # The sections of the config that say where and how, and who is told of it; not what.
 _WHERE = ("beam", "mlflow", "runtime")

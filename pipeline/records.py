@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from components.files import read_json, write_json
 # Outcomes of runs that came to their end.
 FINISHED = ("pushed", "not blessed")
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in a run. `seconds` are those of this run, so nearly none where it was reused."""
+
+    name: str
+    status: str
+    seconds: float
+    artifact: str
+    stats: dict[str, Any]
+    why: str = ""
 
 
 class RunRecord(BaseModel):

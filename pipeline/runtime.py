@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
 
-from components.job import BeamConfig, Job, Section
+from components.job import Job
+from components.section import BeamConfig, Section
 from models.mistakes import Mistake
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work

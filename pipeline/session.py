@@ -14,8 +14,7 @@ from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
 from pipeline.processes import TENSORFLOW
-from pipeline.records import STARTED, RunRecord, new_run_id, past_runs
-from pipeline.runs import Step
+from pipeline.records import STARTED, RunRecord, Step, new_run_id, past_runs
 from pipeline.runtime import Runtime, choose_backend, choose_hosts
 from pipeline.store import Store
 

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.artifacts import Artifact
 from components.files import files_below, manifest_of, read_json, sha256_of_json, write_json
-from components.job import NOT_HASHED
+from components.section import NOT_HASHED
 from models.mistakes import Mistake
 
 A = TypeVar("A", bound=Artifact)

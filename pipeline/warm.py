@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from components.artifacts import ExportedModel
-from components.evaluate import ServedModel
 from components.files import read_json, sha256, sha256_of_json
-from components.giants import Giant, Pretrained, WarmHead
+from components.modalities.giants import Giant, Pretrained, WarmHead
+from components.served.manifest import ServedModel
 from models.mistakes import Mistake
 from pipeline.store import ARTIFACT, Store
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from components.artifacts import Artifact, AssembledModel, Examples
 from components.assemble import assemble
-from components.giants import NO_WEIGHTS, ModelConfig, Pretrained
+from components.examples.sources import find_source
 from components.ingest import DataConfig, ingest
 from components.job import Job
-from components.modalities import MODALITIES
-from components.sources import find_source
+from components.modalities.giants import NO_WEIGHTS, ModelConfig, Pretrained
+from components.modalities.table import MODALITIES
 from components.validate import validate
 
 A = TypeVar("A", bound=Artifact)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import photos as pictures
-from components.activations import Activations
 from components.artifacts import AssembledModel, Examples, Features
-from components.augment import AugmentConfig
-from components.batches import training_data
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.networks import cut, open_backbone
-from components.photo_views import POLICIES, augmenter
+from components.frozen.activations import Activations
+from components.frozen.batches import training_data
+from components.frozen.networks import cut, open_backbone
+from components.modalities.photos import raw as pictures
+from components.modalities.photos.views import POLICIES, augmenter
+from components.section import AugmentConfig
 from components.train_head import HeadConfig, train_head
 from models.mistakes import Mistake
 from tests import helpers
@@ -91,7 +91,9 @@ def test_what_is_stored_is_what_the_network_gives(tmp_path: Path, photos: Path) 
         for line in (examples.directory / "index.jsonl").read_text().splitlines()
     }
     raws = [(photos / names[i].split('"name": "')[1].split('"')[0]).read_bytes() for i in ids]
-    images = np.stack([pictures.decode(model.form, tf.constant(raw)).numpy() for raw in raws])
+    images = np.stack(
+        [pictures.decode(pictures.Picture(**model.form), tf.constant(raw)).numpy() for raw in raws]
+    )
     expected = np.asarray(network(images, training=False))
     np.testing.assert_allclose(pooled.gather(rows, 0), expected, atol=1e-5)
     through = parts.suffix(crossing.gather(rows, 0), training=False)

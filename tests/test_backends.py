@@ -19,7 +19,7 @@ from tests.conftest import ROOT, write_classes
 def phases(directory: Path, weights: Path) -> dict[str, float]:
     """Extraction, a head and fine-tuning of a network, on this process's backend."""
     from components.fine_tune import FineTuneConfig, fine_tune
-    from components.giants import Pretrained
+    from components.modalities.giants import Pretrained
     from components.train_head import HeadConfig, train_head
     from tests.helpers import assembled, ingested, job
     from tests.test_activations import extracted

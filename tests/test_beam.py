@@ -21,15 +21,16 @@ import pytest
 import tensorflow as tf
 from pyarrow import parquet
 
-from components import counting
-from components.activations import Activations
 from components.artifacts import Features
-from components.augment import AugmentConfig
+from components.examples import counting
+from components.examples.sources import find_source
 from components.extract import ExtractConfig, extract
 from components.files import read_jsonl
+from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
-from components.job import BeamConfig
-from components.sources import find_source
+from components.modalities.statistics import spread
+from components.on_beam import count as on_beam_count
+from components.section import AugmentConfig, BeamConfig
 from tests.conftest import ROOT, picture, write_classes
 from tests.helpers import assembled, ingested, job
 
@@ -49,13 +50,13 @@ def test_what_is_counted(tmp_path: Path) -> None:
     ]
     index = tmp_path / "index.jsonl"
     index.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    here = counting.count(job(tmp_path / "a"), index)
-    there = counting.count(replace(job(tmp_path / "b"), beam=IN_PROCESS), index)
+    here = counting.count(index)
+    there = on_beam_count.count(replace(job(tmp_path / "b"), beam=IN_PROCESS), index)
     assert here == there
     assert here[("examples", "train", "bee")] == 3
     assert (here[("ids",)], here[("kinds",)], here[("conflicts",)]) == (3, 2, 1)
     assert here[("clash", "d", "train", "e", "test")] == 1
-    assert counting.spread(Counter({8: 4, 9: 1})) == [8, 8, 9]
+    assert spread(Counter({8: 4, 9: 1})) == [8, 8, 9]
 
 
 def extracted(directory: Path, photos: Path, beam: BeamConfig) -> Features:

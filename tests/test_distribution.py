@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from models.mistakes import Mistake
-from pipeline.helping import FirstEnded, FirstHost
 from pipeline.hosts import Hosts, hosts_of
+from pipeline.interpreters.help import FirstEnded, FirstHost
 from pipeline.records import RunRecord, past_runs
 from pipeline.stopping import Stopped
 from pipeline.store import Store
@@ -250,6 +250,6 @@ def test_a_host_does_not_wait_for_a_run_that_has_ended(tmp_path: Path) -> None:
 
 def test_a_host_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = FirstHost(Store(tmp_path), "tiny")
-    monkeypatch.setattr("pipeline.helping._PATIENCE", 0.0)
+    monkeypatch.setattr("pipeline.interpreters.help._PATIENCE", 0.0)
     with pytest.raises(Stopped, match="must give signs of a run of tiny"):
         first.wait()

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import tensorflow_datasets as tfds
 
-from components import dataset
 from components.artifacts import Examples
+from components.examples import dataset
+from components.examples.sources import find_source
+from components.examples.tables import SPLITS
 from components.files import read_jsonl
 from components.ingest import DataConfig, ingest
-from components.job import BeamConfig
-from components.modalities import MODALITIES
-from components.sources import find_source
-from components.tables import SPLITS
+from components.modalities.table import MODALITIES
+from components.section import BeamConfig
 from components.validate import validate
 from models.mistakes import Mistake
 from tests.conftest import picture, write_classes
@@ -148,7 +148,7 @@ def test_only_what_is_new_is_decoded(
     source, data = find_source(str(photos), modality="image"), DataConfig(path=str(photos))
     with monkeypatch.context() as patch:
         row = dataclasses.replace(MODALITIES["image"], check=check)
-        patch.setattr("components.placing.MODALITIES", {**MODALITIES, "image": row})
+        patch.setattr("components.examples.placing.MODALITIES", {**MODALITIES, "image": row})
         more = ingest(
             dataclasses.replace(job(tmp_path / "more"), earlier=lambda: iter([first])), source, data
         )

@@ -5,21 +5,16 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from components import photos
+from components.modalities.photos import raw as photos
 from tests.conftest import picture
 
-
-@dataclass(frozen=True)
-class Shape:
-    input_size: int = 16
-    resize: str = "stretch"
+STRETCHED = photos.Picture(input_size=16, resize="stretch")
 
 
 def encoded(mode: str, kind: str, size: tuple[int, int] = (20, 12)) -> bytes:
@@ -62,21 +57,21 @@ def test_unusable_pictures_have_a_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         photos.check(raw)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        photos.decode(Shape(), tf.constant(raw))
+        photos.decode(STRETCHED, tf.constant(raw))
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "I;16", "1"])
 def test_every_kind_of_png_becomes_rgb(mode: str) -> None:
     raw = encoded(mode, "PNG")
     assert photos.check(raw)["width"] == 20
-    assert photos.decode(Shape(), tf.constant(raw)).shape == (16, 16, 3)
+    assert photos.decode(STRETCHED, tf.constant(raw)).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_becomes_rgb(mode: str) -> None:
     raw = encoded(mode, "JPEG")
     assert photos.check(raw)["height"] == 12
-    assert photos.decode(Shape(), tf.constant(raw)).shape == (16, 16, 3)
+    assert photos.decode(STRETCHED, tf.constant(raw)).shape == (16, 16, 3)
 
 
 def test_what_phones_write_is_usable() -> None:
@@ -85,7 +80,7 @@ def test_what_phones_write_is_usable() -> None:
     image = Image.new("RGB", (20, 12), (9, 9, 200))
     image.save(buffer, "MPO", save_all=True, append_images=[image])
     assert photos.check(buffer.getvalue())["format"] == "JPEG"
-    assert photos.decode(Shape(), tf.constant(buffer.getvalue())).shape == (16, 16, 3)
+    assert photos.decode(STRETCHED, tf.constant(buffer.getvalue())).shape == (16, 16, 3)
 
 
 def test_exif_is_read_and_its_damage_ignored() -> None:
@@ -107,20 +102,20 @@ def test_resizing_keeps_what_it_says() -> None:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     raw = tf.constant(buffer.getvalue())
-    crop = photos.decode(Shape(10, "crop"), raw).numpy()
+    crop = photos.decode(photos.Picture(input_size=10, resize="crop"), raw).numpy()
     np.testing.assert_allclose(crop, 200)
-    pad = photos.decode(Shape(30, "pad"), raw).numpy()
+    pad = photos.decode(photos.Picture(input_size=30, resize="pad"), raw).numpy()
     assert pad[0].max() == 0
     assert pad[15, 15, 0] == 200
-    stretch = photos.decode(Shape(30), raw).numpy()
+    stretch = photos.decode(photos.Picture(input_size=30, resize="stretch"), raw).numpy()
     assert stretch[:, 15].min() == 200
     assert stretch[:, 2].max() == 0
 
 
 def test_a_graph_decodes_to_the_same_numbers() -> None:
     raw = tf.constant(picture(1, 3, size=33, kind="JPEG"))
-    eager = photos.decode(Shape(), raw).numpy()
-    graph = tf.function(lambda one: photos.decode(Shape(), one))(raw).numpy()
+    eager = photos.decode(STRETCHED, raw).numpy()
+    graph = tf.function(lambda one: photos.decode(STRETCHED, one))(raw).numpy()
     np.testing.assert_array_equal(eager, graph)
 
 

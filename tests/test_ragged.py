@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import dataset, sentence_views
-from components.activations import Activations
 from components.artifacts import AssembledModel, Examples, Features
-from components.augment import AugmentConfig
-from components.batches import training_data
+from components.examples import dataset
 from components.extract import ExtractConfig, extract, view_names
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.forward import Forward
-from components.modalities import open_reader
-from components.networks import cut, open_backbone, open_classifier
+from components.frozen.activations import Activations
+from components.frozen.batches import training_data
+from components.frozen.forward import Forward
+from components.frozen.networks import cut, open_backbone, open_classifier
+from components.modalities.sentences import views as sentence_views
+from components.modalities.table import open_reader
+from components.section import AugmentConfig
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
 from models import minibatches, training

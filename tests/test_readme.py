@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from components.modalities import MODALITIES
+from components.modalities.table import MODALITIES
 from pipeline.config import RECIPES, Config
 from tests.conftest import ROOT, InProcess, write_classes
 from tests.presets import sentences, write_preset

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 
-from components.modalities import open_reader
+from components.modalities.table import open_reader
 from tests.conftest import SHARED, CommandLine, minilm
 from tests.helpers import assembled, ingested
 from tests.presets import write_table

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import dataset, presets, sentences
+from components.examples import dataset
+from components.examples.sources import find_source
 from components.export import TOLERANCE
-from components.giants import ModelConfig
-from components.serving import open_model
-from components.sources import find_source
+from components.modalities.giants import ModelConfig
+from components.modalities.sentences import giants as presets
+from components.modalities.sentences import raw as sentences
+from components.served.opening import open_model
 from models.encoders import FAMILIES
 from models.mistakes import Mistake
 from tests.helpers import ingested

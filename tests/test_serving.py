@@ -18,12 +18,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components import export
 from components.artifacts import Blessing, Evaluation, ExportedModel
 from components.bless import BlessConfig, bless
 from components.files import manifest_of
 from components.push import ServingDirectory, push
-from components.serving import predict
+from components.served import manifest as manifests
+from components.served.predict import predict
 from models.mistakes import Mistake
 from tests.conftest import picture
 from tests.helpers import job
@@ -59,7 +59,7 @@ def test_what_travels_inside(pushed: Path) -> None:
     contract = json.loads((pushed / "assets.extra" / "contract.json").read_text())
     assert contract["size"] == [16, 16]
     assert "# Model card" in (pushed / "assets.extra" / "model_card.md").read_text()
-    export.verify_manifest(pushed)
+    manifests.verify_manifest(pushed)
 
 
 def test_warmup_requests_are_answered(pushed: Path) -> None:
@@ -198,7 +198,7 @@ def test_push_takes_the_next_number_and_leaves_strangers_alone(
     (serving.path / "notes").mkdir()
     result = push(job(tmp_path / "p"), model, blessing(tmp_path), serving)
     assert result.path == serving.path / "42"
-    export.verify_manifest(serving.path / "42")
+    manifests.verify_manifest(serving.path / "42")
     refused = push(job(tmp_path / "q"), model, blessing(tmp_path, False), serving)
     assert refused.path is None
     assert sorted(p.name for p in serving.path.iterdir()) == ["41", "42", "notes"]
@@ -217,9 +217,9 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     """A version is whole or absent, whenever the process dies."""
     model = exported(tmp_path / "m", pushed)
     (model.path / "padding").write_bytes(bytes(40 << 20))
-    manifest = json.loads((model.path / export.MANIFEST).read_text())
-    manifest["files"] = manifest_of(model.path, leave_out=export.MANIFEST)
-    (model.path / export.MANIFEST).write_text(json.dumps(manifest))
+    manifest = json.loads((model.path / manifests.MANIFEST).read_text())
+    manifest["files"] = manifest_of(model.path, leave_out=manifests.MANIFEST)
+    (model.path / manifests.MANIFEST).write_text(json.dumps(manifest))
     script = (
         "import sys; from pathlib import Path; from tests.test_serving import *\n"
         "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=(), version=1)\n"
@@ -236,6 +236,6 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     process.wait()
     versions = ServingDirectory(serving).versions()
     for version in versions:
-        export.verify_manifest(serving / str(version))
+        manifests.verify_manifest(serving / str(version))
     result = push(job(tmp_path / "q"), model, blessing(tmp_path), ServingDirectory(serving))
     assert result.path == serving / str(len(versions) + 1)

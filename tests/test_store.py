@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.activations import Activations
 from components.artifacts import Artifact, Blessing, Checks, Examples
 from components.bless import BlessConfig, bless
 from components.extract import extract
-from components.giants import ModelConfig
+from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
+from components.modalities.giants import ModelConfig
 from pipeline.config import Config, to_toml
 from pipeline.flow import Run
 from pipeline.store import Call, Store, hashed

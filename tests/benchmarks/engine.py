@@ -20,10 +20,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from components import dataset
-from components.batches import training_data
-from components.modalities import open_reader
-from components.networks import cut, open_backbone
+from components.examples import dataset
+from components.frozen.batches import training_data
+from components.frozen.networks import cut, open_backbone
+from components.modalities.table import open_reader
 from models import folding, freezing, hardware, heads
 from tests.benchmarks.setting import BATCH, CUT, TUNE_EPOCHS, Clock, Task
 from tests.conftest import ROOT

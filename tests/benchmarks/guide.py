@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.networks import cut, open_backbone, open_classifier
+from components.frozen.networks import cut, open_backbone, open_classifier
 from models import freezing
 from tests.benchmarks.setting import BATCH, CUT, HEAD_EPOCHS, TUNE_EPOCHS, Clock, Task
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components import dataset, photos
 from components.artifacts import AssembledModel, Examples, Features, TrainedModel
-from components.augment import AugmentConfig
+from components.examples import dataset
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
+from components.modalities.photos import raw as photos
+from components.section import AugmentConfig
 from components.train_head import HeadConfig, train_head
 from tests.helpers import assembled, ingested, job
 
@@ -39,7 +40,7 @@ class Task:
     def decoded(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """All pictures of a split as the network reads them, and their class numbers."""
         rows = list(dataset.read(self.examples, split).as_numpy_iterator())
-        form = self.model.form
+        form = photos.Picture(**self.model.form)
         images = np.stack([photos.decode(form, tf.constant(row["image"])).numpy() for row in rows])
         return images, np.array([row["label"] for row in rows])
 

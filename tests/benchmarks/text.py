@@ -12,15 +12,15 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from components import dataset
 from components.artifacts import AssembledModel, Examples, Features, TrainedModel
-from components.augment import AugmentConfig
+from components.examples import dataset
 from components.export import ExportConfig, export
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.modalities import open_reader
-from components.networks import open_classifier
-from components.serving import open_model
+from components.frozen.networks import open_classifier
+from components.modalities.table import open_reader
+from components.section import AugmentConfig
+from components.served.opening import open_model
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
 from tests.benchmarks.setting import Clock

@@ -1,0 +1,65 @@
+"""Examples as a TFDS dataset: how they are written, and how they are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from components.artifacts import Examples
+from components.modalities.table import MODALITIES
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """The TFDS builder of every dataset that `ingest` writes.
+
+    Args:
+        splits: each split → a function that gives its (key, example).
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    name = "examples"
+
+    def __init__(
+        self,
+        *,
+        splits: dict[str, Callable[[], Iterator[Any]]],
+        modality: str,
+        labels: tuple[str, ...],
+        **arguments: Any,
+    ) -> None:
+        self._splits = splits
+        self._modality = modality
+        self._labels = labels
+        super().__init__(**arguments)
+
+    def _info(self) -> Any:
+        features = {
+            "id": tfds.features.Text(),
+            "name": tfds.features.Text(),
+            self._modality: MODALITIES[self._modality].feature(),
+            "label": tfds.features.ClassLabel(names=list(self._labels)),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=(self._modality, "label"),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {split: examples() for split, examples in self._splits.items()}
+
+    def _generate_examples(self, **_: Any) -> Any:
+        raise NotImplementedError("the splits generate their examples")
+
+
+def read(examples: Examples, split: str) -> Any:
+    """A `tf.data.Dataset` of {id, name, MODALITY (raw bytes), label}, in a fixed order."""
+    builder = tfds.builder_from_directory(examples.dataset)
+    return builder.as_dataset(
+        split=split,
+        decoders={examples.modality: tfds.decode.SkipDecoding()},
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )

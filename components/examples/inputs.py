@@ -1,0 +1,98 @@
+"""Raw examples to be predicted: listed one after the other, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.examples.sources import tfds_builder
+from components.examples.tables import READERS, raw_text, read_rows
+from components.files import content_id
+from components.modalities.table import MODALITIES
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import tensorflow_datasets as tfds
+
+
+@dataclass(frozen=True)
+class Input:
+    """One raw example. `raw` is None where `path` holds it; `problem` says why there is none."""
+
+    name: str
+    path: str = ""
+    raw: bytes | None = None
+    problem: str = ""
+
+    def read(self) -> bytes:
+        """The raw form; OSError or ValueError where it cannot be read."""
+        if self.problem:
+            raise ValueError(self.problem)
+        return Path(self.path).read_bytes() if self.raw is None else self.raw
+
+
+def listed(location: str, modality: str) -> Iterator[Input]:
+    """The examples at `location`: a folder, a CSV or JSON Lines file, or one example's file."""
+    path = Path(location)
+    if path.is_dir():
+        found = (p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p, path))
+        yield from (_of_file(p) for p in found)
+    elif path.is_file() and path.suffix in READERS:
+        yield from _of_table(path, modality)
+    elif path.is_file():
+        yield _of_file(path)
+    else:
+        raise Mistake(f"INPUT must be a folder, a file or tfds:NAME, got {location!r}")
+
+
+def open_tfds(location: str, modality: str) -> Any:
+    """The builder of `tfds:NAME`, whose examples have what the model reads."""
+    try:
+        builder = tfds_builder(location)
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS's own errors, and those of the network.
+        reason = str(error).strip().splitlines()[0][:200]
+        raise Mistake(f"INPUT must name a TFDS dataset, got {location!r}: {reason}") from error
+    if modality not in builder.info.features:
+        raise Mistake(f"INPUT must have the feature {modality!r}, got {location!r}")
+    return builder
+
+
+def of_tfds(builder: Any, modality: str) -> Iterator[Input]:
+    """All examples of a TFDS dataset, named after their content."""
+    decoders = {modality: tfds.decode.SkipDecoding()}
+    for split in builder.info.splits:
+        rows = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        yield from (of_raw(row[modality]) for row in rows.as_numpy_iterator())
+
+
+def of_raw(raw: bytes) -> Input:
+    """An example that has no name of its own."""
+    return Input(content_id(raw), raw=raw)
+
+
+def _of_file(path: Path, name: str = "") -> Input:
+    """A name that is not UTF-8 could not be written down."""
+    return Input((name or str(path)).encode("utf-8", "backslashreplace").decode(), str(path))
+
+
+def _of_table(table: Path, modality: str) -> Iterator[Input]:
+    row = MODALITIES[modality]
+    for number, values in enumerate(read_rows(table, "INPUT", row.column), start=1):
+        name, value = f"{table.name}:{number}", None
+        if isinstance(values, dict):
+            value = values.get(row.column)
+        if value is None:
+            yield Input(name, problem=f"there is no {row.column}")
+        elif row.is_path:
+            yield _of_file(table.parent / str(value), str(value))
+        else:
+            yield Input(name, raw=raw_text(str(value)))
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)

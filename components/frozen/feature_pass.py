@@ -1,0 +1,149 @@
+"""The frozen part of a network over raw examples, into the store of activations."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.artifacts import AssembledModel
+from components.files import files_below, sha256_of_each
+from components.frozen.activations import Activations, DType, key_of, network_digest, stored_as
+from components.frozen.networks import cut, open_backbone
+from components.job import Progress
+from components.modalities.protocols import Reader, Rows
+from components.modalities.table import MODALITIES, open_reader
+from components.section import AugmentConfig
+
+with epy.lazy_imports():
+    import keras
+
+    from components.frozen import forward
+
+# A killed pass loses at most this much work.
+SHARD_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """Tensors of the network that are wanted, and the store they go to."""
+
+    tensors: list[Any]
+    store: Activations
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePass:
+    """What is computed of an example, and where it is kept.
+
+    It can be sent to another process, which opens the network again.
+
+    Attributes:
+        cuts: the outputs, of `pooled` and `crossing` → the block before which each is taken; None
+            for the whole network's pooled features.
+        variants: what is appended to an example's id to name each of its views.
+        dtype: of activations; pooled features are float32.
+        batch_size: examples a forward pass.
+        root: of the activation store.
+        version: of the stage whose pass it is.
+    """
+
+    model: AssembledModel
+    cuts: dict[str, str | None]
+    augment: AugmentConfig
+    seed: int
+    variants: tuple[str, ...]
+    dtype: DType
+    batch_size: int
+    root: Path
+    version: int
+
+    @cached_property
+    def network(self) -> keras.Model:
+        return open_backbone(self.model, self.model.weights)
+
+    @cached_property
+    def outputs(self) -> dict[str, Output]:
+        return {name: self._open(block) for name, block in self.cuts.items()}
+
+    @cached_property
+    def reader(self) -> Reader:
+        return open_reader(self.model, self.augment, self.seed)
+
+    def compute(
+        self,
+        names: Sequence[str],
+        wanted: dict[str, list[int]],
+        rows: Rows,
+        progress: Progress,
+        *,
+        shard: str | None = None,
+    ) -> int:
+        """One pass over some examples; returns how many activations it made of each output.
+
+        Args:
+            names: of the outputs.
+            wanted: example id → the numbers of its views.
+            rows: their raw form.
+            shard: the one shard that they go to; as many as it takes, named anyhow, where None.
+        """
+        outputs = [self.outputs[name] for name in names]
+        total = sum(map(len, wanted.values()))
+        size = min(self.batch_size, total)
+        run = self._forward(tuple(names), size)
+        augmented = any(views != [0] for views in wanted.values())
+        finished, done = time.monotonic(), 0
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(output.store.writer(shard)) for output in outputs]
+            for batch in self.reader.batches(rows, size, augmented=augmented):
+                pairs = zip(batch.ids, batch.views, strict=True)
+                named = [identity.decode() + self.variants[view] for identity, view in pairs]
+                results = iter(run(batch.inputs))
+                for output, writer in zip(outputs, writers, strict=True):
+                    writer.add(named, [next(results) for _ in output.tensors], batch.lengths)
+                done += len(named)
+                progress("extract", done, total)
+                late = time.monotonic() - finished > SHARD_SECONDS
+                if shard is None and (late or any(w.is_full() for w in writers)):
+                    for writer in writers:  # Together: half of what a row needs is worth nothing.
+                        writer.finish()
+                    finished = time.monotonic()
+        return total
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[tuple[str, ...], int], forward.Forward]:
+        return {}
+
+    def _forward(self, names: tuple[str, ...], size: int) -> forward.Forward:
+        """Compiled once for the outputs `names` and batches of `size`, however many parts."""
+        if (names, size) not in self._compiled:
+            tensors = [tensor for name in names for tensor in self.outputs[name].tensors]
+            self._compiled[names, size] = forward.Forward(self.network, tensors, size)
+        return self._compiled[names, size]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made with, and nothing that was opened."""
+        return {name: vars(self)[name] for name in self.__dataclass_fields__}
+
+    def _open(self, block: str | None) -> Output:
+        """The pooled features where `block` is None, else the activations before it."""
+        wanted = cut(self.model, self.network, block).prefix if block else self.network
+        dtype: DType = self.dtype if block else "float32"
+        meaning = {
+            "backbone": self.model.backbone,
+            "weights": network_digest(wanted),
+            "preset": sha256_of_each(files_below(self.model.directory / "preset")),
+            "output": f"before {block}" if block else f"{self.model.pooling} pooled",
+            "preprocessing": MODALITIES[self.model.modality].contract(self.model),
+            "dtype": dtype,
+            "version": self.version,
+        }
+        tensors = stored_as(wanted, dtype)
+        store = Activations.open(self.root, key_of(meaning), tensors, meaning)
+        return Output(list(wanted.outputs), store)

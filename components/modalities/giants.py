@@ -1,0 +1,89 @@
+"""Pretrained giants: which one is asked for, and where its weights come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.section import NOT_HASHED, Section, UnhashedStr
+
+Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
+
+
+class ModelConfig(Section):
+    """The pretrained giant."""
+
+    backbone: UnhashedStr = "MobileNetV2"
+    """Pictures: a name of Keras Applications, or ConvNet. Text: a KerasHub preset: a name, hf://…,
+    kaggle://…, or a folder, KerasHub's own or one of Hugging Face."""
+    weights: UnhashedStr = "pretrained"
+    """`pretrained`, the published ones (for pictures `imagenet`, too); a file of the backbone's
+    weights; `none`; or `pretrain`."""
+    warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"
+    """`blessed`: go on from the last blessed model, backbone and head, once there is one."""
+    pooling: Pooling = "auto"
+    """How the last features become one vector. Pictures: avg, max. Text: mean, cls (the first
+    token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
+    input_size: int | None = Field(None, ge=8, le=2048)
+    """Pictures: height and width in pixels; the backbone's usual size where not given."""
+    resize: Literal["stretch", "crop", "pad"] = "stretch"
+    """Pictures: how one of another shape becomes square."""
+    sequence_length: int | None = Field(None, ge=4, le=1_000_000)
+    """Text: most tokens of an example, the special ones too; 128, or all positions that the model
+    has where that is fewer, where not given."""
+
+
+@dataclass(frozen=True)
+class Giant:
+    """A backbone without its weights, resolved before the flow.
+
+    Attributes:
+        name: for people.
+        digest: over all that decides its architecture and its preprocessing.
+        path: the folder of a preset; None where the backbone is a row of our own table.
+    """
+
+    name: str
+    digest: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights from outside, resolved before the flow.
+
+    Attributes:
+        digest: of the files' bytes; of the word "none" where there is no file.
+        description: where they come from, in words.
+        path: a file of our own kind or Keras's; None for none, and where `published`.
+        published: the giant's own, found by its name or in its folder.
+    """
+
+    digest: str
+    description: str
+    path: Path | None = None
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class WarmHead:
+    """The head of the last blessed model, to go on with; resolved before the flow.
+
+    Attributes:
+        digest: of its weights and its architecture.
+        path: of its weights.
+        seen: the index of the examples that it was trained, validated and tested with.
+    """
+
+    digest: str
+    path: Path
+    seen: Path
+    hidden: int
+    dropout: float
+    normalize: bool
+
+
+NO_WEIGHTS = Pretrained(digest="none", description="random weights")

@@ -1,0 +1,81 @@
+"""Giants for pictures: the table of Keras Applications, with the ImageNet weights of Keras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.artifacts import AssembledModel
+from components.files import sha256, sha256_of_json
+from components.modalities.giants import Giant, ModelConfig, Pretrained
+from components.modalities.photos.raw import Picture
+from models import backbones
+from models.mistakes import Mistake
+from models.quiet import import_tensorflow
+
+with epy.lazy_imports():
+    import keras
+
+
+def find(config: ModelConfig, *, download: bool) -> Giant:
+    """The row of the table that is asked for."""
+    del download
+    backbones.find_backbone(config.backbone)
+    return Giant(config.backbone, sha256_of_json(["keras.applications", config.backbone]))
+
+
+def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretrained:
+    """Keras's own weights; the file is hashed, so that another file by the name is noticed."""
+    name = backbones.weights_file(giant.name, config.input_size)
+    if not name:
+        raise Mistake(
+            f"model.weights must be none, pretrain or a file for {giant.name}, which has no "
+            f"published weights, got {config.weights!r}"
+        )
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
+    file = home / name
+    if not file.is_file() and download:
+        import_tensorflow()
+        reason = "Keras put it elsewhere, as it does where it cannot write"
+        try:
+            backbones.build_backbone(giant.name, input_size=config.input_size, weights="imagenet")
+        except Mistake as mistake:
+            reason = str(mistake)
+        if not file.is_file():
+            raise Mistake(
+                f"model.weights must be within reach, got {config.weights!r} for {giant.name} "
+                f"({reason}): put {name} into $KERAS_HOME/models (now {home}) or name a file with "
+                f"--model.weights"
+            )
+    # Not the file's digest alone: Keras builds some networks differently for its own weights.
+    digest = sha256_of_json(["imagenet", sha256(file) if file.is_file() else "to be downloaded"])
+    return Pretrained(digest, "ImageNet weights of Keras Applications", published=True)
+
+
+def begin(
+    config: ModelConfig, giant: Giant, directory: Path, *, published: bool
+) -> tuple[keras.Model, Picture, str]:
+    """The network, its form and its pooling, with published weights or random ones."""
+    del directory  # A row of the table needs no files.
+    size = config.input_size or backbones.find_backbone(giant.name).input_size
+    pooling: Any = "avg" if config.pooling == "auto" else config.pooling
+    network = backbones.build_backbone(
+        giant.name, input_size=size, pooling=pooling, weights="imagenet" if published else None
+    )
+    return network, Picture(input_size=size, resize=config.resize), pooling
+
+
+def build(model: AssembledModel) -> keras.Model:
+    """The network of `model`, its weights still random."""
+    form = Picture(**model.form)
+    pooling: Any = model.pooling
+    return backbones.build_backbone(model.backbone, input_size=form.input_size, pooling=pooling)
+
+
+def blocks(model: AssembledModel) -> tuple[str, bool]:
+    """What `splitting.block_starts` needs to know of its layers' names."""
+    row = backbones.find_backbone(model.backbone)
+    return row.block, row.block_ends

@@ -1,0 +1,193 @@
+"""Photographs: JPEG and PNG bytes in, RGB pixels out.
+
+TensorFlow's decoder is the only one: Pillow differs from it on 16-bit PNG and, by about 1, on
+JPEG. Neither training nor serving turns a picture the way its EXIF orientation says.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from typing import Any, Literal
+
+from etils import epy
+from pydantic import BaseModel, ConfigDict
+
+from components.artifacts import AssembledModel
+from components.modalities.statistics import spread
+
+with epy.lazy_imports():
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+    from PIL import Image
+
+FORMATS = ("JPEG", "PNG")
+# What many phones write: a JPEG with further pictures behind it.
+_ALSO_KNOWN_AS = {"MPO": "JPEG"}
+# A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
+MAX_PIXELS = 64_000_000
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_EXIF_ORIENTATION = 0x0112
+# What `photo_views` can do; here, so that a config is checked without TensorFlow.
+POLICIES = (
+    *("flip", "rotation", "crop", "shift", "colour", "randaugment", "augmix"),
+    *("erasing", "gridmask", "fouriermix"),
+)
+# Those that are meant where none are given.
+USUAL = ("flip", "rotation")
+
+
+class Picture(BaseModel):
+    """What becomes of a picture before a network reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_size: int
+    resize: Literal["stretch", "crop", "pad"]
+
+
+def feature() -> Any:
+    """Pictures stored as they came, byte for byte."""
+    return tfds.features.Image(shape=(None, None, 3))
+
+
+def check(raw: bytes) -> dict[str, Any]:
+    """Width, height, format and EXIF orientation; ValueError with the reason if unusable."""
+    try:
+        with Image.open(io.BytesIO(raw)) as picture:
+            kind, (width, height) = picture.format or "unknown", picture.size
+            kind = _ALSO_KNOWN_AS.get(kind, kind)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"has too many pixels: {error}") from error
+    except Exception as error:
+        raise ValueError("is not an image" if raw else "is empty") from error
+    if kind not in FORMATS:
+        raise ValueError(f"is a {kind} image; only {' and '.join(FORMATS)} can be served")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded")
+    try:
+        _pixels(tf.constant(raw))
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError("is damaged: TensorFlow cannot decode it") from error
+    return {"width": width, "height": height, "format": kind, "exif": _exif_orientation(raw)}
+
+
+def _exif_orientation(raw: bytes) -> int:
+    """1, upright, where it does not say, or says it wrongly: nothing else depends on it."""
+    try:
+        with Image.open(io.BytesIO(raw)) as picture:
+            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # Pillow's parsers raise whatever they meet.
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def decode(form: Picture, raw: Any) -> Any:
+    """Scalar string tensor of JPEG or PNG bytes → float32 (size, size, 3), RGB in 0 … 255.
+
+    The only decoder: ingest, extract and the served model all use it.
+
+    Bilinear with antialiasing. Fails with InvalidArgumentError on anything else, and on more
+    than `MAX_PIXELS` pixels, before it decodes them.
+    """
+    size = form.input_size
+    pixels = _pixels(raw)
+    if form.resize == "pad":
+        resized = tf.image.resize_with_pad(pixels, size, size, antialias=True)
+    else:
+        if form.resize == "crop":
+            pixels = _central_square(pixels)
+        resized = tf.image.resize(pixels, (size, size), antialias=True)
+    return tf.ensure_shape(resized, (size, size, 3))
+
+
+def contract(model: AssembledModel) -> dict[str, Any]:
+    """What a client may send, and what becomes of it."""
+    form = Picture(**model.form)
+    return {
+        "modality": "image",
+        "formats": list(FORMATS),
+        "max_pixels": MAX_PIXELS,
+        "decoder": "TensorFlow, JPEG with dct_method=INTEGER_ACCURATE",
+        "exif_orientation": "ignored",
+        "channels": "RGB",
+        "resize": f"{form.resize}, bilinear, antialiased",
+        "size": [form.input_size, form.input_size],
+        "range": [0, 255],
+        "scaling": "inside the model",
+    }
+
+
+def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
+    """Least, median and greatest size, formats, and how many an EXIF orientation would turn."""
+    if not facts:
+        return {}
+    kinds, turns = facts["format"], facts["exif"]
+    return {
+        "width": spread(facts["width"]),
+        "height": spread(facts["height"]),
+        "formats": {kind: kinds[kind] for kind in sorted(kinds)},
+        "exif_turned": turns.total() - turns[1],
+    }
+
+
+def sample() -> bytes:
+    """A grey JPEG of 256 × 256 pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (256, 256), (128, 128, 128)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def show(raw: bytes, ask: Any) -> str:
+    """An `<img>` of at most 160 pixels that carries its data; Pillow must be able to read it."""
+    del ask
+    with Image.open(io.BytesIO(raw)) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((160, 160))
+        if max(small.size) < 64:
+            small = small.resize((small.width * 8, small.height * 8), Image.Resampling.NEAREST)
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=80)
+    return (
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    )
+
+
+def _pixels(raw: Any) -> Any:
+    """Scalar string tensor → uint8 (height, width, 3)."""
+    is_png = tf.strings.substr(raw, 0, len(_PNG)) == _PNG
+    is_jpeg = tf.strings.substr(raw, 0, len(_JPEG)) == _JPEG
+    with _after(tf.debugging.Assert(is_png | is_jpeg, ["neither JPEG nor PNG"])):
+        size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
+    small_enough = tf.reduce_prod(size) <= MAX_PIXELS
+    with _after(tf.debugging.Assert(small_enough, ["too many pixels"])):
+        return tf.cond(
+            is_png,
+            lambda: tf.io.decode_png(raw, channels=3),
+            lambda: tf.io.decode_jpeg(raw, channels=3, dct_method="INTEGER_ACCURATE"),
+        )
+
+
+def _after(check: Any) -> Any:
+    """What is built in this context runs after `check`, which is None outside a graph."""
+    return tf.control_dependencies([check] if check is not None else [])
+
+
+def _jpeg_size(raw: Any) -> Any:
+    return tf.cast(tf.io.extract_jpeg_shape(raw)[:2], tf.int64)
+
+
+def _png_size(raw: Any) -> Any:
+    """Width and height from the header, where PNG has them as big-endian 32-bit numbers."""
+    octets = tf.io.decode_raw(tf.strings.substr(raw, 16, 8), tf.uint8)
+    places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64)
+    return tf.linalg.matvec(tf.reshape(tf.cast(octets, tf.int64), (2, 4)), places)
+
+
+def _central_square(pixels: Any) -> Any:
+    height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
+    side = tf.minimum(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]

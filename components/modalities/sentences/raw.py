@@ -1,0 +1,110 @@
+"""Sentences: UTF-8 text in, and what a person sees of it."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from etils import epy
+from pydantic import BaseModel, ConfigDict
+
+from components.modalities.statistics import spread
+
+with epy.lazy_imports():
+    import tensorflow_datasets as tfds
+
+# What `sentence_views` can do; here, so that a config is checked without TensorFlow.
+POLICIES = ("deletion", "swap", "insertion", "synonym", "wordnet", "backtranslation")
+# Those that are meant where none are given.
+USUAL = ("deletion", "swap")
+# More than this is no sentence or page, but a file that came in by mistake.
+MAX_CHARACTERS = 1_000_000
+LEGEND = (
+    "Without a red word the answer given is less probable, without a blue one more; point at a "
+    "word to see by how much."
+)
+_RED, _BLUE = "220 38 38", "37 99 235"
+# So many words of a mistake are looked at.
+_EXPLAINED = 60
+
+
+class Sentence(BaseModel):
+    """What becomes of a text before a network reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str
+    """A row of `models.encoders.FAMILIES`."""
+    sequence_length: int
+
+
+def feature() -> Any:
+    return tfds.features.Text()
+
+
+def check(raw: bytes) -> dict[str, Any]:
+    """Characters and words; ValueError with the reason if unusable."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: {error.reason} at byte {error.start}") from error
+    if is_blank(text):
+        raise ValueError("is empty")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
+    return {"characters": len(text), "words": len(text.split())}
+
+
+def is_blank(text: str) -> bool:
+    """Whether there are only separators and control characters in it."""
+    return all(unicodedata.category(c)[0] == "Z" or unicodedata.category(c) == "Cc" for c in text)
+
+
+def sameness(raw: bytes) -> bytes:
+    """The words alone: no case, no punctuation, one form of every character."""
+    folded = unicodedata.normalize("NFKC", raw.decode("utf-8")).casefold()
+    bare = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    words = bare.split()
+    return " ".join(words).encode() if words else raw
+
+
+def summary(facts: dict[str, Counter[int]]) -> dict[str, Any]:
+    """Least, median and greatest length, of how often each occurs."""
+    return {name: spread(facts[name]) for name in ("characters", "words") if name in facts}
+
+
+def sample() -> bytes:
+    return b"This is a sentence that somebody made up, neither good nor bad."
+
+
+def load_ops() -> None:
+    """Those of the tokenizers, which TensorFlow Serving has built in."""
+    importlib.import_module("tensorflow_text")
+
+
+def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
+    """The text, with the words marked that drove the answer.
+
+    By occlusion (Zeiler & Fergus 2014, arXiv:1311.2901): how much less probable the answer is
+    without the word. Red words spoke for it, blue ones against it.
+    """
+    words = raw.decode("utf-8", "replace").split()
+    looked_at = words[:_EXPLAINED]
+    without = [" ".join(words[:i] + words[i + 1 :]).encode() for i in range(len(looked_at))]
+    answers = ask([raw, *without])
+    answer = int(np.argmax(answers[0]))
+    counted = answers[0, answer] - answers[1:, answer]
+    counted[[is_blank(text.decode("utf-8", "replace")) for text in without]] = 0.0
+    most = max(float(np.abs(counted).max(initial=0.0)), 1e-6)
+    marked = [
+        f'<span title="{weight:+.3f}" style="background: rgb({_RED if weight > 0 else _BLUE} / '
+        f'{0.6 * abs(weight) / most:.2f})">{html.escape(word)}</span>'
+        for word, weight in zip(looked_at, counted.tolist(), strict=True)
+    ]
+    rest = f" … and {len(words) - _EXPLAINED} more words" if len(words) > _EXPLAINED else ""
+    return f'<blockquote class="text">{" ".join(marked)}{rest}</blockquote>'

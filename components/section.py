@@ -1,0 +1,62 @@
+"""What a section of the config is, and the sections that several stages read."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from models.mistakes import Mistake
+
+
+class Section(BaseModel):
+    """A section of the config: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    shown_by_default: ClassVar[bool] = True
+    """Whether `show` prints it where nothing in it differs from the defaults."""
+
+
+class BeamConfig(Section):
+    """Where the data stages run."""
+
+    runner: str | None = None
+    """A Beam runner's name, such as DataflowRunner; within this process where not given."""
+    options: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = ()
+    """Beam's own options, such as --beam.options --temp_location=gs://…"""
+
+
+class _NotHashed:
+    """Marks a config field that its stage's fingerprint leaves out.
+
+    Either it only names something from outside, whose content is hashed, or another stage reads it.
+    """
+
+
+NOT_HASHED = _NotHashed()
+UnhashedBool = Annotated[bool, NOT_HASHED]
+UnhashedStr = Annotated[str, NOT_HASHED]
+
+
+class AugmentConfig(Section):
+    """Augmented views of the training examples."""
+
+    views: int | Literal["fresh"] = 1
+    """Views of each training example, each computed once; or `fresh`: a new one every epoch."""
+    policies: tuple[str, ...] = ()
+    """What is done to the other views, in this order; the usual ones of the modality where not
+    given."""
+    rate: float = Field(0.1, gt=0, le=0.5)
+    """Text: the share of an example's words that a policy changes."""
+    translator: str = ""
+    """Text: MODULE:FUNCTION of your own that translates a text there and back, for the policy
+    `backtranslation`."""
+
+    @field_validator("views")
+    @classmethod
+    def _in_range(cls, views: int | str) -> int | str:
+        if isinstance(views, int) and not 1 <= views <= 64:
+            raise Mistake(f"augment.views must be 1 to 64, or 'fresh', got {views}")
+        return views

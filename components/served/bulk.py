@@ -1,0 +1,105 @@
+"""Bulk inference: every example of a folder, a table or a dataset through the served signature."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.examples import inputs
+from components.examples.inputs import Input
+from components.examples.sources import TFDS
+from components.job import Progress
+from components.served import answers
+from components.served.answers import Asked, Done, Row
+from components.served.opening import open_model
+
+with epy.lazy_imports():
+    import pyarrow as pa
+    import tensorflow as tf
+    from pyarrow import parquet
+
+
+def predict(asked: Asked, locations: tuple[str, ...], output: Path, progress: Progress) -> Done:
+    """Ask about all examples at `locations`; nothing is left half written."""
+    signature = open_model(asked.model, asked.modality)
+    examples = chain.from_iterable(_examples(location, asked.modality) for location in locations)
+    quarantine = answers.quarantine_of(output)
+    predicted = quarantined = 0
+    with _written(output) as write, _written(quarantine) as set_aside:
+        for batch in _batches(examples, asked.batch_size):
+            good = [one for one in batch if isinstance(one, tuple)]
+            rows = [one for one in batch if isinstance(one, dict)]
+            rows += answers.ask(signature, good, asked.labels) if good else []
+            answered = [row for row in rows if "reason" not in row]
+            unanswered = [row for row in rows if "reason" in row]
+            write(answered)
+            set_aside(unanswered)
+            predicted, quarantined = predicted + len(answered), quarantined + len(unanswered)
+            progress("predict", predicted + quarantined, 0)
+    return Done(predicted, quarantined, (str(output),), str(quarantine))
+
+
+def _examples(location: str, modality: str) -> Iterator[Input]:
+    if location.startswith(TFDS):
+        return inputs.of_tfds(inputs.open_tfds(location, modality), modality)
+    return inputs.listed(location, modality)
+
+
+def _batches(examples: Iterator[Input], size: int) -> Iterator[list[tuple[str, bytes] | Row]]:
+    """What was read of the examples, the next batch while this one is at work."""
+    with ThreadPoolExecutor(8) as pool:
+        ahead = [pool.submit(answers.read, one) for one in islice(examples, size)]
+        while ahead:
+            batch = ahead
+            ahead = [pool.submit(answers.read, one) for one in islice(examples, size)]
+            yield [each.result() for each in batch]
+
+
+@contextlib.contextmanager
+def _written(output: Path) -> Iterator[Callable[[list[Row]], None]]:
+    """A function that appends rows to `output`, which is whole at the end, or absent."""
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with WRITERS[output.suffix](temporary) as write:
+            yield write
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _jsonl(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda rows: file.writelines(answers.as_json(row) + "\n" for row in rows)
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[Callable[[list[Row]], None]]:
+    with parquet.ParquetWriter(path, answers.schema()) as writer:
+        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, answers.schema()))
+
+
+@contextlib.contextmanager
+def _tfrecord(path: Path) -> Iterator[Callable[[list[Row]], None]]:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+
+        def write(rows: list[Row]) -> None:
+            for row in rows:
+                writer.write(answers.as_example(row))
+
+        yield write
+
+
+# What a file's suffix says of its form.
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+    ".tfrecord": _tfrecord,
+}

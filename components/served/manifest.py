@@ -1,0 +1,44 @@
+"""What a model of ours says of itself, and the proof that its files are what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.files import manifest_of, read_json
+from models.mistakes import Mistake
+
+MANIFEST = "MANIFEST.json"
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that was pushed before, resolved before the flow.
+
+    Attributes:
+        path: the version's directory.
+        digest: of its manifest.
+    """
+
+    path: Path
+    digest: str
+    labels: tuple[str, ...]
+
+
+def verify_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the model at `path`; a `Mistake` if a file is not what it says.
+
+    This finds what was damaged. It does not make a model of somebody else's safe to load: a
+    SavedModel is a program, and whoever can change it can write a manifest, too.
+    """
+    try:
+        manifest: dict[str, Any] = read_json(path / MANIFEST)
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
+    found = manifest_of(path, leave_out=MANIFEST)
+    names = sorted(files.keys() | found)
+    if wrong := [name for name in names if files.get(name) != found.get(name)]:
+        raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
+    return manifest

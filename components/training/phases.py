@@ -1,0 +1,267 @@
+"""What every phase of training shares: its config, its progress and its history."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from etils import epy
+from pydantic import Field
+
+from components.files import read_json, write_json
+from components.job import Job
+from components.section import Section
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+    from models import freezing, minibatches, optimization, training
+
+
+VALIDATION = "val_"
+
+
+class PhaseConfig(Section):
+    """Length, learning rate, what is minimized, and early stopping under Keras's names."""
+
+    epochs: int = Field(20, ge=0, le=10_000)
+    """Most epochs to train."""
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Epochs in which the learning rate rises from 0."""
+    batch_size: int = Field(32, ge=1)
+    """Examples a step."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's; biases and norms are left out."""
+    clip_norm: float = Field(0.0, ge=0)
+    """The gradient is made no longer than this; 0 leaves it as it is."""
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Momentum of a moving average of the weights, which is what is kept; 0 for none."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label that is spread over all classes."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """Focal loss: how much less what is right already counts; 0 for plain cross-entropy."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: rare classes count as much in sum as frequent ones."""
+    mixup: float = Field(0.0, ge=0, le=10)
+    """Alpha of MixUp on what the phase reads, features or activations; 0 for none."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What early stopping looks at."""
+    patience: int = Field(5, ge=0)
+    """Epochs without a better `monitor` before training stops."""
+    min_delta: float = Field(0.0, ge=0)
+    """The least change of `monitor` that counts as better."""
+    start_from_epoch: int = Field(0, ge=0)
+    """The first epoch whose weights may be the best."""
+    restore_best_weights: bool = True
+    """Keep the weights of the best epoch, not of the last."""
+
+
+class Board:
+    """A phase as TensorBoard shows it, under the names of Keras's own callback.
+
+    Args:
+        directory: of its logs, `train` and `validation` in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._writers = {
+            prefix: tf.summary.create_file_writer(str(directory / name))
+            for prefix, name in (("", "train"), (VALIDATION, "validation"))
+        }
+
+    def write(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """What is known of an epoch, at once: the phase may be watched, or killed."""
+        for name, value in logs.items():
+            prefix = VALIDATION if name.startswith(VALIDATION) else ""
+            with self._writers[prefix].as_default(epoch):
+                tf.summary.scalar(f"epoch_{name.removeprefix(prefix)}", value)
+        for writer in self._writers.values():
+            writer.flush()
+
+
+class FileCheckpoint:
+    """The state of a phase in one file, which is whole or absent.
+
+    Keras's BackupAndRestore does not survive SIGKILL: a file that is half written stays. This
+    one is written beside, made durable and renamed. It takes at most a tenth of the time: an
+    epoch that is cheaper to run again than to write down is not written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cost = 0.0
+        self._saved = time.monotonic()
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        if not self._path.exists():
+            return None
+        with np.load(self._path) as archive:
+            return dict(archive)
+
+    def save(self, state: dict[str, np.ndarray]) -> None:
+        started = time.monotonic()
+        if started - self._saved < 10 * self._cost:
+            return
+        temporary = self._path.with_suffix(".writing")
+        with temporary.open("wb") as file:
+            np.savez(file, **state)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+        self._saved = time.monotonic()
+        self._cost = self._saved - started
+
+
+def require_finite(history: training.History, section: str, learning_rate: float) -> None:
+    """A `Mistake` where training blew up, so that nothing is made of its weights."""
+    if not np.isfinite(history.best["val_loss"]):
+        raise Mistake(
+            f"{section}.learning_rate must be low enough for validation loss to stay finite, got "
+            f"{learning_rate}"
+        )
+
+
+def decided(job: Job, name: str, decide: Callable[[], Any]) -> Any:
+    """What `decide` gives, once: a run that is resumed goes on with what was decided before."""
+    path = job.scratch / f"{name}.json"
+    if not path.exists():
+        write_json(path, decide())
+    return read_json(path)
+
+
+def train_phase(
+    model: keras.Model,
+    data: tuple[minibatches.Data, minibatches.Data],
+    config: PhaseConfig,
+    seed: int,
+    *,
+    learning_rate: float,
+    first_epoch: int = 0,
+    rates: Mapping[str, float] | None = None,
+    precision: str | None = None,
+    on_epoch: training.OnEpoch | None = None,
+    checkpoint: FileCheckpoint | None = None,
+) -> training.History:
+    """Train `model` on (training, validation) data as `config` says; see `training.train`.
+
+    Args:
+        rates: a variable's path → what its learning rate is multiplied by.
+        precision: what the network multiplies in, where not in float32.
+    """
+    steps = data[0].steps(config.batch_size)
+    balanced = config.class_weights == "balanced"
+    return training.train(
+        model,
+        *data,
+        optimizer=optimization.build_optimizer(
+            learning_rate=learning_rate,
+            steps=config.epochs * steps,
+            warmup_steps=round(config.warmup_epochs * steps),
+            weight_decay=config.weight_decay,
+            clip_norm=config.clip_norm,
+            ema=config.ema,
+            rates=rates,
+            precision=precision,
+        ),
+        loss=optimization.build_loss(
+            label_smoothing=config.label_smoothing, focal_gamma=config.focal_gamma
+        ),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=seed,
+        first_epoch=first_epoch,
+        class_weights=optimization.balanced_class_weights(data[0].targets) if balanced else None,
+        mixup=config.mixup,
+        monitor=config.monitor,
+        patience=config.patience,
+        min_delta=config.min_delta,
+        start_from_epoch=config.start_from_epoch,
+        restore_best_weights=config.restore_best_weights,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
+
+
+def run_phase(
+    job: Job,
+    name: str,
+    model: keras.Model,
+    data: tuple[minibatches.Data, minibatches.Data],
+    config: PhaseConfig,
+    seed: int,
+    *,
+    others: Sequence[keras.Model] = (),
+    **arguments: Any,
+) -> Phase:
+    """`train_phase` that can be resumed, and that proves that nothing frozen moved.
+
+    Args:
+        name: of the phase: of its progress, and of what a killed run goes on from.
+        others: further models, which must not move but for what they share with `model`.
+        arguments: of `train_phase`.
+    """
+
+    board = Board(job.directory / "tensorboard" / name)
+
+    def on_epoch(epoch: int, logs: dict[str, float]) -> None:
+        board.write(epoch, logs)
+        figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
+        job.progress(name, epoch + 1, config.epochs, figures)
+
+    weights = freezing.named_weights(model, *others)
+    before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
+    checkpoint = FileCheckpoint(job.scratch / f"{name}.npz")
+    history = train_phase(
+        model, data, config, seed, on_epoch=on_epoch, checkpoint=checkpoint, **arguments
+    )
+    moved = freezing.movement(weights, before)
+    if offenders := sorted(moved.keys() & frozen):
+        raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")
+    return Phase(history, moved, tuple(sorted(frozen)))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a phase of training did, and the proof of what it did not.
+
+    Attributes:
+        moved: each weight that is not what it was → its largest change in any one phase.
+        frozen: the weights that were not to move, and did not: BatchNormalization's statistics
+            among them.
+    """
+
+    history: training.History
+    moved: dict[str, float]
+    frozen: tuple[str, ...]
+
+    def then(self, later: Phase, *, kept: bool = True) -> Phase:
+        """This phase and a later one as one, with the later one's weights if they are `kept`."""
+        done = self.history.epochs
+        best = len(done) + later.history.best_epoch if kept else self.history.best_epoch
+        history = training.History(done + later.history.epochs, best, self.history.before)
+        frozen = tuple(sorted({*self.frozen} & {*later.frozen}))
+        moved = later.moved if kept else {}
+        most = {
+            name: max(self.moved.get(name, 0.0), moved.get(name, 0.0))
+            for name in self.moved | moved
+        }
+        return Phase(history, most, frozen)
+
+    def merged(self, kernels: Mapping[str, float]) -> Phase:
+        """This phase, after LoRA's matrices were merged into kernels, which moved so far."""
+        own = {name: most for name, most in self.moved.items() if "/lora_kernel_" not in name}
+        frozen = tuple(name for name in self.frozen if name not in kernels)
+        return Phase(self.history, own | dict(kernels), frozen)
+
+    def write(self, directory: Path) -> None:
+        """`history.json` and `audit.json`."""
+        epochs, best = self.history.epochs, self.history.best_epoch
+        write_json(directory / "history.json", {"epochs": epochs, "best_epoch": best})
+        write_json(directory / "audit.json", {"moved": self.moved, "frozen": self.frozen})

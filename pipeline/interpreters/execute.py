@@ -1,0 +1,93 @@
+"""The interpreter of the flow that executes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from components.artifacts import Artifact
+from components.frozen.activations import Damaged
+from components.job import Job
+from pipeline.console import Log
+from pipeline.flow import Outcome
+from pipeline.interpreters.base import Interpreter, Invocation
+from pipeline.processes import do_apart
+from pipeline.records import Step
+from pipeline.runtime import Runtime
+from pipeline.store import Call, Store
+
+
+@dataclass(frozen=True)
+class Executor(Interpreter):
+    """Runs each stage, or reuses its artifact if the store has it.
+
+    Attributes:
+        announce: tells other hosts of a stage that is computed together; see `helping.leading`.
+    """
+
+    store: Store
+    runtime: Runtime
+    console: Log
+    steps: list[Step]
+    announce: Callable[[Call], None] | None = None
+
+    def interpret(self, asked: Invocation) -> Any:
+        call, name = asked.call, asked.name
+        started = time.monotonic()
+        artifact: Any = None if self._again(call) else self.store.find(call)
+        status = "reused" if artifact else "ran"
+        if artifact is None:
+            self.console.begin(name)
+            artifact = self._execute(asked)
+        if artifact.stats.get("skipped"):
+            status = "skipped"
+        seconds = time.monotonic() - started
+        step = Step(name, status, round(seconds, 3), str(artifact.directory), artifact.stats)
+        self.steps.append(step)
+        self.console.end(name, status, seconds, artifact.stats)
+        return artifact
+
+    def _again(self, call: Call) -> bool:
+        """With --fresh every stage runs, but once: a branch may call the same one twice."""
+        done = str(self.store.directory(call))
+        return self.runtime.fresh and all(step.artifact != done for step in self.steps)
+
+    def _execute(self, asked: Invocation) -> Artifact:
+        call = asked.call
+        directory = self.store.begin(call, fresh=self.runtime.fresh)
+        job = Job(
+            directory=directory,
+            activations=self.store.activations,
+            scratch=self.store.scratch(call),
+            progress=self.console.progress,
+            beam=self.runtime.beam,
+            **({} if self.runtime.fresh else {"earlier": partial(self.store.earlier, call)}),
+        )
+        work = self.runtime.work(asked.stage, asked.args, asked.kwargs, job)
+        if work.together and self.announce:
+            self.announce(call)
+        started = time.monotonic()
+        try:
+            artifact = do_apart(work) if self.runtime.is_apart(work) else work.do()
+        except Exception:
+            self.store.abandon(call)
+            raise
+        return self.store.commit(call, artifact, time.monotonic() - started)
+
+
+def execute(walk: Callable[[], Outcome], console: Log, done: list[Any]) -> Outcome:
+    """Walk the flow; where stored activations prove damaged, say so and make them again.
+
+    Args:
+        done: what is known of the walk so far, which is then to be forgotten.
+    """
+    while True:
+        try:
+            return walk()
+        except Damaged as damaged:
+            console.stop()
+            console.say(str(damaged))
+            done.clear()
