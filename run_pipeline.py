@@ -21,8 +21,10 @@ from models.mistakes import Mistake
 from pipeline import config as configs
 from pipeline.config import Config
 from pipeline.console import log_json
+from pipeline.moved import check_flags
 from pipeline.stopping import Stopped, has_stopped, on_sigterm
 from pipeline.store import StoreIsHeld
+from pipeline.targets import expanded
 
 BUG, MISTAKE, NOT_BLESSED, HELD, STOPPED = 1, 2, 3, 4, 143
 DEFAULT_STORE = Path(".store")
@@ -59,7 +61,7 @@ def run(
     """
     from pipeline import commands
 
-    configs.check_modality(config)
+    configs.check(config)
     return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
 
 
@@ -84,7 +86,7 @@ def plan(
     """
     from pipeline import commands
 
-    configs.check_modality(config)
+    configs.check(config)
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
@@ -109,7 +111,7 @@ def compile_(
     """
     from pipeline import commands
 
-    configs.check_modality(config)
+    configs.check(config)
     return commands.compile_pipeline(recipe, config, store, serving_dir, output, fresh=fresh)
 
 
@@ -136,7 +138,7 @@ def submit(
     """
     from pipeline import commands
 
-    configs.check_modality(config)
+    configs.check(config)
     return commands.submit(recipe, config, store, serving_dir, host, schedule, fresh=fresh)
 
 
@@ -147,7 +149,7 @@ def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
     """
-    configs.check_modality(config)
+    configs.check(config)
     sys.stdout.write(configs.to_toml(config) + "\n")
     return 0
 
@@ -216,6 +218,8 @@ def main(arguments: list[str]) -> int:
     try:
         if not arguments:
             arguments = ["run", "digits"]
+        arguments = expanded(arguments)
+        check_flags(arguments)
         app.config = []
         app.config = [_recipe_of(arguments)]
         result: Any = app(

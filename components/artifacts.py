@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from components.section import AugmentConfig
+from components.section import Views
+from components.tasks.protocol import Target
 
 # The splits that are trained on; test examples go through the exported model instead.
 TRAINED_ON = ("train", "validation")
@@ -35,6 +37,8 @@ class Artifact(BaseModel):
 
     not_content: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of files that say nothing that the others do not."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of the statistics that a person should see at once, in order."""
 
     directory: Path = Field(exclude=True)
     ref: str = ""
@@ -52,7 +56,7 @@ class Artifact(BaseModel):
             return found
         return handler(value)
 
-    def holds(self) -> bool:
+    def still_valid(self) -> bool:
         """Whether what the artifact says of the world outside its directory is still so."""
         return True
 
@@ -62,16 +66,19 @@ class Examples(Artifact):
 
     ```
     examples/1.0.0/      the TFDS dataset: splits train, validation, test
-    index.jsonl          a row an example: id, name, label, split, facts (sizes …)
-    quarantine.jsonl     a row a file that could not be used: name, label, reason
+    index.jsonl          a row an example: id, name, answers, split, facts (sizes …)
+    quarantine.jsonl     a row a file that could not be used: name, answers, reason
     ```
     """
+
+    shown = ("train", "validation", "test", "quarantined")
 
     # The ids in the index are those of the content; TFDS writes the same content in many ways.
     not_content: ClassVar[tuple[str, ...]] = ("examples/",)
 
     modality: str
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
+    """What is asked, and which answers there are; of numbers, by those to train on."""
     counts: dict[str, int]
     """Examples by split."""
 
@@ -83,12 +90,25 @@ class Examples(Artifact):
 class Checks(Artifact):
     """What validate found out about examples that passed: `checks.json`."""
 
+    shown = ("classes", "warnings")
+
     examples: Examples
     warnings: tuple[str, ...]
 
 
+class HeadForm(BaseModel):
+    """What a head is like; the arguments of `heads.build_head` that its weights belong to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hidden: int = 0
+    dropout: float = 0.0
+    normalize: bool = True
+    balance: bool = False
+
+
 class AssembledModel(Artifact):
-    """A frozen backbone for our classes.
+    """A frozen backbone for our targets.
 
     ```
     backbone.weights.h5  its weights
@@ -101,7 +121,7 @@ class AssembledModel(Artifact):
     form: dict[str, Any]
     """What becomes of an example before the network reads it; the modality's own record."""
     pooling: str
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     pretrained: str
     """Where the weights came from, in words."""
     source: TrainedModel | None = None
@@ -116,10 +136,12 @@ class Features(Artifact):
     """Which rows of the activation store are the examples to train on.
 
     ```
-    rows.jsonl           a row an example: id, split, label (a class number)
+    rows.jsonl           a row an example: id, split, answers
     shards.json          the shards of the activation store that they are in
     ```
     """
+
+    shown = ("computed", "reused", "block")
 
     not_content: ClassVar[tuple[str, ...]] = ("shards.json",)
 
@@ -129,7 +151,7 @@ class Features(Artifact):
     """The first block to be trained; None where nothing but the head is."""
     cut: str | None
     """The block before which activations are taken: `block` or, to take less room, one before."""
-    augment: AugmentConfig
+    views: Views
     variants: tuple[str, ...]
     """What is appended to an example's id to name each of the views that are stored."""
     seed: int
@@ -137,12 +159,12 @@ class Features(Artifact):
     batch_size: int
     """Examples a forward pass."""
     keys: dict[str, str]
-    """The output (`pooled`, `crossing`) → its key in the store. One that is not here is not
+    """The output (`pooled`, `at_cut`) → its key in the store. One that is not here is not
     stored, and is computed when it is asked for."""
     counts: dict[str, int]
     store: Path = Field(exclude=True)
 
-    def holds(self) -> bool:
+    def still_valid(self) -> bool:
         shards = json.loads((self.directory / "shards.json").read_text())
         return all(
             (self.store / key / f"{shard}.json").is_file()
@@ -164,15 +186,15 @@ class TrainedModel(Artifact):
     ```
     """
 
+    shown = ("block", "epochs", "val_")
+
     not_content: ClassVar[tuple[str, ...]] = ("tensorboard/",)
 
     features: Features
     before: TrainedModel | None = None
     """The model this phase began with."""
     phase: str
-    hidden: int
-    dropout: float
-    normalize: bool = True
+    form: HeadForm
     kept: str
     """Which weights these are, as a sentence: this phase's, or those it began with."""
     backbone_changed: bool = False
@@ -193,7 +215,7 @@ class ExportedModel(Artifact):
 
     ```
     model/saved_model.pb, variables/
-    model/assets/labels.txt
+    model/assets/        labels.txt, where there are labels; what else a task has
     model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json
     model/MANIFEST.json  sha256 of every other file
     ```
@@ -209,7 +231,8 @@ class ExportedModel(Artifact):
     )
 
     modality: str
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
+    """With what was decided on validation examples, such as thresholds."""
     version: int
     """Of the stage that wrote it: the same weights in another program are another model."""
     trained: TrainedModel | None = None
@@ -223,25 +246,31 @@ class Evaluation(Artifact):
     """How an exported model does on the test split, through its serving signature.
 
     ```
-    metrics.json         accuracy, log loss, per-class figures, confusion matrix
-    predictions.jsonl    a row an example: id, name, label, predicted, probabilities
+    metrics.json         figures, and what the tasks tell besides: of classes, confusion …
+    predictions.jsonl    a row an example: id, name, valid, and for each target answer and said
     ```
     """
 
+    shown = ("",)
+
     model: ExportedModel | None
     """What was evaluated; None where it came from outside."""
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
+    """What was asked; the answers are those of the examples."""
     examples: int
-    accuracy: float
-    log_loss: float
-    majority: float
-    """Accuracy of always answering the most frequent class of the test split."""
-    recall: dict[str, float]
+    figures: dict[str, float]
+    """Every figure of every target, by its name."""
+    trivial: dict[str, float]
+    """The main figures of always giving the same answer, which is …"""
+    trivially: dict[str, str]
+    """… this one."""
     invalid: int
 
 
 class Blessing(Artifact):
     """The verdict, in an empty file called BLESSED or NOT_BLESSED, and the reasons."""
+
+    shown = ("blessed",)
 
     blessed: bool
     reasons: tuple[str, ...]
@@ -250,10 +279,12 @@ class Blessing(Artifact):
 class PushedModel(Artifact):
     """Where a blessed model was put, or why nothing was."""
 
+    shown = ("version",)
+
     path: Path | None
     reason: str
 
-    def holds(self) -> bool:
+    def still_valid(self) -> bool:
         return self.path is None or (self.path / "saved_model.pb").is_file()
 
 
@@ -274,5 +305,23 @@ class Report(Artifact):
 class TrackedRun(Artifact):
     """What MLflow calls the run, and the version of the model it registered, if any."""
 
+    shown = ("version",)
+
     run_id: str
     model_version: int | None
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """What a run has come to when it tells of itself."""
+
+    checks: Checks
+    features: Features
+    head: TrainedModel
+    tuned: TrainedModel
+    exported: ExportedModel
+    evaluation: Evaluation
+    blessed: Evaluation | None
+    control: Evaluation | None
+    blessing: Blessing
+    pushed: PushedModel

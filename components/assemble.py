@@ -7,11 +7,14 @@ from pathlib import Path
 
 from etils import epy
 
-from components.artifacts import AssembledModel, Checks, TrainedModel
+from components.artifacts import AssembledModel, Checks, HeadForm, TrainedModel
 from components.frozen.networks import block_starts
 from components.job import Job, stage
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.table import MODALITIES
+from components.section import Section
+from components.tasks.table import task_of
+from components.training.heads import new_head
 from models import backbones
 
 with epy.lazy_imports():
@@ -20,38 +23,40 @@ with epy.lazy_imports():
     from models import heads
 
 
-@stage(version=2)
+@stage(version=3)
 def assemble(
     job: Job,
     checks: Checks,
     giant: Giant,
     pretrained: Pretrained | TrainedModel,
     config: ModelConfig,
+    own: Section,
     seed: int,
 ) -> AssembledModel:
     """Build the backbone with its preprocessing inside, frozen, and try a head on it.
 
     Args:
-        checks: of the examples whose labels the new head is to tell apart.
+        checks: of the examples whose answers the new head is to give.
         giant: the backbone.
         pretrained: where the weights come from; a model trained by an earlier stage, or from
             outside.
+        own: the modality's section of the config.
         seed: of the random weights where there are no others.
     """
     examples = checks.examples
     keras.utils.set_random_seed(seed)
     published = isinstance(pretrained, Pretrained) and pretrained.published
     network, form, pooling = MODALITIES[examples.modality].begin(
-        config, giant, job.directory, published=published
+        config, own, giant, job.directory, published=published
     )
     path: Path | None
     if isinstance(pretrained, TrainedModel):
-        path, description = pretrained.backbone_weights, f"pretrained on {pretrained.base.labels}"
+        path, description = pretrained.backbone_weights, _described(pretrained)
     else:
         path, description = pretrained.path, pretrained.description
     if path:
         backbones.load_weights(network, path)
-    head = heads.build_head(features=network.output_shape[-1], num_classes=len(examples.labels))
+    head = new_head(examples.targets, HeadForm(), features=network.output_shape[-1])
     grafted = heads.join(network, head)
     model = AssembledModel(
         directory=job.directory,
@@ -59,7 +64,7 @@ def assemble(
         modality=examples.modality,
         form=form.model_dump(),
         pooling=pooling,
-        labels=examples.labels,
+        targets=examples.targets,
         pretrained=description,
         source=pretrained if isinstance(pretrained, TrainedModel) else None,
         stats={
@@ -70,3 +75,9 @@ def assemble(
     model.stats["blocks"] = list(block_starts(model, network))
     network.save_weights(model.weights)
     return model
+
+
+def _described(pretrained: TrainedModel) -> str:
+    """Where its weights come from, in words."""
+    said = ", and ".join(task_of(t).card(t.space) for t in pretrained.base.targets)
+    return f"pretrained to say {said}"

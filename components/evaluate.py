@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from etils import epy
 from pydantic import Field
 
@@ -14,12 +13,10 @@ from components.files import write_json, write_jsonl
 from components.job import Job, stage
 from components.section import Section
 from components.served.manifest import ServedModel, verify_manifest
-from components.served.opening import open_model
+from components.served.opening import Opened
+from components.tasks.table import task_of
 
 with epy.lazy_imports():
-    import tensorflow as tf
-    from sklearn import metrics
-
     from components.examples import dataset
 
 
@@ -34,77 +31,63 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=2)
+@stage(version=3)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
-    """Ask the model about every test example, as raw bytes, and count.
+    """Ask the model about every test example, as raw bytes, and let the tasks judge.
 
-    Classes that the model does not know have probability 0; what it calls invalid is wrong.
+    What a model of before does not answer is left out.
     """
     verify_manifest(model.path)
     predictions = list(_predict(job, model, examples, config.batch_size))
-    known = list(examples.labels)
-    truth = [row["label"] for row in predictions]
-    answers = [row["predicted"] for row in predictions]
-    columns = [model.labels.index(label) if label in model.labels else None for label in known]
-    probabilities = np.array(
-        [[0.0 if c is None else row["probabilities"][c] for c in columns] for row in predictions]
-    )
-    # Rows that sum to 0 (invalid, or all on unknown classes) become uniform.
-    probabilities += 1e-7
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        truth, answers, labels=known, zero_division=0
-    )
-    accuracy = float(metrics.accuracy_score(truth, answers))
-    loss = float(metrics.log_loss(truth, probabilities, labels=known))
+    known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
+    figures: dict[str, float] = {}
+    trivial: dict[str, float] = {}
+    trivially: dict[str, str] = {}
+    details: dict[str, Any] = {}
+    for number, target in enumerate(examples.targets):
+        at = known.get((target.name, target.task))
+        told = [row for row in predictions if row["answers"][number] is not None]
+        if at is None or not told:
+            continue
+        answers, said = [row["answers"][number] for row in told], [row["said"][at] for row in told]
+        scores = task_of(target).score(answers, said, model.targets[at].space, target.space)
+        main = target.named(task_of(target).figures[0].name)
+        figures |= {target.named(name): value for name, value in scores.figures.items()}
+        trivial[main], trivially[main] = scores.trivial, scores.trivially
+        details[target.name] = scores.details | {"examples": len(told)}
     invalid = sum(not row["valid"] for row in predictions)
-    columns_of_confusion = [*known, *sorted({a for a in answers if a not in known})]
-    confusion = metrics.confusion_matrix(truth, answers, labels=columns_of_confusion)
-    figures = {
-        "accuracy": accuracy,
-        "log_loss": loss,
-        "majority": float(np.max(support) / len(truth)),
-        "examples": len(truth),
-        "invalid": invalid,
-        "classes": {
-            label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
-            for label, p, r, f, s in zip(known, precision, recall, f1, support, strict=True)
-        },
-        "confusion": {"labels": columns_of_confusion, "counts": confusion.tolist()},
-    }
-    write_json(job.directory / "metrics.json", figures)
+    told_of = {"figures": figures, "trivial": trivial, "trivially": trivially, "targets": details}
+    write_json(job.directory / "metrics.json", told_of | {"examples": len(predictions)})
     write_jsonl(job.directory / "predictions.jsonl", predictions)
     return Evaluation(
         directory=job.directory,
         model=model if isinstance(model, ExportedModel) else None,
-        labels=examples.labels,
-        examples=len(truth),
-        accuracy=accuracy,
-        log_loss=loss,
-        majority=figures["majority"],
-        recall={label: float(r) for label, r in zip(known, recall, strict=True)},
+        targets=examples.targets,
+        examples=len(predictions),
+        figures=figures,
+        trivial=trivial,
+        trivially=trivially,
         invalid=invalid,
-        stats={"accuracy": accuracy, "log_loss": loss, "examples": len(truth), "invalid": invalid},
+        stats={**figures, "examples": len(predictions), "invalid": invalid},
     )
 
 
 def _predict(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, batch_size: int
-) -> Any:
-    serve = open_model(model.path, examples.modality)
+) -> Iterator[dict[str, Any]]:
+    opened = Opened(model.path, examples.modality, model.targets)
     count = -(-examples.counts["test"] // batch_size)
     for batch in job.track(_batches(examples, batch_size), count, "evaluate"):
-        answer = serve(raw=tf.constant([row[examples.modality] for row in batch]))
-        for number, row in enumerate(batch):
+        answered = opened.ask([row[examples.modality] for row in batch]).said()
+        for row, (valid, said) in zip(batch, answered, strict=True):
             yield {
                 "id": row["id"].decode(),
                 "name": row["name"].decode(),
-                "label": examples.labels[row["label"]],
-                "predicted": answer["labels"][number].numpy().decode(),
-                "valid": bool(answer["valid"][number]),
-                "probabilities": [float(p) for p in answer["probabilities"][number].numpy()],
+                "valid": valid,
+                "answers": dataset.answers(row, examples.targets),
+                "said": said,
             }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from pydantic import Field
 
 from components.artifacts import AssembledModel, Examples, ExportedModel, TrainedModel
 from components.files import manifest_of, write_json
-from components.frozen.networks import open_classifier
 from components.job import Job, stage
 from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
 from components.section import Section
 from components.served.manifest import MANIFEST
+from components.served.opening import VALID
+from components.tasks.protocol import Target
+from components.tasks.table import slices, task_of
+from components.training.heads import open_whole
 from models.splitting import one_or_all
 
 with epy.lazy_imports():
@@ -26,8 +30,11 @@ with epy.lazy_imports():
 
     from components.examples import dataset
 
-# What the exported model may differ by from the one in memory, in probability.
+# What the exported model may differ by from the one in memory: in probability, or in standard
+# deviations of a number.
 TOLERANCE = 1e-5
+# Examples that are validated at once.
+_BATCH = 32
 # Neither a picture nor UTF-8.
 NO_EXAMPLE = b"\xff not an example"
 
@@ -41,60 +48,100 @@ class ExportConfig(Section):
     """Validation examples on which the exported model must agree with the one in memory."""
 
 
-@stage(version=3)
+@stage(version=4)
 def export(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
 ) -> ExportedModel:
     """Write the SavedModel, query it as a client would, and compare with the model in memory.
 
     Signatures: `serving_default` takes `raw`, (batch,) of raw examples; a second one (pictures:
-    `serve_float`, text: `serve_tokens`) takes the network's own inputs. Both give
-    `probabilities` (batch, classes), `labels` (batch,), the most probable class, and `valid`
-    (batch,). What cannot be decoded has `valid` false, probabilities 0 and an empty label, and
-    leaves its neighbours as they are.
+    `serve_float`, text: `serve_tokens`) takes the network's own inputs. Both give what each
+    target's task says that it gives, such as `probabilities` (batch, classes), and `valid`
+    (batch,). Where there are several targets, their names and a slash come first. What cannot be
+    decoded has `valid` false, and leaves its neighbours as they are.
 
     Raises:
         RuntimeError: the exported model does not agree, alone or in a batch.
     """
     base, modality = model.base, MODALITIES[model.base.modality]
-    classifier = open_classifier(model)
+    network = open_whole(model)
+    network.compile(jit_compile=False)
     path = job.directory / "model"
     reader = open_reader(base)
-    _save(classifier, base, reader, path)
+    targets = _settled(network, base, reader, examples)
+    _save(network, targets, reader, path)
     (path / "assets").mkdir(exist_ok=True)
-    (path / "assets" / "labels.txt").write_text("".join(f"{label}\n" for label in base.labels))
+    for target in targets:
+        for name, content in task_of(target).files(target.space).items():
+            own = f"{target.name}.{name}" if target.name else name
+            (path / "assets" / own).write_text(content)
     extra = path / "assets.extra"
     extra.mkdir()
     write_json(extra / "contract.json", modality.contract(base))
-    (extra / "model_card.md").write_text(_card(model, examples, modality))
+    (extra / "model_card.md").write_text(_card(model, targets, examples, modality))
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
-    difference = _check_agreement(path, classifier, reader, examples, config.agreement_examples)
+    serving = tf.saved_model.load(path).signatures
+    rows = dataset.read(examples, "validation").take(config.agreement_examples)
+    raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
+    difference = _check_agreement(serving, network, targets, reader, raws)
     write_json(
         path / MANIFEST,
-        {"labels": base.labels, "modality": base.modality, "files": manifest_of(path)},
+        {
+            "targets": [target.model_dump() for target in targets],
+            "modality": base.modality,
+            "files": manifest_of(path),
+        },
     )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportedModel(
         directory=job.directory,
         modality=base.modality,
-        labels=base.labels,
+        targets=targets,
         version=export.stage_version,  # type: ignore[attr-defined]
         trained=model,
         stats={"largest_difference": difference, "bytes": size},
     )
 
 
-def _save(classifier: keras.Model, base: AssembledModel, reader: Reader, path: Path) -> None:
-    labels = tf.constant(base.labels)
+def _settled(
+    network: keras.Model, base: AssembledModel, reader: Reader, examples: Examples
+) -> tuple[Target, ...]:
+    """The targets with what their tasks decide on validation examples."""
+    if not any(task_of(target).needs_validation for target in base.targets):
+        return base.targets
+    outputs: list[np.ndarray] = []
+    answers: list[list[Any]] = []
+    rows = dataset.read(examples, "validation").as_numpy_iterator()
+    while batch := list(itertools.islice(rows, _BATCH)):
+        outputs.append(_outputs(network, reader, [row[examples.modality] for row in batch]))
+        answers += [dataset.answers(row, examples.targets) for row in batch]
+    every = np.concatenate(outputs)
+    return tuple(
+        target.model_copy(
+            update={
+                "space": task_of(target).settle(
+                    target.space, [row[number] for row in answers], every[:, columns]
+                )
+            }
+        )
+        for number, (target, columns) in enumerate(slices(base.targets))
+    )
 
+
+def _outputs(network: keras.Model, reader: Reader, raws: list[bytes]) -> np.ndarray:
+    inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
+    outputs: np.ndarray = network.predict_on_batch(one_or_all(inputs))
+    return outputs
+
+
+def _save(network: keras.Model, targets: tuple[Target, ...], reader: Reader, path: Path) -> None:
     def answer(inputs: list[Any], valid: Any) -> dict[str, Any]:
-        probabilities = classifier(one_or_all(inputs), training=False)
-        named = tf.gather(labels, tf.argmax(probabilities, axis=-1))
-        return {
-            "probabilities": tf.where(valid[:, tf.newaxis], probabilities, 0.0),
-            "labels": tf.where(valid, named, ""),
-            "valid": valid,
-        }
+        outputs = network(one_or_all(inputs), training=False)
+        named = {VALID: valid}
+        for target, columns in slices(targets):
+            own = task_of(target).answer(outputs[:, columns], valid, target.space)
+            named |= {target.named(name): value for name, value in own.items()}
+        return named
 
     def serve(raw: Any) -> dict[str, Any]:
         return answer(*reader.serve(raw))
@@ -103,7 +150,7 @@ def _save(classifier: keras.Model, base: AssembledModel, reader: Reader, path: P
         return answer(list(inputs), tf.ones(tf.shape(inputs[0])[:1], tf.bool))
 
     archive = keras.export.ExportArchive()
-    for resource in (classifier, *reader.tracked):
+    for resource in (network, *reader.tracked):
         archive.track(resource)
     raw_spec = tf.TensorSpec((None,), tf.string, name="raw")
     archive.add_endpoint("serving_default", serve, input_signature=[raw_spec])
@@ -112,36 +159,45 @@ def _save(classifier: keras.Model, base: AssembledModel, reader: Reader, path: P
 
 
 def _check_agreement(
-    path: Path, classifier: keras.Model, reader: Reader, examples: Examples, count: int
+    serving: Any,
+    network: keras.Model,
+    targets: tuple[Target, ...],
+    reader: Reader,
+    raws: list[bytes],
 ) -> float:
-    """The largest difference in probability: in a batch, alone, and beside a bad one."""
-    rows = dataset.read(examples, "validation").take(count).as_numpy_iterator()
-    raws = [row[examples.modality] for row in rows]
+    """The largest difference: in a batch, alone, and beside a bad one.
+
+    Of probabilities; of numbers, in standard deviations of the answers.
+    """
     inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-    classifier.compile(jit_compile=False)
-    expected = classifier.predict_on_batch(one_or_all(inputs))
-    serving = tf.saved_model.load(path).signatures
+    expected = network.predict_on_batch(one_or_all(inputs))
     named = {spec.name: tf.constant(x) for spec, x in zip(reader.inputs, inputs, strict=True)}
+    served = serving["serving_default"]
+    bad = served(raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
+    if bad[VALID].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
+        raise RuntimeError(f"the exported model must mark what is bad, got {bad[VALID]}")
+    alone = [served(raw=tf.constant([raw])) for raw in raws]
     answers = {
-        reader.endpoint: serving[reader.endpoint](**named)["probabilities"],
-        "a batch": serving["serving_default"](raw=tf.constant(raws))["probabilities"],
-        "one at a time": tf.concat(
-            [serving["serving_default"](raw=tf.constant([raw]))["probabilities"] for raw in raws], 0
-        ),
+        reader.endpoint: serving[reader.endpoint](**named),
+        "a batch": served(raw=tf.constant(raws)),
+        "one at a time": {name: tf.concat([a[name] for a in alone], 0) for name in alone[0]},
+        "beside a bad one": {
+            name: np.delete(each.numpy(), 1, axis=0) for name, each in bad.items()
+        },
     }
-    broken = serving["serving_default"](raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
-    if broken["valid"].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
-        raise RuntimeError(f"the exported model must mark what is bad, got {broken['valid']}")
-    answers["beside a bad one"] = np.delete(broken["probabilities"].numpy(), 1, axis=0)
     worst = 0.0
     for how, got in answers.items():
-        difference = float(np.max(np.abs(np.asarray(got) - expected)))
-        if not difference <= TOLERANCE:
-            raise RuntimeError(
-                f"the exported model must agree with the one in memory to {TOLERANCE}, got a "
-                f"difference of {difference:.2g} by {how}"
-            )
-        worst = max(worst, difference)
+        for target, columns in slices(targets):
+            wanted = task_of(target).served(expected[:, columns], target.space)
+            for name, value in wanted.items():
+                apart = np.abs(np.asarray(got[target.named(name)]) - value)
+                difference = float(np.max(apart)) / target.space.deviation
+                if not difference <= TOLERANCE:
+                    raise RuntimeError(
+                        f"the exported model must agree with the one in memory to {TOLERANCE}, got "
+                        f"a difference of {difference:.2g} in {target.named(name)} by {how}"
+                    )
+                worst = max(worst, difference)
     return worst
 
 
@@ -164,16 +220,25 @@ def _write_warmup(path: Path, modality: Modality, count: int) -> None:
             writer.write(log.SerializeToString())
 
 
-def _card(model: TrainedModel, examples: Examples, modality: Modality) -> str:
+def _card(
+    model: TrainedModel, targets: tuple[Target, ...], examples: Examples, modality: Modality
+) -> str:
     base = model.base
     contract = "\n".join(f"- {key}: {value}" for key, value in modality.contract(base).items())
     counts = ", ".join(f"{count} {split}" for split, count in examples.counts.items())
+    asked = "\n".join(
+        f"- {target.title} ({target.task}): {task_of(target).card(target.space)}"
+        for target in targets
+    )
     return f"""# Model card
 
-- Task: classify {base.modality}s as {", ".join(base.labels)}
 - Backbone: {base.backbone}, {base.pretrained}, {base.pooling} pooling
 - Weights: {model.kept}
 - Examples: {counts}
+
+## What it says of {modality.plural}
+
+{asked}
 
 ## Preprocessing
 
@@ -181,7 +246,7 @@ def _card(model: TrainedModel, examples: Examples, modality: Modality) -> str:
 
 ## Use
 
-`serving_default` takes `raw`, a batch of raw examples, and gives `probabilities` in the
-order of `assets/labels.txt`, `labels` and `valid`. It knows only these classes: anything else is
-given one of them, too.
+`serving_default` takes `raw`, a batch of raw examples, and gives the above and `valid`. Labels are
+in the order of `assets/labels.txt`. It knows only these answers: anything else is given one of
+them, too.
 """

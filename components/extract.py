@@ -17,8 +17,8 @@ from components.frozen.feature_pass import FeaturePass, Output
 from components.frozen.networks import first_block, open_backbone
 from components.job import Job, stage
 from components.modalities.protocols import Rows
-from components.modalities.table import MODALITIES, open_reader, policies_of
-from components.section import AugmentConfig, Section
+from components.modalities.table import MODALITIES, open_reader
+from components.section import Section, Views
 
 with epy.lazy_imports():
     from components.examples import dataset
@@ -37,13 +37,13 @@ class ExtractConfig(Section):
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
-@stage(version=5, any_backend=True, one_at_a_time=True)
+@stage(version=6, any_backend=True, one_at_a_time=True)
 def extract(
     job: Job,
     model: AssembledModel,
     examples: Examples,
     unfreeze: int | str,
-    augment: AugmentConfig,
+    views: Views,
     config: ExtractConfig,
     *,
     pooled: bool,
@@ -60,13 +60,14 @@ def extract(
     """
     network = open_backbone(model, model.weights)
     block = first_block(model, network, unfreeze)
-    variants = view_names(model, augment, seed)
-    length, cut_short = open_reader(model, augment, seed).survey(_sample(examples))
-    rows = _rows(examples, model.labels)
-    views = {row["id"]: 1 for row in rows}
-    views |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
-    total = sum(views.values())
-    if augment.views == "fresh":
+    variants = view_names(model, views, seed)
+    survey = open_reader(model, views, seed).survey(_sample(examples))
+    length = survey.length
+    rows = _rows(examples)
+    counts = {row["id"]: 1 for row in rows}
+    counts |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
+    total = sum(counts.values())
+    if views.views == "fresh":
         keep = budget.Keep(block, (), "nothing is kept: views are fresh")
     else:
         keep = budget.what_fits(
@@ -81,19 +82,18 @@ def extract(
         )
     feature_pass = FeaturePass(
         model=model,
-        cuts={name: keep.cut if name == "crossing" else None for name in keep.outputs},
-        augment=augment,
+        cuts={name: keep.cut if name == "at_cut" else None for name in keep.outputs},
+        views=views,
         seed=seed,
         variants=variants,
         dtype=config.dtype,
         batch_size=config.batch_size,
         root=job.activations,
-        version=extract.stage_version,  # type: ignore[attr-defined]
     )
     vars(feature_pass)["network"] = network  # It need not be opened twice.
     outputs = feature_pass.outputs
     computed = 0
-    missing = _missing(views, outputs, variants)
+    missing = _missing(counts, outputs, variants)
     budget.require_room(job.activations, _bytes_of(missing, outputs, length))
     for names, wanted in missing.items():
         if job.beam.runner:
@@ -109,7 +109,7 @@ def extract(
         examples=examples,
         block=block,
         cut=keep.cut,
-        augment=augment,
+        views=views,
         variants=variants,
         seed=seed,
         batch_size=config.batch_size,
@@ -119,8 +119,9 @@ def extract(
         stats={
             "block": block or "none",
             "kept": keep.why,
-            "views": augment.views,
-            "cut_short": round(cut_short, 4),
+            "views": views.views,
+            "cut_short": round(survey.cut_short, 4),
+            "note": survey.note,
             "computed": computed,
             "reused": total - computed if outputs else 0,
             "bytes": total * sum(output.store.row_bytes(length) for output in outputs.values()),
@@ -139,21 +140,19 @@ def _bytes_of(
     )
 
 
-def view_names(model: AssembledModel, augment: AugmentConfig, seed: int) -> tuple[str, ...]:
+def view_names(model: AssembledModel, views: Views, seed: int) -> tuple[str, ...]:
     """What each view is called in the store; view 0 has nothing to do with policy and seed."""
-    policies = policies_of(model.modality, augment)
-    kept = 1 if augment.views == "fresh" else int(augment.views)
-    learned = MODALITIES[model.modality].learned & {*policies}
-    giant = sha256(model.weights) if learned and kept > 1 else ""
-    policy = sha256_of_json([policies, augment.rate, augment.translator, seed, giant])[:12]
+    kept = 1 if views.views == "fresh" else int(views.views)
+    dependent = MODALITIES[model.modality].model_dependent & {*views.policies}
+    giant = sha256(model.weights) if dependent and kept > 1 else ""
+    policy = sha256_of_json([views.policies, views.options, seed, giant])[:12]
     return ("", *(f"/{policy}-{view}" for view in range(1, kept)))
 
 
-def _rows(examples: Examples, labels: tuple[str, ...]) -> list[dict[str, Any]]:
-    """id, split and class number of every example to train on."""
-    number = {label: position for position, label in enumerate(labels)}
+def _rows(examples: Examples) -> list[dict[str, Any]]:
+    """id, split and answers of every example to train on."""
     return [
-        {"id": row["id"], "split": row["split"], "label": number[row["label"]]}
+        {name: row[name] for name in ("id", "split", "answers")}
         for row in read_jsonl(examples.directory / "index.jsonl")
         if row["split"] in TRAINED_ON
     ]

@@ -10,9 +10,11 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import AssembledModel, Features, TrainedModel
-from components.frozen.batches import training_data
-from components.frozen.networks import block_starts, cut, open_backbone, open_head
+from components.frozen.networks import block_starts, cut, open_backbone
 from components.job import Job, stage
+from components.tasks.learning import Learning
+from components.training.data import training_data
+from components.training.heads import open_head
 from components.training.phases import Phase, PhaseConfig, decided, run_phase
 
 with epy.lazy_imports():
@@ -53,9 +55,15 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=3, any_backend=True, trains=True)
+@stage(version=4, any_backend=True, trains=True)
 def fine_tune(
-    job: Job, model: TrainedModel, features: Features, config: FineTuneConfig, *, seed: int
+    job: Job,
+    model: TrainedModel,
+    features: Features,
+    config: FineTuneConfig,
+    learning: Learning,
+    *,
+    seed: int,
 ) -> TrainedModel:
     """Train the blocks from the top down to `features.block` together with the head.
 
@@ -69,7 +77,7 @@ def fine_tune(
         kept = "the head alone: there was nothing to fine-tune"
         return _unchanged(job, model, features, kept, {"skipped": True})
     network = open_backbone(model.base, model.backbone_weights)
-    head = open_head(model, network.output_shape[-1])
+    head = open_head(model, features=network.output_shape[-1])
     head.trainable = True
     blocks = _blocks(model.base, network, features.block)
     suffix = cut(model.base, network, features.cut).suffix
@@ -78,7 +86,7 @@ def fine_tune(
     precision = None if precision == "float32" else precision
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
-    data = training_data(job, features, "crossing")
+    data = training_data(job, features, "at_cut", learning)
 
     def train(name: str, epochs: int) -> Phase:
         return run_phase(
@@ -88,14 +96,20 @@ def fine_tune(
             data,
             config.model_copy(update={"epochs": epochs}),
             seed,
-            learning_rate=config.learning_rate,
             first_epoch=config.epochs - epochs,
             rates=_rates(blocks, head, config),
             precision=precision,
             others=[network],
         )
 
-    phase, unfrozen = _unfreeze(train, tuned, blocks, config)
+    more_is_better = data.objective.more_is_better(config.monitor)
+
+    def is_no_worse(phase: Phase) -> bool:
+        """Than before it, in what is monitored; NaN is worse."""
+        now, was = (known[config.monitor] for known in (phase.history.best, phase.history.before))
+        return now >= was if more_is_better else now <= was
+
+    phase, unfrozen = _unfreeze(train, tuned, blocks, config, is_no_worse)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
@@ -111,9 +125,10 @@ def fine_tune(
         "frozen": len(phase.frozen),
     }
     change = f"validation loss {was['val_loss']:.4f} before, {now['val_loss']:.4f} after"
-    if config.monitor == "val_accuracy":
-        change += f", accuracy {was['val_accuracy']:.3f} and {now['val_accuracy']:.3f}"
-    if not _is_no_worse(phase, config):
+    if config.monitor != "val_loss":
+        name = config.monitor.removeprefix("val_")
+        change += f", {name} {was[config.monitor]:.3f} and {now[config.monitor]:.3f}"
+    if not is_no_worse(phase):
         kept = f"the head alone: fine-tuning made it worse ({change})"
         return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
@@ -143,6 +158,7 @@ def _unfreeze(
     tuned: keras.Model,
     blocks: list[list[Any]],
     config: FineTuneConfig,
+    is_no_worse: Callable[[Phase], bool],
 ) -> tuple[Phase, int]:
     """All blocks at once, or one more each time `monitor` stops improving, while that helps.
 
@@ -162,7 +178,7 @@ def _unfreeze(
                 lora.enable(layers, config.lora_rank)
         weights = tuned.get_weights()
         phase = train(f"fine_tune {count}" if config.gradual else "fine_tune", left)
-        if config.gradual and not _is_no_worse(phase, config):
+        if config.gradual and not is_no_worse(phase):
             tuned.set_weights(weights)
             return (whole.then(phase, kept=False), unfrozen) if whole else (phase, 0)
         whole, unfrozen = whole.then(phase) if whole else phase, count
@@ -171,12 +187,6 @@ def _unfreeze(
             break
     assert whole
     return whole, unfrozen
-
-
-def _is_no_worse(phase: Phase, config: FineTuneConfig) -> bool:
-    """Than before it, in what is monitored; NaN is worse."""
-    now, was = (history[config.monitor] for history in (phase.history.best, phase.history.before))
-    return now >= was if config.monitor == "val_accuracy" else now <= was
 
 
 def _unchanged(
@@ -201,9 +211,7 @@ def _next(
         features=features,
         before=model,
         phase="fine_tune",
-        hidden=model.hidden,
-        dropout=model.dropout,
-        normalize=model.normalize,
+        form=model.form,
         kept=kept,
         backbone_changed=backbone_changed,
         stats=stats,

@@ -19,7 +19,9 @@ from components.examples.sources import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage
-from components.section import Section, UnhashedBool, UnhashedStr
+from components.section import Columns, Section, UnhashedBool, UnhashedStr
+from components.tasks.protocol import Target
+from components.tasks.table import task_of
 from models.mistakes import Mistake, nearest
 
 with epy.lazy_imports():
@@ -41,6 +43,11 @@ class DataConfig(Section):
     """What kind of input the examples are."""
     classes: tuple[str, ...] = ()
     """Use only these classes; all where empty."""
+    columns: Columns = ()
+    """Tables: the column with the answers, `label` where not given; for several labels also one
+    column of 0 and 1 for each."""
+    separator: str = ""
+    """Tables: what stands between several labels in one cell, such as | or ;."""
     labels_per_class: int | None = Field(None, ge=2)
     """Use at most this many examples a class to train and to validate with, together."""
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
@@ -51,12 +58,12 @@ class DataConfig(Section):
     """Accept a label set that differs from the last blessed model's."""
 
 
-@stage(version=2)
+@stage(version=3)
 def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     """Read, check, split and write the examples of `source`.
 
     An example's id is the sha256 of its content. Splits that the data does not have are carved
-    out of the training examples, class by class, in the order of what the modality says makes
+    out of the training examples, in proportion, in the order of what the modality says makes
     two examples the same (exact content; of text, the words): duplicates land on one side, and
     more data tomorrow moves next to nobody from one side to the other. What cannot be used is
     quarantined with the reason, and never stops the run. What the last ingest of the same place
@@ -66,15 +73,15 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     shares = {"test": config.test_fraction, "validation": config.validation_fraction}
     wanted = Wanted(
         source=source,
-        labels=chosen_labels(source, config),
+        targets=chosen_targets(source, config),
         missing={split: share for split, share in shares.items() if not source.splits.get(split)},
         labels_per_class=config.labels_per_class,
         known=_known(job, source),
     )
     tfds.disable_progress_bar()
     rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
-    index = _sorted([row for row in rows if "reason" not in row], "id", "name", "label", "key")
-    quarantine = _sorted([row for row in rows if "reason" in row], "name", "label", "reason")
+    index = _sorted([row for row in rows if "reason" not in row], "id", "name", "key")
+    quarantine = _sorted([row for row in rows if "reason" in row], "name", "reason")
     counts = Counter(row["split"] for row in index)
     if not all(counts[split] for split in SPLITS):
         reasons = [f"{row['name']} {row['reason']}" for row in quarantine]
@@ -88,7 +95,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     return Examples(
         directory=job.directory,
         modality=source.modality,
-        labels=wanted.labels,
+        targets=tuple(_settled(t, number, index) for number, t in enumerate(wanted.targets)),
         counts={split: counts[split] for split in SPLITS},
         stats={
             **{split: counts[split] for split in SPLITS},
@@ -99,15 +106,29 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     )
 
 
-def chosen_labels(source: Source, config: DataConfig) -> tuple[str, ...]:
-    """The classes of `source` that are used, sorted; a `Mistake` if one is not there."""
+def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
+    """What is asked of `source`, with the classes that are used; a `Mistake` if one is missing."""
+    if not config.classes:
+        return source.targets
+    target, *others = source.targets
+    labels = target.space.labels
+    if others or not labels or task_of(target).many:
+        raise Mistake("data.classes must be left out where more than one label is asked for")
     for label in config.classes:
-        if label not in source.labels:
+        if label not in labels:
             raise Mistake(
                 f"data.classes must be classes of {source.location!r}, got {label!r}: "
-                f"{nearest(label, source.labels)}"
+                f"{nearest(label, labels)}"
             )
-    return tuple(sorted(set(config.classes))) or source.labels
+    space = target.space.model_copy(update={"labels": tuple(sorted(set(config.classes)))})
+    return (target.model_copy(update={"space": space}),)
+
+
+def _settled(target: Target, number: int, index: list[Row]) -> Target:
+    """The target with the space of its training answers."""
+    answers = [row["answers"][number] for row in index if row["split"] == "train"]
+    space = task_of(target).space(answers, target.space)
+    return target.model_copy(update={"space": space})
 
 
 def _known(job: Job, source: Source) -> Path | None:
@@ -130,7 +151,7 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     placed = list(_placed(list(_checked(job, wanted)), wanted))
     at = {row["number"]: row for row in placed if "reason" not in row}
     rows = [
-        {"name": row["name"], "label": row["label"], "reason": row["reason"]}
+        {name: row[name] for name in ("name", "answers", "reason")}
         if "reason" in row
         else placing.without_raw(row)
         for row in placed
@@ -144,7 +165,7 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     builder = dataset.Builder(
         splits={split: examples(split) for split in SPLITS},
         modality=wanted.source.modality,
-        labels=wanted.labels,
+        targets=wanted.targets,
         data_dir=job.directory,
     )
     builder.download_and_prepare()
@@ -152,11 +173,11 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
 
 
 def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:
-    """A row for each record of the classes that are used, with its number in the source."""
+    """A row for each record that is to be used, with its number in the source."""
     records = (
         (number, record)
         for number, record in enumerate(sources.iterate(wanted.source))
-        if record.label in wanted.labels
+        if placing.accepts(record, wanted.targets)
     )
     known, total = placing.known_facts(wanted.known), sum(wanted.source.splits.values())
 
@@ -174,16 +195,16 @@ def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:
 
 def _placed(rows: list[Row], wanted: Wanted) -> Iterator[Row]:
     """Each row in its split, those that cannot be used among them."""
-    classes, same, places = defaultdict(list), defaultdict(list), defaultdict(list)
+    members: list[placing.Member] = []
+    same, places = defaultdict(list), defaultdict(list)
     for row in rows:
         if "reason" in row:
             yield row
         else:
-            classes[row["label"]].append((row["same"], row["split"]))
+            members.append((row["same"], row["split"], row["answers"]))
             same[row["same"]].append(row)
-    for members in classes.items():
-        for key, to in placing.assign(members, wanted):
-            places[key].append(to)
+    for key, to in placing.assign(members, wanted):
+        places[key].append(to)
     for key, group in same.items():
         yield from placing.place(group, places[key], wanted)
 
@@ -204,4 +225,4 @@ def _examples(wanted: Wanted, at: dict[Any, Row], split: str) -> Iterator[Any]:
             raw = b""
         if content_id(raw) != row["id"]:
             raise Mistake(f"data.path must not change while it is read, got another {record.name}")
-        yield placing.as_example({**row, "raw": raw}, wanted.source.modality)
+        yield placing.as_example({**row, "raw": raw}, wanted.source.modality, wanted.targets)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
 from models.mistakes import Mistake
 
@@ -35,6 +35,15 @@ class _NotHashed:
     """
 
 
+def _split(value: Any) -> Any:
+    """The command line has a,b,c; a recipe may have a list."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        return value
+    return tuple(name.strip() for each in given for name in str(each).split(",") if name.strip())
+
+
+Columns = Annotated[tuple[str, ...], BeforeValidator(_split)]
 NOT_HASHED = _NotHashed()
 UnhashedBool = Annotated[bool, NOT_HASHED]
 UnhashedStr = Annotated[str, NOT_HASHED]
@@ -48,11 +57,6 @@ class AugmentConfig(Section):
     policies: tuple[str, ...] = ()
     """What is done to the other views, in this order; the usual ones of the modality where not
     given."""
-    rate: float = Field(0.1, gt=0, le=0.5)
-    """Text: the share of an example's words that a policy changes."""
-    translator: str = ""
-    """Text: MODULE:FUNCTION of your own that translates a text there and back, for the policy
-    `backtranslation`."""
 
     @field_validator("views")
     @classmethod
@@ -60,3 +64,18 @@ class AugmentConfig(Section):
         if isinstance(views, int) and not 1 <= views <= 64:
             raise Mistake(f"augment.views must be 1 to 64, or 'fresh', got {views}")
         return views
+
+
+class Views(BaseModel):
+    """All that decides augmented views but the seed: `AugmentConfig`, and the modality's own.
+
+    Attributes:
+        policies: never empty where there is more than one view.
+        options: what else the policies read, of the modality's section of the config.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    views: int | Literal["fresh"] = 1
+    policies: tuple[str, ...] = ()
+    options: dict[str, Any] = {}

@@ -16,11 +16,10 @@ from etils import epy
 
 from components.artifacts import (
     Artifact,
-    Blessing,
     Evaluation,
     ExportedModel,
-    Features,
     Report,
+    SoFar,
     TrackedRun,
     TrainedModel,
 )
@@ -57,23 +56,14 @@ def check(config: MlflowConfig) -> None:
         )
 
 
-@stage(version=1)
-def track(
-    job: Job,
-    features: Features,
-    head: TrainedModel,
-    tuned: TrainedModel,
-    exported: ExportedModel,
-    evaluation: Evaluation,
-    blessing: Blessing,
-    report: Report,
-    config: MlflowConfig,
-) -> TrackedRun:
+@stage(version=2)
+def track(job: Job, so_far: SoFar, report: Report, config: MlflowConfig) -> TrackedRun:
     """Tell MLflow of a run, and register its model under an alias if it was blessed.
 
     Raises:
         Mistake: the server does not answer, or refuses.
     """
+    exported, blessed = so_far.exported, so_far.blessing.blessed
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -81,15 +71,15 @@ def track(
         mlflow.set_tracking_uri(config.tracking_uri)
         mlflow.set_experiment(config.experiment)
         with mlflow.start_run(run_name=report.ref.partition("/")[2][:8] or None) as run:
-            mlflow.log_params(_parameters(features, [head, tuned, exported, evaluation]))
-            mlflow.log_metrics(_metrics(evaluation))
-            for model in (head, tuned):
+            mlflow.log_params(_parameters(so_far))
+            mlflow.log_metrics(_metrics(so_far.evaluation))
+            for model in (so_far.head, so_far.tuned):
                 _log_curves(model)
-            mlflow.set_tag("blessed", str(blessing.blessed).lower())
-            mlflow.set_tag("reasons", " ".join(blessing.reasons))
+            mlflow.set_tag("blessed", str(blessed).lower())
+            mlflow.set_tag("reasons", " ".join(so_far.blessing.reasons))
             mlflow.log_artifact(str(report.path))
             mlflow.log_artifact(str(exported.path / "assets.extra" / "model_card.md"))
-            registered = _log_model(exported, config.model if blessing.blessed else None)
+            registered = _log_model(exported, config.model if blessed else None)
         if registered:
             client = mlflow.MlflowClient()
             client.set_registered_model_alias(config.model, config.alias, registered)
@@ -113,9 +103,11 @@ def _mistakes_of(config: MlflowConfig) -> Iterator[None]:
         ) from error
 
 
-def _parameters(features: Features, later: list[Artifact]) -> dict[str, Any]:
+def _parameters(so_far: SoFar) -> dict[str, Any]:
     """What each stage was told, as `stage.key`: from the manifests, which are what was computed."""
+    features = so_far.features
     model = features.model
+    later: list[Artifact] = [so_far.head, so_far.tuned, so_far.exported, so_far.evaluation]
     found: dict[str, Any] = {
         "backbone": model.backbone,
         "pretrained": model.pretrained,
@@ -133,12 +125,8 @@ def _parameters(features: Features, later: list[Artifact]) -> dict[str, Any]:
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:
-    return {
-        "test_accuracy": evaluation.accuracy,
-        "test_log_loss": evaluation.log_loss,
-        "test_majority": evaluation.majority,
-        "test_least_recall": min(evaluation.recall.values()),
-    }
+    found = {f"test_{name}": value for name, value in evaluation.figures.items()}
+    return found | {f"trivial_{name}": value for name, value in evaluation.trivial.items()}
 
 
 def _log_curves(model: TrainedModel) -> None:

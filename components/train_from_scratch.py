@@ -5,17 +5,19 @@ from __future__ import annotations
 from etils import epy
 from pydantic import Field
 
-from components.artifacts import Features, TrainedModel
-from components.frozen.batches import training_data
+from components.artifacts import Features, HeadForm, TrainedModel
 from components.frozen.networks import cut, open_backbone
 from components.ingest import DataConfig
 from components.job import Job, stage
+from components.tasks.learning import Learning
+from components.training.data import training_data
+from components.training.heads import new_head
 from components.training.phases import PhaseConfig, require_finite, run_phase
 
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, heads, splitting
+    from models import freezing, splitting
 
 
 class ScratchConfig(PhaseConfig):
@@ -43,41 +45,37 @@ class ControlConfig(ScratchConfig):
     """Train it, and say in the report whether transferring helped."""
 
 
-@stage(version=1, any_backend=True, trains=True)
+@stage(version=2, any_backend=True, trains=True)
 def train_from_scratch(
-    job: Job, features: Features, config: ScratchConfig, *, seed: int
+    job: Job, features: Features, config: ScratchConfig, learning: Learning, *, seed: int
 ) -> TrainedModel:
     """Train every layer, BatchNormalization too, on decoded inputs (features of block `stem`)."""
     model = features.model
     network = open_backbone(model, model.weights)
     suffix = cut(model, network, features.block).suffix
     keras.utils.set_random_seed(seed)
-    head = heads.build_head(
-        features=network.output_shape[-1],
-        num_classes=len(model.labels),
+    form = HeadForm(
         dropout=config.dropout,
         normalize=False,  # There are no features yet to adapt to.
-        seed=seed,
+        balance=learning.by_uncertainty,
     )
+    head = new_head(model.targets, form, features=network.output_shape[-1], seed=seed)
     freezing.unfreeze(suffix.layers, batch_normalization=True)
     inputs = splitting.one_or_all(suffix.inputs)
     whole = keras.Model(inputs, head(suffix(inputs)))
-    data = training_data(job, features, "crossing")
-    rate = config.learning_rate
-    phase = run_phase(job, "train_from_scratch", whole, data, config, seed, learning_rate=rate)
+    data = training_data(job, features, "at_cut", learning)
+    phase = run_phase(job, "train_from_scratch", whole, data, config, seed)
     phase.write(job.directory)
     history = phase.history
     section = "pretrain" if isinstance(config, PretrainConfig) else "control"
-    require_finite(history, section, rate)
+    require_finite(history, section, config)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     return TrainedModel(
         directory=job.directory,
         features=features,
         phase="train_from_scratch",
-        hidden=0,
-        dropout=config.dropout,
-        normalize=False,
+        form=form,
         kept=f"the weights of epoch {history.best_epoch + 1} of {len(history.epochs)}",
         backbone_changed=True,
         stats={"epochs": len(history.epochs), **history.best},

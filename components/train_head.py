@@ -9,11 +9,13 @@ import numpy as np
 from etils import epy
 from pydantic import Field, field_validator
 
-from components.artifacts import TRAINED_ON, Features, TrainedModel
+from components.artifacts import TRAINED_ON, Features, HeadForm, TrainedModel
 from components.files import read_jsonl, write_json
-from components.frozen.batches import training_data
 from components.job import Job, stage
 from components.modalities.giants import WarmHead
+from components.tasks.learning import Learning
+from components.training.data import TrainingData, training_data
+from components.training.heads import new_head
 from components.training.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
 
@@ -21,7 +23,7 @@ with epy.lazy_imports():
     import keras
     import optuna
 
-    from models import heads, minibatches, optimization, range_test
+    from models import heads, range_test
 
 
 class HeadConfig(PhaseConfig):
@@ -56,11 +58,12 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=3, any_backend=True, trains=True)
+@stage(version=4, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,
     config: HeadConfig,
+    learning: Learning,
     *,
     start: WarmHead | None = None,
     seed: int,
@@ -74,34 +77,35 @@ def train_head(
     if start and features.block is not None:
         return _handed_on(job, features, start)
     if start:
-        known = {"hidden": start.hidden, "dropout": start.dropout, "search": 0}
+        known = {"hidden": start.form.hidden, "dropout": start.form.dropout, "search": 0}
         config = config.model_copy(update=known)
     keras.utils.set_random_seed(seed)
-    task = _Task(features, training_data(job, features, "pooled"), seed, start)
+    trials = _Trials(features, training_data(job, features, "pooled", learning), seed, start)
 
     def decide() -> dict[str, Any]:
-        found = _search(job, task, config) if config.search else {}
-        return found | {"learning_rate": task.learning_rate(config.model_copy(update=found))}
+        found = _search(job, trials, config) if config.search else {}
+        return found | {"learning_rate": trials.learning_rate(config.model_copy(update=found))}
 
     config = config.model_copy(update=decided(job, "decided", decide))
     if config.search:
         shutil.copy2(job.scratch / "search.json", job.directory)
-    rate = float(config.learning_rate)
-    head = task.head(config)
-    phase = run_phase(job, "train_head", head, task.data, config, seed, learning_rate=rate)
+    head = trials.head(config)
+    phase = run_phase(job, "train_head", head, trials.data, config, seed)
     phase.write(job.directory)
     history = phase.history
-    require_finite(history, "head", rate)
+    require_finite(history, "head", config)
     head.save_weights(job.directory / "head.weights.h5")
     return TrainedModel(
         directory=job.directory,
         features=features,
         phase="train_head",
-        hidden=config.hidden,
-        dropout=config.dropout,
-        normalize=start.normalize if start else True,
+        form=trials.form(config),
         kept=f"the head of epoch {history.best_epoch + 1} of {len(history.epochs)}",
-        stats={"epochs": len(history.epochs), "highest_learning_rate": rate, **history.best},
+        stats={
+            "epochs": len(history.epochs),
+            "highest_learning_rate": config.learning_rate,
+            **history.best,
+        },
     )
 
 
@@ -116,22 +120,20 @@ def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
         directory=job.directory,
         features=features,
         phase="train_head",
-        hidden=start.hidden,
-        dropout=start.dropout,
-        normalize=start.normalize,
+        form=start.form,
         kept=f"the head that came with the backbone, trained on {seen} of the {len(test)} test "
         f"examples",
         stats={"skipped": True, "test_examples_seen": seen},
     )
 
 
-class _Task:
+class _Trials:
     """What every head that is tried has in common."""
 
     def __init__(
         self,
         features: Features,
-        data: tuple[minibatches.Data, minibatches.Data],
+        data: TrainingData,
         seed: int,
         start: WarmHead | None,
     ) -> None:
@@ -140,22 +142,29 @@ class _Task:
         self.seed = seed
         self._features = features
 
-    def head(self, config: HeadConfig) -> keras.Model:
-        """A new head, adapted to the training examples as they are in epoch 0; or the old one."""
-        data, size = self.data[0], self._features.batch_size
-        rows = np.arange(len(data))
-        head = heads.build_head(
-            features=data.gather(rows[:1], 0).shape[-1],
-            num_classes=len(self._features.model.labels),
+    def form(self, config: HeadConfig) -> HeadForm:
+        if self._start:
+            return self._start.form
+        return HeadForm(
             hidden=config.hidden,
             dropout=config.dropout,
-            normalize=self._start.normalize if self._start else True,
+            balance=self.data.objective.by_uncertainty,
+        )
+
+    def head(self, config: HeadConfig) -> keras.Model:
+        """A new head, adapted to the training examples as they are in epoch 0; or the old one."""
+        gather, size = self.data.training.gather, self._features.batch_size
+        rows = np.arange(len(self.data.training))
+        head = new_head(
+            self._features.model.targets,
+            self.form(config),
+            features=gather(rows[:1], 0)[0].shape[-1],
             seed=self.seed,
         )
         if self._start:
             head.load_weights(self._start.path)
             return head
-        heads.adapt(head, (data.gather(rows[i : i + size], 0) for i in range(0, len(rows), size)))
+        heads.adapt(head, (gather(rows[i : i + size], 0)[0] for i in range(0, len(rows), size)))
         return head
 
     def learning_rate(self, config: HeadConfig) -> float:
@@ -164,10 +173,8 @@ class _Task:
             return config.learning_rate
         return range_test.range_test(
             self.head(config),
-            self.data[0],
-            loss=optimization.build_loss(
-                label_smoothing=config.label_smoothing, focal_gamma=config.focal_gamma
-            ),
+            self.data.training,
+            objective=self.data.objective,
             batch_size=config.batch_size,
             seed=self.seed,
         )
@@ -178,14 +185,14 @@ _WIDTHS = (0, 64, 128, 256, 512)
 _DECAYS = (0.0, 0.01, 0.1, 1.0)
 
 
-def _search(job: Job, task: _Task, config: HeadConfig) -> dict[str, Any]:
+def _search(job: Job, trials: _Trials, config: HeadConfig) -> dict[str, Any]:
     """What to change in `config`: the best of `config.search` trials on validation loss.
 
     The first trial is `config` itself; the others are drawn by Optuna's tree-structured Parzen
     estimator (Bergstra et al. 2011). `search.json` tells of them all.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=task.seed))
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=trials.seed))
     given = {key: getattr(config, key) for key in ("hidden", "dropout", "weight_decay")}
     study.enqueue_trial(given)
 
@@ -201,13 +208,12 @@ def _search(job: Job, task: _Task, config: HeadConfig) -> dict[str, Any]:
 
     def objective(trial: optuna.Trial) -> float:
         tried = settings(trial)
-        history = train_phase(
-            task.head(tried), task.data, tried, task.seed, learning_rate=task.learning_rate(tried)
-        )
+        tried = tried.model_copy(update={"learning_rate": trials.learning_rate(tried)})
+        history = train_phase(trials.head(tried), trials.data, tried, trials.seed)
         job.progress("head search", trial.number + 1, config.search)
         return float(np.nan_to_num(history.best["val_loss"], nan=np.inf))
 
     study.optimize(objective, n_trials=config.search)
-    trials = [{"val_loss": trial.value, **trial.params} for trial in study.trials]
-    write_json(job.scratch / "search.json", {"trials": trials, "best": study.best_trial.number})
+    tried = [{"val_loss": trial.value, **trial.params} for trial in study.trials]
+    write_json(job.scratch / "search.json", {"trials": tried, "best": study.best_trial.number})
     return study.best_params

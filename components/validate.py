@@ -13,81 +13,105 @@ from components.examples.counting import Key
 from components.files import read_jsonl, write_json
 from components.job import Job, stage
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Space, Target
+from components.tasks.table import task_of
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
     from components.on_beam import count as on_beam_count
 
-# A class this many times more frequent than another is worth a warning.
-IMBALANCE = 10
 
-
-@stage(version=2, plain=True)
+@stage(version=3, plain=True)
 def validate(
-    job: Job,
-    examples: Examples,
-    other_labels: tuple[str, ...] | None,
-    allow_new_labels: bool,
+    job: Job, examples: Examples, other_targets: tuple[Target, ...] | None, allow_new_labels: bool
 ) -> Checks:
-    """Count, look for leaks, and compare the labels with the last blessed model's.
+    """Count, look for leaks, and compare what is asked with the last blessed model's targets.
 
     Args:
-        other_labels: of the last blessed model, where they differ; so that a new blessed model
-            with the same labels does not make everything after this stage run again.
+        other_targets: of the last blessed model, where they differ; so that a new blessed model
+            with the same targets does not make everything after this stage run again.
         allow_new_labels: accept the difference.
 
     Raises:
-        Mistake: one class; a class with no example in train or test; an example in two splits;
-            another label set than the last blessed model's, without `allow_new_labels`.
+        Mistake: answers that will not do, such as one class, or a class with no example in train
+            or test; an example in two splits; other targets or labels than the last blessed
+            model's, without `allow_new_labels`.
     """
-    index = examples.directory / "index.jsonl"
-    counted = on_beam_count.count(job, index) if job.beam.runner else counting.count(index)
+    index, tasks = examples.directory / "index.jsonl", tuple(t.task for t in examples.targets)
+    if job.beam.runner:
+        counted = on_beam_count.count(job, index, tasks)
+    else:
+        counted = counting.count(index, tasks)
     quarantined = sum(1 for _ in read_jsonl(examples.directory / "quarantine.jsonl"))
-    counts: dict[str, Counter[str]] = {split: Counter() for split in examples.counts}
+    total = sum(counted["examples", split] for split in examples.counts)
+    answers = _answers(examples, counted)
+    before = None if allow_new_labels else other_targets
+    _check_targets(examples.targets, before)
+    warnings = [
+        warning
+        for number, target in enumerate(examples.targets)
+        for warning in task_of(target).check(target, answers[number], _space(target, before))
+    ]
+    _check_splits(counted)
     values: dict[str, Counter[Any]] = defaultdict(Counter)
     for (what, *which), times in counted.items():
-        if what == "examples":
-            counts[which[0]][which[1]] = times
-        elif what == "fact":
+        if what == "fact":
             values[which[0]][which[1]] = times
-    _check_classes(examples.labels, counts)
-    _check_splits(counted)
-    _check_labels(examples.labels, other_labels, allow_new_labels)
-    total = sum(each.total() for each in counts.values())
-    contents = counted[("ids",)]
-    conflicts, duplicates = counted[("conflicts",)], total - contents
-    alike = contents - counted[("kinds",)]
-    facts = MODALITIES[examples.modality].summary(values)
-    warnings = _warnings(counts, quarantined, total, duplicates, alike, conflicts, facts)
+    modality = MODALITIES[examples.modality]
+    facts = modality.summary(values)
+    warnings += [*_warnings(counted, quarantined, total), *modality.warnings(facts)]
     statistics = {
         "counts": {
-            split: {label: count[label] for label in examples.labels}
-            for split, count in counts.items()
+            target.name: task_of(target).summary(target.space, answers[number])
+            for number, target in enumerate(examples.targets)
         },
-        "duplicates": duplicates,
-        "conflicting_labels": conflicts,
+        "duplicates": total - counted[("ids",)],
+        "conflicting_labels": counted[("conflicts",)],
         "quarantined": quarantined,
         "facts": facts,
         "warnings": warnings,
     }
     write_json(job.directory / "checks.json", statistics)
+    labels = [len(t.space.labels) for t in examples.targets if t.space.labels]
     return Checks(
         directory=job.directory,
         examples=examples,
         warnings=tuple(warnings),
-        stats={"classes": len(examples.labels), "duplicates": duplicates, "warnings": warnings},
+        stats={
+            **({"classes": sum(labels)} if labels else {}),
+            "duplicates": statistics["duplicates"],
+            "warnings": warnings,
+        },
     )
 
 
-def _check_classes(labels: tuple[str, ...], counts: dict[str, Counter[str]]) -> None:
-    if len(labels) < 2:
-        raise Mistake(f"data.path must have at least two classes, got {', '.join(labels)!r} alone")
-    for split in ("train", "test"):
-        for label in labels:
-            if not counts[split][label]:
-                raise Mistake(
-                    f"data.path must have examples of every class in {split}, got none of {label!r}"
-                )
+def _answers(examples: Examples, counted: Counter[Key]) -> list[dict[str, Counter[Any]]]:
+    """For each target: split → what is counted of an answer → how often it occurs."""
+    found: list[dict[str, Counter[Any]]] = [
+        {split: Counter() for split in examples.counts} for _ in examples.targets
+    ]
+    for (what, *which), times in counted.items():
+        if what == "answer":
+            split, number, key = which
+            found[number][split][key] = times
+    return found
+
+
+def _check_targets(targets: tuple[Target, ...], before: tuple[Target, ...] | None) -> None:
+    asked, known = ({(t.name, t.task) for t in each} for each in (targets, before or targets))
+    if asked != known:
+        new, gone = (
+            ", ".join(f"{name or 'one'} ({task})" for name, task in sorted(each)) or "none"
+            for each in (asked - known, known - asked)
+        )
+        raise Mistake(
+            f"targets must be those of the last blessed model, got new {new} and lost {gone}: "
+            f"say --data.allow-new-labels if this is meant"
+        )
+
+
+def _space(target: Target, before: tuple[Target, ...] | None) -> Space | None:
+    return next((t.space for t in before or () if t.name == target.name), None)
 
 
 def _check_splits(counted: Counter[Key]) -> None:
@@ -99,33 +123,11 @@ def _check_splits(counted: Counter[Key]) -> None:
         )
 
 
-def _check_labels(
-    labels: tuple[str, ...], blessed: tuple[str, ...] | None, allow_new_labels: bool
-) -> None:
-    if blessed is None or allow_new_labels or set(labels) == set(blessed):
-        return
-    new, gone = sorted(set(labels) - set(blessed)), sorted(set(blessed) - set(labels))
-    raise Mistake(
-        f"data.path must have the labels of the last blessed model, got new labels "
-        f"{', '.join(new) or 'none'} and lost labels {', '.join(gone) or 'none'}: "
-        f"say --data.allow-new-labels if this is meant"
-    )
-
-
-def _warnings(
-    counts: dict[str, Counter[str]],
-    quarantined: int,
-    usable: int,
-    duplicates: int,
-    alike: int,
-    conflicts: int,
-    facts: dict[str, Any],
-) -> list[str]:
-    train = counts["train"]
-    most, least = max(train, key=lambda c: train[c]), min(train, key=lambda c: train[c])
+def _warnings(counted: Counter[Key], quarantined: int, usable: int) -> list[str]:
+    contents = counted[("ids",)]
+    conflicts, duplicates = counted[("conflicts",)], usable - contents
+    alike = contents - counted[("kinds",)]
     said = []
-    if train[most] > IMBALANCE * train[least]:
-        said.append(f"{most} has {train[most]} training examples, {least} has {train[least]}.")
     if quarantined > 0.1 * (usable + quarantined):
         said.append(f"{quarantined} of {usable + quarantined} examples could not be used.")
     if conflicts:
@@ -134,9 +136,4 @@ def _warnings(
         said.append(f"{duplicates} examples are exact copies of another one in their split.")
     if alike:
         said.append(f"{alike} examples are all but copies of another one in their split.")
-    if facts.get("exif_turned"):
-        said.append(
-            f"{facts['exif_turned']} pictures have an EXIF orientation, which neither training "
-            f"nor serving applies."
-        )
     return said

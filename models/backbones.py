@@ -259,7 +259,7 @@ def build_backbone(
     row = find_backbone(name)
     size = input_size or row.input_size
     if size < row.smallest:
-        raise Mistake(f"model.input_size must be at least {row.smallest} for {name}, got {size}")
+        raise Mistake(f"photos.input_size must be at least {row.smallest} for {name}, got {size}")
     constructor = getattr(keras.applications, row.constructor, None) or getattr(
         convnet, row.constructor
     )

@@ -99,18 +99,18 @@ def shared(batch: Any) -> Any:
     return keras.tree.map_structure(share, batch)
 
 
-def build(model: keras.Model, one: Callable[[], tuple[Any, np.ndarray]]) -> None:
+def build(model: keras.Model, one: Callable[[], tuple[Any, np.ndarray, np.ndarray]]) -> None:
     """Let a compiled model make its metrics; on TensorFlow, Keras cannot from shares alone.
 
     Args:
-        one: → inputs and targets of one example, which are asked for only where they are needed.
+        one: → inputs, targets and weights of one example; asked for only where they are needed.
     """
     if keras.backend.backend() == "tensorflow" and replicas() > 1:
         if hosts()[0] > 1:
             for name in ("train_step", "test_step"):
                 setattr(model, name, _with_axis(getattr(model, name)))
-        inputs, targets = one()
-        model.test_on_batch(inputs, targets, sample_weight=np.ones(1, "float32"))
+        inputs, targets, weights = one()
+        model.test_on_batch(inputs, targets, sample_weight=weights)
 
 
 def _with_axis(step: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -141,8 +141,8 @@ def build_encoder(
     positions = getattr(backbone, "max_sequence_length", None)
     if positions is not None and sequence_length > positions:
         raise Mistake(
-            f"model.sequence_length must be at most the {positions} positions that the model has, "
-            f"got {sequence_length}"
+            f"sentences.sequence_length must be at most the {positions} positions that the model "
+            f"has, got {sequence_length}"
         )
     tokens = sequence_length if row.even else None
     token_ids = keras.Input((tokens,), dtype="int32", name="token_ids")

@@ -1,9 +1,9 @@
-"""The new head: from the giant's features to the probabilities of our own classes."""
+"""The new head: from the giant's features to what is asked about each of our own targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from etils import epy
@@ -13,37 +13,44 @@ from models.splitting import one_or_all
 with epy.lazy_imports():
     import keras
 
+    from models import objectives
+
 _NORMALIZATION = "normalization"
+
+
+# What a target's outputs are: their name, how many there are, and what makes them of numbers.
+Outputs = tuple[str, int, Literal["softmax", "sigmoid", "linear"]]
 
 
 def build_head(
     *,
     features: int,
-    num_classes: int,
+    outputs: Sequence[Outputs],
     hidden: int = 0,
     dropout: float = 0.0,
     normalize: bool = True,
+    balance: bool = False,
     seed: int = 0,
 ) -> keras.Model:
-    """Dropout and a softmax layer, with one hidden layer before them if `hidden` is not 0.
+    """Dropout and a dense layer for each target, with one hidden layer before if `hidden` is not 0.
 
     Features of different giants differ in scale by orders of magnitude, and all of one have a
     large mean in common. `adapt` a head to them, and one learning rate suits all.
 
-    The last layer begins at zero, as in google-research/big_vision: what it ends with has come
+    The last layers begin at zero, as in google-research/big_vision: what they end with has come
     from the examples alone, not from random weights that few examples cannot outvote.
 
     Args:
         features: length of the giant's feature vector.
-        num_classes: number of probabilities.
         hidden: units of a hidden ReLU layer; 0 for none.
         dropout: the rate before each dense layer.
         normalize: bring the features to mean 0 and a deviation of 1 first; see `adapt`.
+        balance: hold a learned weight for each target's loss; see `objectives.Balance`.
         seed: of the hidden layer's initial weights and the dropout.
 
     Returns:
-        A model from (batch, features) to float32 probabilities, (batch, num_classes), whatever
-        the precision the giant computes in.
+        A model from (batch, features) to float32 outputs, those of one target after the other's,
+        (batch, sum of the outputs), whatever the precision the giant computes in.
     """
     inputs = keras.Input((features,), name="features")
     x: Any = inputs
@@ -54,14 +61,16 @@ def build_head(
         initializer = keras.initializers.GlorotUniform(seed + 2)
         x = keras.layers.Dense(hidden, "relu", kernel_initializer=initializer, name="hidden")(x)
     x = keras.layers.Dropout(dropout, seed=seed + 3, name="dropout")(x)
-    probabilities = keras.layers.Dense(
-        num_classes,
-        "softmax",
-        kernel_initializer="zeros",
-        dtype="float32",
-        name="probabilities",
-    )(x)
-    return keras.Model(inputs, probabilities, name="head")
+    last = [
+        keras.layers.Dense(
+            units, activation, kernel_initializer="zeros", dtype="float32", name=name
+        )(x)
+        for name, units, activation in outputs
+    ]
+    whole = last[0] if len(last) == 1 else keras.layers.Concatenate(name="targets")(last)
+    if balance:
+        whole = objectives.Balance(len(last))(whole)
+    return keras.Model(inputs, whole, name="head")
 
 
 def adapt(head: keras.Model, batches: Iterable[np.ndarray]) -> None:

@@ -17,28 +17,60 @@ with epy.lazy_imports():
     from models import distribution
 
 
+# What a model is trained on at once: its inputs, whatever their structure; (batch, outputs) of
+# targets; and (batch, parts) of weights, one for each part of the targets.
+Batch = tuple[Any, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Data:
     """Examples that are gathered a batch at a time.
 
     Attributes:
-        targets: (examples, classes), each row a distribution over the classes.
-        gather: (rows, epoch) → the model's inputs for these rows, as it is to see them in
-            this epoch; ragged ones are as long as the longest of them.
+        size: how many examples there are.
+        gather: (rows, epoch) → inputs, targets and weights of these rows, as the model is to see
+            them in this epoch; ragged inputs are as long as the longest of them.
         lengths: epoch → how long each example is, in any unit, so that batches are of examples
             of one length and little is padding; None where all are of one shape.
+        widths: how many of the targets' columns belong to each part; all to one where empty.
     """
 
-    targets: np.ndarray
-    gather: Callable[[np.ndarray, int], Any]
+    size: int
+    gather: Callable[[np.ndarray, int], Batch]
     lengths: Callable[[int], np.ndarray] | None = None
+    widths: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return self.size
 
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch."""
         return -(-len(self) // batch_size)
+
+
+def labelled(
+    targets: np.ndarray,
+    gather: Callable[[np.ndarray, int], Any],
+    lengths: Callable[[int], np.ndarray] | None = None,
+    *,
+    weights: np.ndarray | None = None,
+    widths: tuple[int, ...] = (),
+) -> Data:
+    """Data whose targets are the same in every epoch.
+
+    Args:
+        targets: (examples, outputs).
+        gather: (rows, epoch) → the model's inputs.
+        weights: (examples, parts); all 1 where None.
+    """
+    if weights is None:
+        weights = np.ones((len(targets), max(1, len(widths))), np.float32)
+    given: np.ndarray = weights
+
+    def whole(rows: np.ndarray, epoch: int) -> Batch:
+        return gather(rows, epoch), targets[rows], given[rows]
+
+    return Data(len(targets), whole, lengths, widths)
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -85,28 +117,31 @@ def batches(
 
 def part_of(
     data: Data, rows: np.ndarray, weights: np.ndarray, epoch: int, *, whole: bool = False
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Inputs, targets and weights of a batch: of this host's part of it, or of all.
+) -> Batch:
+    """A batch: this host's part of it, or all.
 
     Args:
-        rows: and `weights`: of the batch, on all hosts the same.
+        rows: and `weights`, (batch,): of the batch, on all hosts the same.
     """
     if not whole and data.lengths is None:
         rows, weights = distribution.part((rows, weights))
         whole = True
-    batch: Any = (data.gather(rows, epoch), data.targets[rows], weights)
+    inputs, targets, own = data.gather(rows, epoch)
+    batch: Batch = inputs, targets, own * weights[:, None]
     # Parts of what is ragged must be padded alike, so they are parts of one whole.
-    inputs, targets, weights = batch if whole else distribution.part(batch)
-    return inputs, targets, weights
+    part: Batch = batch if whole else distribution.part(batch)
+    return part
 
 
-def mix(
-    inputs: Any, targets: np.ndarray, weights: np.ndarray, alpha: float, rng: np.random.Generator
-) -> tuple[Any, np.ndarray, np.ndarray]:
+def mix(batch: Batch, alpha: float, rng: np.random.Generator, widths: tuple[int, ...]) -> Batch:
     """Each row of a batch mixed with another row, by one share that is drawn for the batch.
 
-    Each label brings its own row's weight: the loss is linear in the targets.
+    Each target brings its own row's weight: the loss is linear in the targets.
+
+    Args:
+        widths: see `Data`.
     """
+    inputs, targets, weights = batch
     share = np.float32(rng.beta(alpha, alpha))
     other = rng.permutation(len(weights))
 
@@ -122,6 +157,6 @@ def mix(
         result: np.ndarray = np.maximum(array, array[other])  # A mask covers both.
         return result
 
-    both = mixed(weights)
-    labels = mixed(weights[:, None] * targets) / np.maximum(both, 1e-9)[:, None]
-    return keras.tree.map_structure(mixed_inputs, inputs), labels, both
+    columns = np.repeat(weights, widths or (targets.shape[1],), axis=1)
+    answers = mixed(columns * targets) / np.maximum(mixed(columns), 1e-9)
+    return keras.tree.map_structure(mixed_inputs, inputs), answers, mixed(weights)

@@ -1,4 +1,4 @@
-"""What is minimized, and the steps that do it: losses and optimizers, for every backend."""
+"""The steps that minimize: optimizers, for every backend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from models import distribution, hardware
 
@@ -111,39 +110,3 @@ def build_optimizer(
     if precision == "float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
-
-
-def build_loss(*, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> keras.losses.Loss:
-    """Cross-entropy, or focal loss (Lin et al. 2017, arXiv:1708.02002) for a gamma above 0.
-
-    Args:
-        label_smoothing: the share of each label that is spread over all classes.
-        focal_gamma: how much less an example counts that is already right; the paper has 2.
-    """
-    if focal_gamma:
-        return keras.losses.CategoricalFocalCrossentropy(
-            alpha=1.0, gamma=focal_gamma, label_smoothing=label_smoothing
-        )
-    return keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
-
-
-class Accuracy(keras.metrics.CategoricalAccuracy):
-    """Keras's, of the whole batch: the mean of the devices' own would weigh each alike."""
-
-    def result(self) -> Any:
-        sums = [keras.ops.convert_to_tensor(each) for each in (self.total, self.count)]
-        (total, count), _ = distribution.summed(sums)
-        return keras.ops.divide_no_nan(total, count)
-
-
-def balanced_class_weights(targets: np.ndarray) -> np.ndarray:
-    """A weight for each class, so that all classes weigh the same in sum and examples 1 on average.
-
-    scikit-learn's "balanced" rule: examples / (classes that occur x examples of the class).
-
-    Args:
-        targets: (examples, classes), each row a distribution over the classes.
-    """
-    counts = targets.sum(axis=0)
-    weights: np.ndarray = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1e-9))
-    return np.where(counts > 0, weights, 0).astype("float32")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 
 from models import distribution
 from models.hardware import jit_compile
 from models.minibatches import Data
+from models.objectives import Objective
 
 # Rates are tried from the one to the other, evenly in the logarithm.
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -19,15 +18,17 @@ _MOMENTUM, _BLOWN_UP = 0.9, 4.0
 _ALMOST = 0.8
 
 
-def range_test(model: keras.Model, data: Data, *, loss: Any, batch_size: int, seed: int) -> float:
+def range_test(
+    model: keras.Model, data: Data, *, objective: Objective, batch_size: int, seed: int
+) -> float:
     """The lowest rate at which the loss falls almost as fast as anywhere before its least value.
 
     Args:
         model: is trained on epoch 0 of `data`, and of no use afterwards.
     """
     optimizer = keras.optimizers.Adam(LOWEST)
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile())
-    distribution.build(model, lambda: (data.gather(np.arange(1), 0), data.targets[:1]))
+    model.compile(optimizer=optimizer, loss=objective.loss(model), jit_compile=jit_compile())
+    distribution.build(model, lambda: data.gather(np.arange(1), 0))
     rng = np.random.default_rng(seed)
     devices = distribution.replicas()
     size = max(min(batch_size, len(data)) // devices, 1) * devices
@@ -37,8 +38,8 @@ def range_test(model: keras.Model, data: Data, *, loss: Any, batch_size: int, se
     for step, rate in enumerate(rates, start=1):
         rows = distribution.part(rng.choice(len(data), size, replace=size > len(data)))
         optimizer.learning_rate = rate
-        batch = distribution.shared((data.gather(rows, 0), data.targets[rows]))
-        value = model.train_on_batch(*batch)
+        x, y, w = distribution.shared(data.gather(rows, 0))
+        value = model.train_on_batch(x, y, sample_weight=w)
         average = _MOMENTUM * average + (1 - _MOMENTUM) * float(np.ravel(value)[0])
         smoothed = average / (1 - _MOMENTUM**step)
         if losses and not smoothed < _BLOWN_UP * min(losses):  # NaN has blown up, too.

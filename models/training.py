@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from etils import epy
@@ -13,10 +13,13 @@ from etils import epy
 from models.minibatches import Data
 from models.resuming import Checkpoint, capture, restore
 
+if TYPE_CHECKING:
+    from models.objectives import Objective
+
 with epy.lazy_imports():
     import keras
 
-    from models import distribution, hardware, minibatches, optimization
+    from models import distribution, hardware, minibatches
 
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -27,9 +30,10 @@ class History:
     """What a phase of training did.
 
     Attributes:
-        epochs: a row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate.
+        epochs: a row an epoch: loss and what is watched, the same of validation with `val_` before
+            its name, and learning_rate.
         best_epoch: the epoch (from 0) whose weights the model now has.
-        before: val_loss and val_accuracy before the first epoch, under the same loss.
+        before: the figures of validation before the first epoch, under the same loss.
     """
 
     epochs: tuple[dict[str, float], ...]
@@ -41,113 +45,143 @@ class History:
         return self.epochs[self.best_epoch]
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """Early stopping, under Keras's own names.
+
+    Attributes:
+        monitor: what is looked at: `val_loss`, or `val_` and the name of something watched.
+        patience: epochs without an improvement of `min_delta` before training stops.
+        start_from_epoch: the first epoch whose weights may be the best.
+        restore_best_weights: keep the weights of the best epoch, not of the last.
+    """
+
+    monitor: str = "val_loss"
+    patience: int = 5
+    min_delta: float = 0.0
+    start_from_epoch: int = 0
+    restore_best_weights: bool = True
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long is trained, and with what at once.
+
+    Attributes:
+        first_epoch: the number of the first epoch, which its order and its views follow from: a
+            phase that goes on where another stopped does not begin with what that one had.
+    """
+
+    epochs: int
+    batch_size: int
+    first_epoch: int = 0
+
+
 def train(
     model: keras.Model,
     training: Data,
     validation: Data,
     *,
     optimizer: keras.optimizers.Optimizer,
-    loss: keras.losses.Loss,
-    epochs: int,
-    batch_size: int,
+    objective: Objective,
+    length: Length,
     seed: int,
-    first_epoch: int = 0,
-    class_weights: np.ndarray | None = None,
     mixup: float = 0.0,
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss",
-    patience: int = 5,
-    min_delta: float = 0.0,
-    start_from_epoch: int = 0,
-    restore_best_weights: bool = True,
+    stopping: Stopping = Stopping(),
     on_epoch: OnEpoch | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train what is trainable in `model`; early stopping is Keras's own, under its own names.
+    """Train what is trainable in `model`; early stopping is Keras's own.
 
     Args:
-        model: from inputs to probabilities. It is compiled anew, so that no optimizer's
-            momentum from an earlier phase is carried on.
+        model: from inputs to outputs. It is compiled anew, so that no optimizer's momentum from
+            an earlier phase is carried on.
         optimizer: where it averages weights, the averages are what is validated and kept.
-        first_epoch: the number of the first epoch, which its order and its views follow from: a
-            phase that goes on where another stopped does not begin with what that one had.
-        class_weights: how much an example of each class counts in the loss; 1 where None.
         mixup: alpha of MixUp (Zhang et al. 2018, arXiv:1710.09412) on the model's inputs, whatever
             they are; 0 for none.
-        patience: epochs without an improvement of `min_delta` before training stops.
-        start_from_epoch: the first epoch whose weights may be the best.
         on_epoch: called after every epoch; of those before a stop, when training goes on.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
     model.compile(
         optimizer=optimizer,
-        loss=loss,
-        weighted_metrics=[optimization.Accuracy(name="accuracy")],
+        loss=objective.loss(model),
+        weighted_metrics=objective.metrics(),
         jit_compile=hardware.jit_compile(),
     )
-    stopping = keras.callbacks.EarlyStopping(
-        monitor=monitor,
-        min_delta=min_delta,
-        patience=patience,
-        restore_best_weights=restore_best_weights,
-        start_from_epoch=start_from_epoch,
-    )
-    callbacks = keras.callbacks.CallbackList([stopping], model=model)
-    callbacks.on_train_begin()
-    model.stop_training = False
+    early, callbacks = _early_stopping(model, objective, stopping)
     # Before the first step: a step that makes variables is compiled twice.
     optimizer.build(model.trainable_variables)
-    distribution.build(model, lambda: (validation.gather(np.arange(1), 0), validation.targets[:1]))
+    distribution.build(model, lambda: validation.gather(np.arange(1), 0))
     averages = _averages(model)
-    before = _validate(model, validation, batch_size)
+    before = _validate(model, validation, length.batch_size)
     state = checkpoint.load() if checkpoint else None
-    rows = restore(state, model, stopping) if state else []
+    rows = restore(state, model, early) if state else []
     for epoch, row in enumerate(rows):
         if on_epoch:
             on_epoch(epoch, row)
-    for epoch in range(len(rows), epochs):
+    for epoch in range(len(rows), length.epochs):
         if model.stop_training:
             break
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        seen = _Mean()
-        number = first_epoch + epoch
-        rng = np.random.default_rng([seed, number])
-        lengths = training.lengths(number) if training.lengths else None
-        for chosen, weights in minibatches.batches(
-            rng.permutation(len(training)), batch_size, lengths, rng
-        ):
-            inputs, targets, w = minibatches.part_of(
-                training, chosen, weights, number, whole=mixup > 0
-            )
-            if class_weights is not None:
-                w = w * (targets @ class_weights)
-            if mixup:
-                inputs, targets, w = distribution.part(
-                    minibatches.mix(inputs, targets, w, mixup, rng)
-                )
-            x, y, w = distribution.shared((inputs, targets, w))
-            batch = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
-            seen.add(batch, int(np.count_nonzero(weights)))
+        number = length.first_epoch + epoch
+        seen = _epoch(model, training, number, length.batch_size, seed, mixup)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
-        logs = seen.result() | _validate(model, validation, batch_size)
+        logs = seen | _validate(model, validation, length.batch_size)
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
         averages.on_epoch_begin(epoch + 1)  # … and the weights that training goes on from.
         if checkpoint:
-            checkpoint.save(capture(model, stopping, rows))
+            checkpoint.save(capture(model, early, rows))
         if on_epoch:
             on_epoch(epoch, rows[-1])
     # Without a best epoch (all were before start_from_epoch) the weights are the last one's.
-    last = stopping.best is None or not restore_best_weights
+    last = early.best is None or not stopping.restore_best_weights
     if last:
         averages.on_epoch_end(len(rows))
     callbacks.on_train_end()
-    return History(tuple(rows), len(rows) - 1 if last else stopping.best_epoch, before)
+    return History(tuple(rows), len(rows) - 1 if last else early.best_epoch, before)
+
+
+def _early_stopping(
+    model: keras.Model, objective: Objective, stopping: Stopping
+) -> tuple[keras.callbacks.EarlyStopping, keras.callbacks.CallbackList]:
+    early = keras.callbacks.EarlyStopping(
+        monitor=stopping.monitor,
+        mode="max" if objective.more_is_better(stopping.monitor) else "min",
+        min_delta=stopping.min_delta,
+        patience=stopping.patience,
+        restore_best_weights=stopping.restore_best_weights,
+        start_from_epoch=stopping.start_from_epoch,
+    )
+    callbacks = keras.callbacks.CallbackList([early], model=model)
+    callbacks.on_train_begin()
+    model.stop_training = False
+    return early, callbacks
+
+
+def _epoch(
+    model: keras.Model, data: Data, number: int, batch_size: int, seed: int, mixup: float
+) -> dict[str, float]:
+    """Train one epoch; returns the mean loss and figures while it went on."""
+    seen = _Means()
+    rng = np.random.default_rng([seed, number])
+    lengths = data.lengths(number) if data.lengths else None
+    for chosen, weights in minibatches.batches(
+        rng.permutation(len(data)), batch_size, lengths, rng
+    ):
+        batch = minibatches.part_of(data, chosen, weights, number, whole=mixup > 0)
+        if mixup:
+            batch = distribution.part(minibatches.mix(batch, mixup, rng, data.widths))
+        x, y, w = distribution.shared(batch)
+        logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
+        seen.add(logs, int(np.count_nonzero(weights)))
+    return seen.result()
 
 
 def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
-    """Loss and accuracy of a compiled model on `data`, each example as it is in epoch 0."""
-    seen = _Mean()
+    """Loss and what is watched of a compiled model on `data`, each example as it is in epoch 0."""
+    seen = _Means()
     lengths = data.lengths(0) if data.lengths else None
     for rows, weights in minibatches.batches(np.arange(len(data)), batch_size, lengths):
         x, y, w = distribution.shared(minibatches.part_of(data, rows, weights, 0))
@@ -173,7 +207,7 @@ def _averages(model: keras.Model) -> keras.callbacks.Callback:
     return swap
 
 
-class _Mean:
+class _Means:
     """The mean over examples of what is known for each batch."""
 
     def __init__(self) -> None:

@@ -153,12 +153,12 @@ def runs(store_path: Path, *, as_json: bool) -> int:
         _print_json([r.model_dump() | {"outcome": r.says()} for r in records])
         return 0
     table = rich_table.Table(
-        "run", "outcome", "accuracy", "seconds", "pushed", box=None, pad_edge=False
+        "run", "outcome", "figures", "seconds", "pushed", box=None, pad_edge=False
     )
     for record in records:
-        accuracy = "" if record.accuracy is None else f"{record.accuracy:.3f}"
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in record.figures.items())
         table.add_row(
-            record.run_id, record.says(), accuracy, f"{record.seconds:.1f}", record.pushed or ""
+            record.run_id, record.says(), figures, f"{record.seconds:.1f}", record.pushed or ""
         )
     rich_console.Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
@@ -189,16 +189,12 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
     if not inputs:
         raise Mistake("INPUT must name at least one example, got none")
     import_tensorflow()
-    answers = asking.predict(model, inputs)
+    found = asking.predict(model, inputs)
     if as_json:
-        _print_json(answers)
+        _print_json([each.as_json() for each in found])
         return 0
-    for answer in answers:
-        if answer["valid"]:
-            probability = max(answer["probabilities"].values())
-            sys.stdout.write(f"{answer['input']}\t{answer['label']}\t{probability:.4f}\n")
-        else:
-            sys.stdout.write(f"{answer['input']}\tinvalid\t\n")
+    for each in found:
+        sys.stdout.write(f"{each.as_line()}\n")
     return 0
 
 

@@ -13,27 +13,6 @@ from etils import epy
 with epy.lazy_imports():
     from rich import console, progress
 
-# Figures worth showing beside a stage's name, where its statistics have them.
-_SHOWN = (
-    "train",
-    "validation",
-    "test",
-    "quarantined",
-    "classes",
-    "warnings",
-    "computed",
-    "reused",
-    "block",
-    "epochs",
-    "val_loss",
-    "val_accuracy",
-    "accuracy",
-    "log_loss",
-    "blessed",
-    "version",
-)
-
-
 # So often long work is told of where there is no bar.
 _EVERY_SECONDS = 15
 
@@ -50,8 +29,15 @@ class Log(Protocol):
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Where the running stage is."""
 
-    def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
-        """A stage is done."""
+    def end(
+        self,
+        name: str,
+        status: str,
+        seconds: float,
+        stats: dict[str, Any],
+        shown: tuple[str, ...] = (),
+    ) -> None:
+        """A stage is done. Of its `stats`, those whose names begin like one of `shown` matter."""
 
     def stop(self) -> None:
         """Nothing runs any more."""
@@ -83,7 +69,15 @@ class JsonLines:
                 "info", "progress", stage=self._stage, work=what, done=done, total=total, note=note
             )
 
-    def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
+    def end(
+        self,
+        name: str,
+        status: str,
+        seconds: float,
+        stats: dict[str, Any],
+        shown: tuple[str, ...] = (),
+    ) -> None:
+        del shown
         log_json(
             "info", "stage ended", stage=name, status=status, seconds=round(seconds, 3), stats=stats
         )
@@ -132,11 +126,21 @@ class Console:
             self._said = time.monotonic()
             self.say(f"  {what} {done}/{total} {note}".rstrip())
 
-    def end(self, name: str, status: str, seconds: float, stats: dict[str, Any]) -> None:
+    def end(
+        self,
+        name: str,
+        status: str,
+        seconds: float,
+        stats: dict[str, Any],
+        shown: tuple[str, ...] = (),
+    ) -> None:
         self.stop()
         time_taken = f"{seconds:6.1f} s" if status in ("ran", "helped") else " " * 8
         figures = "  ".join(
-            f"{key} {_short(stats[key])}" for key in _SHOWN if stats.get(key) not in (None, [], 0)
+            f"{key} {_short(value)}"
+            for beginning in shown
+            for key, value in stats.items()
+            if key.startswith(beginning) and value not in (None, [], 0)
         )
         self.say(f"{name:<28} {status:<7} {time_taken}  {figures}".rstrip())
 

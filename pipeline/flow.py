@@ -17,6 +17,7 @@ from components.artifacts import (
     Examples,
     PushedModel,
     Report,
+    SoFar,
     TrainedModel,
 )
 from components.assemble import assemble
@@ -32,6 +33,8 @@ from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained, WarmHead
 from components.push import ServingDirectory, push
 from components.report import report
 from components.served.manifest import ServedModel
+from components.tasks.learning import Learning
+from components.tasks.protocol import Target
 from components.track import track
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import train_head
@@ -73,8 +76,8 @@ class Outside:
     head: WarmHead | None
     """The last blessed model's, where this run goes on from it."""
     blessed: ServedModel | None
-    other_labels: tuple[str, ...] | None
-    """The last blessed model's labels, where they are not those of the source."""
+    other_targets: tuple[Target, ...] | None
+    """The last blessed model's targets, where they are not those of the source."""
     serving: ServingDirectory
 
 
@@ -92,26 +95,28 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     """From raw examples to a pushed model."""
     seed = config.seed
     examples = run(ingest, outside.source, config.data)
-    checks = run(validate, examples, outside.other_labels, config.data.allow_new_labels)
+    checks = run(validate, examples, outside.other_targets, config.data.allow_new_labels)
 
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
-    model = run(assemble, checks, outside.giant, pretrained, config.model, seed=seed)
+    model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
     unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
     # A head that comes with the backbone waits to be fine-tuned with it.
     pooled = not (outside.head and unfreeze)
     features = run(
-        extract, model, examples, unfreeze, config.augment, config.extract, pooled=pooled, seed=seed
+        extract, model, examples, unfreeze, config.views, config.extract, pooled=pooled, seed=seed
     )
-    head = run(train_head, features, config.head, start=outside.head, seed=seed)
-    tuned = run(fine_tune, head, features, config.fine_tune, seed=seed)
+    head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
+    tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
     exported = run(export, tuned, examples, config.export)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
     control = None
     if config.control.enabled:
         branch = run.under("control")
-        network = branch(assemble, checks, outside.giant, NO_WEIGHTS, config.model, seed=seed)
-        scratch = from_scratch(branch, network, examples, config.control, config)
+        network = branch(
+            assemble, checks, outside.giant, NO_WEIGHTS, config.model, config.own, seed=seed
+        )
+        scratch = from_scratch(branch, network, examples, config.control, config.learning, config)
         control = branch(
             evaluate, branch(export, scratch, examples, config.export), examples, config.evaluate
         )
@@ -121,21 +126,12 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
 
     blessing = run(bless, evaluation, blessed, control, config.bless)
     pushed = run(push, exported, blessing, outside.serving)
-    page = run(
-        report,
-        checks,
-        features,
-        head,
-        tuned,
-        exported,
-        evaluation,
-        blessed,
-        control,
-        blessing,
-        pushed,
+    so_far = SoFar(
+        checks, features, head, tuned, exported, evaluation, blessed, control, blessing, pushed
     )
+    page = run(report, so_far)
     if config.mlflow.tracking_uri:
-        run(track, features, head, tuned, exported, evaluation, blessing, page, config.mlflow)
+        run(track, so_far, page, config.mlflow)
     return Outcome(evaluation, blessing, pushed, page)
 
 
@@ -145,12 +141,19 @@ def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:
         raise ValueError("without weights from outside, there must be a source task")
     examples = run(ingest, outside.pretrain_source, config.pretrain.data)
     checks = run(validate, examples, None, True)
-    network = run(assemble, checks, outside.giant, NO_WEIGHTS, config.model, seed=config.seed)
-    return from_scratch(run, network, examples, config.pretrain, config)
+    network = run(
+        assemble, checks, outside.giant, NO_WEIGHTS, config.model, config.own, seed=config.seed
+    )
+    return from_scratch(run, network, examples, config.pretrain, config.one_label_learning, config)
 
 
 def from_scratch(
-    run: Run, network: AssembledModel, examples: Examples, scratch: ScratchConfig, config: Config
+    run: Run,
+    network: AssembledModel,
+    examples: Examples,
+    scratch: ScratchConfig,
+    learning: Learning,
+    config: Config,
 ) -> TrainedModel:
     """Train every layer of `network`; with nothing frozen, its features are the inputs."""
     inputs = run(
@@ -158,9 +161,9 @@ def from_scratch(
         network,
         examples,
         "all",
-        config.augment,
+        config.views,
         config.extract,
         pooled=False,
         seed=config.seed,
     )
-    return run(train_from_scratch, inputs, scratch, seed=config.seed)
+    return run(train_from_scratch, inputs, scratch, learning, seed=config.seed)

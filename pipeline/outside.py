@@ -12,11 +12,12 @@ from etils import epy
 from components import track
 from components.examples.sources import Source, find_source
 from components.files import read_json, sha256, sha256_of_json
-from components.ingest import DataConfig, chosen_labels
+from components.ingest import DataConfig, chosen_targets
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
-from components.served.manifest import MANIFEST, ServedModel
+from components.served.manifest import MANIFEST, ServedModel, targets_of
+from components.tasks.protocol import Column, Target
 from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
@@ -41,7 +42,7 @@ class Request:
     pretrain_source: Source | None
     giant: Giant
     pretrained: Pretrained | None
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     digest: str
 
 
@@ -54,11 +55,11 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     if config.beam.runner or config.beam.options:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
-    source = _source(config.data, "data", download)
-    giant = MODALITIES[config.data.modality].find(config.model, download=download)
+    source = _source(config.data, config.columns, "data", download)
+    giant = MODALITIES[config.data.modality].find(config.model, config.own, download=download)
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
-        pretrain_source = _source(config.pretrain.data, "pretrain.data", download)
+        pretrain_source = _source(config.pretrain.data, (Column(),), "pretrain.data", download)
     else:
         pretrained = _pretrained(config, giant, download)
     what = {name: value for name, value in hashed(config).items() if name not in _WHERE}
@@ -71,9 +72,9 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         giant,
         pretrained,
     ]
-    labels = chosen_labels(source, config.data)
+    targets = chosen_targets(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])
-    return Request(config, source, pretrain_source, giant, pretrained, labels, digest)
+    return Request(config, source, pretrain_source, giant, pretrained, targets, digest)
 
 
 def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Outside:
@@ -81,13 +82,13 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
     newest = _newest(serving)
-    other = newest is not None and set(newest.labels) != set(request.labels)
+    other = newest is not None and asked_of(newest.targets) != asked_of(request.targets)
     blessed = (
         newest if runtime.fresh else _baseline(newest, request.digest, serving.digest, earlier)
     )
     pretrained, head = request.pretrained, None
     if blessed and request.config.model.warm_start == "blessed":
-        pretrained, head = warm_start(Store(runtime.store), blessed, request.giant, request.labels)
+        pretrained, head = warm_start(Store(runtime.store), blessed, request.giant, request.targets)
     return Outside(
         source=request.source,
         pretrain_source=request.pretrain_source,
@@ -95,7 +96,7 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
         pretrained=pretrained,
         head=head,
         blessed=blessed,
-        other_labels=newest.labels if newest and other else None,
+        other_targets=newest.targets if newest and other else None,
         serving=serving,
     )
 
@@ -105,9 +106,9 @@ def _baseline(
 ) -> ServedModel | None:
     """The model to be compared with: the newest one served, unless this very request made it.
 
-    Then it is the one that this request was compared with when it did: the same command again
-    is the same run again. A run that was killed when it had pushed could not say so: it made what
-    nobody says that they made, if it was the last to push there.
+    The same command again is the same run again: it is compared with what it was compared with
+    the first time. A run that was killed right after its push has not recorded it. The newest model
+    is then taken to be that run's, if no other run claims it and that run was the last one there.
     """
     if newest is None:
         return None
@@ -128,15 +129,19 @@ def _newest(serving: ServingDirectory) -> ServedModel | None:
 def _served(path: Path) -> ServedModel | None:
     """The model at `path`, if it has a manifest of ours; it is checked before it is loaded."""
     try:
-        labels = tuple(read_json(path / MANIFEST)["labels"])
+        targets = targets_of(read_json(path / MANIFEST))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return ServedModel(path.resolve(), sha256(path / MANIFEST), labels)
+    return ServedModel(path.resolve(), sha256(path / MANIFEST), targets)
 
 
-def _source(config: DataConfig, section: str, download: bool) -> Source:
+def _source(
+    config: DataConfig, columns: tuple[Column, ...], section: str, download: bool
+) -> Source:
     try:
-        return find_source(config.path, modality=config.modality, download=download)
+        return find_source(
+            config.path, modality=config.modality, columns=columns, download=download
+        )
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake
 
@@ -147,7 +152,7 @@ def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:
         return NO_WEIGHTS
     if weights in ("pretrained", "imagenet"):
         find_weights = MODALITIES[config.data.modality].find_weights
-        return find_weights(config.model, giant, download=download)
+        return find_weights(config.model, config.own, giant, download=download)
     path = Path(weights)
     if not path.is_file():
         raise Mistake(
@@ -157,6 +162,11 @@ def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:
     if not path.name.endswith(".h5"):
         raise Mistake(f"model.weights must be a .weights.h5 or .h5 file, got {weights!r}")
     return Pretrained(sha256(path), f"weights from {path.name}", path)
+
+
+def asked_of(targets: tuple[Target, ...]) -> dict[str, tuple[str, frozenset[str]]]:
+    """What of targets must not differ between a model and the next: numbers may change."""
+    return {t.name: (t.task, frozenset(t.space.labels)) for t in targets}
 
 
 def _check_writable(directory: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.files import read_json, write_json
 
@@ -39,6 +39,7 @@ class RunRecord(BaseModel):
             blessed model.
         baseline: the blessed model it was compared with.
         host: where the process is; of a run on a cluster, nowhere.
+        figures: the main one of each target.
         outcome: running, pushed, not blessed, stopped, or failed; and why.
     """
 
@@ -54,10 +55,18 @@ class RunRecord(BaseModel):
     process: int = Field(default_factory=os.getpid)
     outcome: str = "running"
     seconds: float = 0.0
-    accuracy: float | None = None
+    figures: dict[str, float] = {}
     pushed: str | None = None
     report: str | None = None
     stages: list[dict[str, Any]] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, value: Any) -> Any:
+        """One that was written when there was one task alone."""
+        if isinstance(value, dict) and value.get("accuracy") is not None:
+            return value | {"figures": {"accuracy": value["accuracy"]}}
+        return value
 
     @property
     def finished(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from components.tasks.table import main_figures
 from models.quiet import hide_gpus
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
@@ -33,7 +34,7 @@ class Session:
         self._save(
             outcome="pushed" if outcome.pushed.path else "not blessed",
             seconds=round(seconds, 3),
-            accuracy=outcome.evaluation.accuracy,
+            figures=_main(outcome),
             pushed=found["pushed"],
             report=found["report"],
             stages=[{"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps],
@@ -71,12 +72,18 @@ def begin(name: str, config: Config, runtime: Runtime, store: Store, **record: A
     return Session(store, entry, outside)
 
 
+def _main(outcome: Outcome) -> dict[str, float]:
+    evaluation = outcome.evaluation
+    wanted = main_figures(evaluation.targets)
+    return {name: value for name, value in evaluation.figures.items() if name in wanted}
+
+
 def result(record: RunRecord, steps: list[Step], outcome: Outcome) -> dict[str, Any]:
     """The object that --json prints."""
     stages = [{k: v for k, v in asdict(step).items() if k != "why"} for step in steps]
-    accuracies = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
-    metrics = {"test": accuracies.pop("evaluate", outcome.evaluation.stats)}
-    metrics |= {name.removesuffix(".evaluate"): stats for name, stats in accuracies.items()}
+    judged = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
+    metrics = {"test": judged.pop("evaluate", outcome.evaluation.stats)}
+    metrics |= {name.removesuffix(".evaluate"): stats for name, stats in judged.items()}
     return {
         "run_id": record.run_id,
         "recipe": record.recipe,

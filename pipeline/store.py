@@ -14,6 +14,7 @@ STORE/
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import inspect
 import os
@@ -87,6 +88,12 @@ def hashed(value: Any) -> Any:
             for name, field in type(value).model_fields.items()
             if NOT_HASHED not in field.metadata
         }
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: hashed(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: hashed(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [hashed(each) for each in value]
     return value
 
 
@@ -127,7 +134,7 @@ class Store:
 
         Whether they still hold is not asked: activations may be gone, and weights still be there.
         """
-        found: A | None = self._read(kind, ref, None, must_hold=False)
+        found: A | None = self._read(kind, ref, None, must_be_valid=False)
         return found
 
     def earlier(self, call: Call) -> Iterator[Artifact]:
@@ -187,7 +194,7 @@ class Store:
         """Remove what a stage that failed has written."""
         shutil.rmtree(self.directory(call), ignore_errors=True)
 
-    def _read(self, kind: Any, ref: str, digest: str | None, *, must_hold: bool = True) -> Any:
+    def _read(self, kind: Any, ref: str, digest: str | None, *, must_be_valid: bool = True) -> Any:
         """The artifact at `ref`, or None; `digest`, where given, must be its own."""
         directory = self.root / ref
         try:
@@ -213,7 +220,7 @@ class Store:
             value["store"] = self.activations
 
         def follow(inner: type[Artifact], inner_ref: str, inner_digest: str) -> Any:
-            found = self._read(inner, inner_ref, inner_digest, must_hold=must_hold)
+            found = self._read(inner, inner_ref, inner_digest, must_be_valid=must_be_valid)
             if found is None:
                 raise FileNotFoundError(inner_ref)
             return found
@@ -222,7 +229,7 @@ class Store:
             artifact = kind.model_validate(value, context={"load": follow})
         except (ValidationError, FileNotFoundError):
             return None
-        return artifact if not must_hold or artifact.holds() else None
+        return artifact if not must_be_valid or artifact.still_valid() else None
 
     @contextmanager
     def lock(self, *, shared: bool = False) -> Iterator[None]:
@@ -281,6 +288,11 @@ def _facts(artifact: Artifact) -> dict[str, Any]:
             facts[name] = {"$artifact": value.ref, "digest": value.digest}
         elif isinstance(value, BaseModel):
             facts[name] = value.model_dump(mode="json")
+        elif isinstance(value, tuple):
+            facts[name] = [
+                each.model_dump(mode="json") if isinstance(each, BaseModel) else each
+                for each in value
+            ]
         else:
             facts[name] = str(value) if isinstance(value, Path) else value
     return facts

@@ -6,12 +6,13 @@ from components.artifacts import ExportedModel
 from components.files import read_json, sha256, sha256_of_json
 from components.modalities.giants import Giant, Pretrained, WarmHead
 from components.served.manifest import ServedModel
+from components.tasks.protocol import Target
 from models.mistakes import Mistake
 from pipeline.store import ARTIFACT, Store
 
 
 def warm_start(
-    store: Store, blessed: ServedModel, giant: Giant, labels: tuple[str, ...]
+    store: Store, blessed: ServedModel, giant: Giant, targets: tuple[Target, ...]
 ) -> tuple[Pretrained, WarmHead]:
     """The weights that `blessed` was exported from, which only the store has.
 
@@ -30,25 +31,26 @@ def warm_start(
             f"model.warm_start must be of a model with the backbone {giant.name}, got "
             f"{str(blessed.path)!r} with {trained.base.backbone}: say --model.warm-start none"
         )
-    if trained.base.labels != labels:
+    if _asked(trained.base.targets) != _asked(targets):
         raise Mistake(
-            f"model.warm_start must be of a model with the labels {', '.join(labels)}, got "
-            f"{str(blessed.path)!r} with {', '.join(trained.base.labels)}: say "
-            f"--model.warm-start none"
+            f"model.warm_start must be of a model with the same targets and labels, "
+            f"{_words(targets)}, got {str(blessed.path)!r} with {_words(trained.base.targets)}: "
+            f"say --model.warm-start none"
+        )
+    if any(not target.space.labels for target in targets):
+        raise Mistake(
+            "model.warm_start must be none where a number is asked for, whose scale changes with "
+            "the data, got 'blessed'"
         )
     weights, head = trained.backbone_weights, trained.directory / "head.weights.h5"
     description = f"those of {blessed.path.parent.name} version {blessed.path.name}"
     return (
         Pretrained(sha256(weights), description, weights),
         WarmHead(
-            digest=sha256_of_json(
-                [sha256(head), trained.hidden, trained.dropout, trained.normalize]
-            ),
+            digest=sha256_of_json([sha256(head), trained.form.model_dump()]),
             path=head,
             seen=trained.features.examples.directory / "index.jsonl",
-            hidden=trained.hidden,
-            dropout=trained.dropout,
-            normalize=trained.normalize,
+            form=trained.form,
         ),
     )
 
@@ -62,3 +64,12 @@ def _exported(store: Store, blessed: ServedModel) -> ExportedModel | None:
             found: ExportedModel | None = store.load(ExportedModel, ref)
             return found
     return None
+
+
+def _asked(targets: tuple[Target, ...]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """In their order, which is that of the head's outputs."""
+    return [(target.name, target.task, target.space.labels) for target in targets]
+
+
+def _words(targets: tuple[Target, ...]) -> str:
+    return "; ".join(", ".join(t.space.labels) or t.task.replace("_", " ") for t in targets)

@@ -120,8 +120,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = write_classes(directory / "photos", 20, ("ant", "bee", "cat"))
     result = InProcess(directory).result(
         *("photos", "--data.path", photos, "--model.backbone", "ConvNet"),
-        *("--model.weights", "none", "--model.input-size", 16, "--head.epochs", 3),
-        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-majority"),
+        *("--model.weights", "none", "--photos.input-size", 16, "--head.epochs", 3),
+        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-trivial"),
         *("--export.warmup-requests", 3, "--augment.views", 1),
     )
     return Path(result["pushed"])
@@ -149,6 +149,7 @@ path = "{photos}"
 [model]
 backbone = "ConvNet"
 weights = "none"
+[photos]
 input_size = 16
 [head]
 epochs = 30
@@ -157,7 +158,7 @@ learning_rate = 0.01
 unfreeze = 1
 epochs = 2
 [bless]
-beat_majority = false
+beat_trivial = false
 """
     )
     return path

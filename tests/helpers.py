@@ -13,9 +13,22 @@ from components.ingest import DataConfig, ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, ModelConfig, Pretrained
 from components.modalities.table import MODALITIES
+from components.section import Views
+from components.tasks.learning import Learning
 from components.validate import validate
+from pipeline.config import Config
 
 A = TypeVar("A", bound=Artifact)
+# Everything about the targets as it is by default.
+PLAIN = Learning()
+
+
+def views(modality: str = "image", **augment: Any) -> Views:
+    """All that decides the views, by what `augment` and the modality's section say of them."""
+    row = MODALITIES[modality]
+    own = {name: augment.pop(name) for name in row.view_options if name in augment}
+    given = {"data": {"modality": modality}, "augment": augment, row.section: own}
+    return Config.model_validate(given).views
 
 
 def job(directory: Path) -> Job:
@@ -34,8 +47,11 @@ def job(directory: Path) -> Job:
 
 def ingested(directory: Path, path: Path | str, **config: Any) -> Examples:
     """The examples at `path`, ingested into `directory`."""
-    data = DataConfig(path=str(path), **config)
-    return ingest(job(directory), find_source(data.path, modality=data.modality), data)
+    asked = {k: config.pop(k) for k in ("task", "targets") if k in config}
+    settings = Config(data=DataConfig(path=str(path), **config), **asked)
+    data = settings.data
+    source = find_source(data.path, modality=data.modality, columns=settings.columns)
+    return ingest(job(directory), source, data)
 
 
 def assembled(
@@ -43,7 +59,9 @@ def assembled(
 ) -> AssembledModel:
     """A model for `examples` in `directory`; with published weights where `pretrained` is None."""
     checks = validate(job(directory / "checks"), examples, None, False)
-    settings, row = ModelConfig(**config), MODALITIES[examples.modality]
-    giant = row.find(settings, download=False)
-    weights = pretrained or row.find_weights(settings, giant, download=False)
-    return assemble(job(directory / "model"), checks, giant, weights, settings, seed=0)
+    row = MODALITIES[examples.modality]
+    own = row.config(**{k: config.pop(k) for k in [*config] if k in row.config.model_fields})
+    settings = ModelConfig(**config)
+    giant = row.find(settings, own, download=False)
+    weights = pretrained or row.find_weights(settings, own, giant, download=False)
+    return assemble(job(directory / "model"), checks, giant, weights, settings, own, seed=0)

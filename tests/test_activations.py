@@ -16,16 +16,15 @@ from components.artifacts import AssembledModel, Examples, Features
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.frozen.activations import Activations
-from components.frozen.batches import training_data
+from components.frozen.batches import inputs_of
 from components.frozen.networks import cut, open_backbone
 from components.modalities.photos import raw as pictures
 from components.modalities.photos.views import POLICIES, augmenter
-from components.section import AugmentConfig
 from components.train_head import HeadConfig, train_head
 from models.mistakes import Mistake
 from tests import helpers
 from tests.conftest import picture, write_classes
-from tests.helpers import ingested, job
+from tests.helpers import PLAIN, ingested, job
 
 
 def assembled(directory: Path, examples: Examples, **config: Any) -> AssembledModel:
@@ -41,11 +40,9 @@ def extracted(
     views: int | str = 1,
     **config: Any,
 ) -> Features:
-    augment = AugmentConfig.model_validate({"views": views, "policies": ("flip", "colour")})
+    wanted = helpers.views(views=views, policies=("flip", "colour"))
     settings = ExtractConfig(**config)
-    return extract(
-        job(directory), model, examples, unfreeze, augment, settings, pooled=True, seed=0
-    )
+    return extract(job(directory), model, examples, unfreeze, wanted, settings, pooled=True, seed=0)
 
 
 def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None:
@@ -78,7 +75,7 @@ def test_what_is_stored_is_what_the_network_gives(tmp_path: Path, photos: Path) 
     network = open_backbone(model, model.weights)
     parts = cut(model, network, "block3")
     pooled, crossing = (
-        training_data(job(tmp_path / "x"), features, output)[0] for output in ("pooled", "crossing")
+        inputs_of(job(tmp_path / "x"), features, output)[0] for output in ("pooled", "at_cut")
     )
     rows = np.arange(len(pooled))
     ids = [
@@ -128,7 +125,7 @@ def test_another_cut_needs_only_the_prefix_and_no_cut_nothing(tmp_path: Path, ph
     model = assembled(tmp_path, examples)
     assert extracted(tmp_path / "f1", model, examples, 0).keys.keys() == {"pooled"}
     deeper = extracted(tmp_path / "f2", model, examples, 2)
-    assert deeper.keys.keys() == {"pooled", "crossing"}
+    assert deeper.keys.keys() == {"pooled", "at_cut"}
     assert deeper.keys["pooled"] == extracted(tmp_path / "f3", model, examples, 0).keys["pooled"]
 
 
@@ -138,7 +135,7 @@ def test_epochs_cycle_through_the_views_of_training_examples_only(
     examples = ingested(tmp_path / "e", photos)
     model = assembled(tmp_path, examples)
     features = extracted(tmp_path / "f", model, examples, views=3)
-    train, validation = training_data(job(tmp_path / "x"), features, "pooled")
+    train, validation = inputs_of(job(tmp_path / "x"), features, "pooled")
     rows = np.arange(4)
     views = [train.gather(rows, epoch) for epoch in range(4)]
     np.testing.assert_array_equal(views[0], views[3])
@@ -153,7 +150,7 @@ def test_several_tensors_may_cross(tmp_path: Path, photos: Path) -> None:
     examples = ingested(tmp_path / "e", photos)
     model = assembled(tmp_path, examples, backbone="NASNetMobile", input_size=32)
     features = extracted(tmp_path / "f", model, examples, 1, dtype="float32")
-    gathered = training_data(job(tmp_path / "x"), features, "crossing")[0].gather(np.arange(2), 0)
+    gathered = inputs_of(job(tmp_path / "x"), features, "at_cut")[0].gather(np.arange(2), 0)
     assert len(gathered) == 2
 
 
@@ -192,11 +189,11 @@ def gathered(
     tmp_path: Path, features: Features, output: str, epoch: int, rows: int = 6
 ) -> list[np.ndarray]:
     """What training and validation see of `output` in an epoch."""
-    data = training_data(job(tmp_path / "gathered"), features, output)
+    data = inputs_of(job(tmp_path / "gathered"), features, output)
     return [part.gather(np.arange(min(rows, len(part))), epoch) for part in data]
 
 
-@pytest.mark.parametrize("output", ["pooled", "crossing"])
+@pytest.mark.parametrize("output", ["pooled", "at_cut"])
 def test_what_is_not_kept_is_computed_and_is_the_same(
     tmp_path: Path, photos: Path, output: str
 ) -> None:
@@ -223,7 +220,7 @@ def test_fresh_views_are_new_in_every_epoch_and_the_same_when_it_is_repeated(
     examples = ingested(tmp_path / "e", photos)
     features = extracted(tmp_path / "f", assembled(tmp_path, examples), examples, views="fresh")
     assert features.keys == {}
-    seen = [gathered(tmp_path, features, "crossing", epoch) for epoch in (0, 1, 2, 0)]
+    seen = [gathered(tmp_path, features, "at_cut", epoch) for epoch in (0, 1, 2, 0)]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(seen[one][0] - seen[other][0]).max() > 0
     np.testing.assert_array_equal(seen[0][0], seen[3][0])
@@ -241,7 +238,7 @@ def test_the_budget_picks_the_deepest_cut_that_fits(tmp_path: Path, photos: Path
         budget = f"{rows * (features + room)} B"
         got = extracted(tmp_path / f"{number}", model, examples, "block3", budget=budget)
         fit = [block for block in blocks if each[block] <= room]
-        assert got.keys.keys() == ({"pooled", "crossing"} if fit else {"pooled"})
+        assert got.keys.keys() == ({"pooled", "at_cut"} if fit else {"pooled"})
         assert got.cut == (fit[-1] if fit else "block3")
         assert got.stats["bytes"] == rows * (features + (each[fit[-1]] if fit else 0))
         assert ("activations before " + (fit[-1] if fit else "block3")) in got.stats["kept"]
@@ -255,10 +252,10 @@ def test_a_cut_before_the_block_trains_the_same_weights(tmp_path: Path, photos: 
     deeper = features.model_copy(update={"block": "block3"})
     usual = extracted(tmp_path / "u", model, examples, "block3", dtype="float32")
     settings = FineTuneConfig(epochs=2, learning_rate=1e-3, precision="float32")
-    head = train_head(job(tmp_path / "head"), usual, HeadConfig(epochs=2), seed=0)
+    head = train_head(job(tmp_path / "head"), usual, HeadConfig(epochs=2), PLAIN, seed=0)
     audits = []
     for name, given in (("deeper", deeper), ("usual", usual)):
-        tuned = fine_tune(job(tmp_path / name), head, given, settings, seed=0)
+        tuned = fine_tune(job(tmp_path / name), head, given, settings, PLAIN, seed=0)
         audits.append(json.loads((tuned.directory / "audit.json").read_text())["moved"])
     assert audits[0] == pytest.approx(audits[1], abs=1e-5)
 

@@ -49,7 +49,7 @@ def test_the_smallest_of_each_family_is_exported_and_agrees(
     network.save_weights(tmp_path / "calibrated.weights.h5")
     status, _, err = in_process(
         *("run", tiny_recipe, "--store", tmp_path / "store", "--json"),
-        *("--model.backbone", SMALLEST[family], "--model.input-size", row.smallest),
+        *("--model.backbone", SMALLEST[family], "--photos.input-size", row.smallest),
         *("--model.weights", tmp_path / "calibrated.weights.h5"),
         *("--fine-tune.epochs", 1, "--head.epochs", 1),
     )
@@ -78,7 +78,7 @@ def test_preprocessing_is_that_of_keras_applications(name: str) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"got 'resnet-50': did you mean ResNet50"):
         find_backbone("resnet-50")
-    with pytest.raises(Mistake, match=r"model.input_size must be at least 71 for Xception, got 32"):
+    with pytest.raises(Mistake, match=r"input_size must be at least 71 for Xception, got 32"):
         build_backbone("Xception", input_size=32)
     other = build_backbone("MobileNetV2-0.35", input_size=32)
     other.save_weights(tmp_path / "other.weights.h5")

@@ -20,8 +20,9 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
     """Extraction, a head and fine-tuning of a network, on this process's backend."""
     from components.fine_tune import FineTuneConfig, fine_tune
     from components.modalities.giants import Pretrained
+    from components.tasks.learning import Learning
     from components.train_head import HeadConfig, train_head
-    from tests.helpers import assembled, ingested, job
+    from tests.helpers import PLAIN, assembled, ingested, job
     from tests.test_activations import extracted
 
     examples = ingested(directory / "examples", write_classes(directory / "photos", 40))
@@ -29,7 +30,7 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
     model = assembled(directory, examples, pretrained, backbone="ConvNet", input_size=16)
     features = extracted(directory / "features", model, examples, 1, views=2, dtype="float32")
     head = HeadConfig(epochs=30, learning_rate=0.01, patience=30, dropout=0.0)
-    trained = train_head(job(directory / "head"), features, head, seed=0)
+    trained = train_head(job(directory / "head"), features, head, PLAIN, seed=0)
     # Everything that a step can have: each must mean the same everywhere.
     tune = FineTuneConfig(
         unfreeze=1,
@@ -39,9 +40,9 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
         clip_norm=1.0,
         ema=0.5,
         layer_decay=0.5,
-        label_smoothing=0.1,
     )
-    tuned = fine_tune(job(directory / "tuned"), trained, features, tune, seed=0)
+    smooth = Learning(own={"one_label": {"label_smoothing": 0.1}})
+    tuned = fine_tune(job(directory / "tuned"), trained, features, tune, smooth, seed=0)
     return {
         "accuracy": tuned.stats["val_accuracy"],
         "head": trained.stats["val_loss"],

@@ -30,9 +30,9 @@ from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
 from components.modalities.statistics import spread
 from components.on_beam import count as on_beam_count
-from components.section import AugmentConfig, BeamConfig
+from components.section import BeamConfig
 from tests.conftest import ROOT, picture, write_classes
-from tests.helpers import assembled, ingested, job
+from tests.helpers import assembled, ingested, job, views
 
 HERE = BeamConfig()
 IN_PROCESS = BeamConfig(runner="FnApiRunner")
@@ -41,8 +41,15 @@ IN_PROCESS = BeamConfig(runner="FnApiRunner")
 def test_what_is_counted(tmp_path: Path) -> None:
     facts = [{"width": 8}, {"width": 9}]
     rows = [
-        {"id": i, "same": s, "name": n, "label": label, "split": split, "facts": facts[n == "a"]}
-        for i, s, n, label, split in (
+        {
+            "id": i,
+            "same": s,
+            "name": n,
+            "answers": [a],
+            "split": split,
+            "facts": facts[n == "a"],
+        }
+        for i, s, n, a, split in (
             *(("1", "x", "a", "ant", "train"), ("1", "x", "b", "bee", "train")),
             *(("2", "x", "c", "bee", "train"), ("3", "y", "d", "bee", "train")),
             ("3", "y", "e", "bee", "test"),
@@ -50,10 +57,12 @@ def test_what_is_counted(tmp_path: Path) -> None:
     ]
     index = tmp_path / "index.jsonl"
     index.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    here = counting.count(index)
-    there = on_beam_count.count(replace(job(tmp_path / "b"), beam=IN_PROCESS), index)
+    here = counting.count(index, ("one_label",))
+    there = on_beam_count.count(
+        replace(job(tmp_path / "b"), beam=IN_PROCESS), index, ("one_label",)
+    )
     assert here == there
-    assert here[("examples", "train", "bee")] == 3
+    assert here[("answer", "train", 0, "bee")] == 3
     assert (here[("ids",)], here[("kinds",)], here[("conflicts",)]) == (3, 2, 1)
     assert here[("clash", "d", "train", "e", "test")] == 1
     assert spread(Counter({8: 4, 9: 1})) == [8, 8, 9]
@@ -67,9 +76,9 @@ def extracted(directory: Path, photos: Path, beam: BeamConfig) -> Features:
     )
     model = assembled(directory, examples, backbone="ConvNet", input_size=16)
     config = ExtractConfig(batch_size=8, dtype="float32")
-    views = AugmentConfig(views=3)
+    wanted = views(views=3)
     to = replace(job(directory / "features"), beam=beam)
-    return extract(to, model, examples, 1, views, config, pooled=True, seed=0)
+    return extract(to, model, examples, 1, wanted, config, pooled=True, seed=0)
 
 
 def assert_same(one: Features, other: Features) -> None:
@@ -172,11 +181,11 @@ def test_the_feature_pass_by_a_runner(tmp_path: Path) -> None:
     examples = ingested(tmp_path / "examples", photos)
     model = assembled(tmp_path, examples, backbone="ConvNet", input_size=16)
     config = ExtractConfig(batch_size=8, dtype="float32")
-    views = AugmentConfig(views=2)
+    wanted = views(views=2)
 
     def by(beam: BeamConfig, name: str, seed: int = 0) -> Features:
         to = replace(job(tmp_path / name / "features"), beam=beam)
-        return extract(to, model, examples, 1, views, config, pooled=True, seed=seed)
+        return extract(to, model, examples, 1, wanted, config, pooled=True, seed=seed)
 
     here, there = by(HERE, "here"), by(IN_PROCESS, "there")
     assert here.stats["computed"] == there.stats["computed"] > 40

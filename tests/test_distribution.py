@@ -29,7 +29,7 @@ def curve(devices: int, *, several_hosts: bool) -> list[dict[str, float]]:
     """Fine-tuning of a whole small network, with everything that a step can have."""
     import keras
 
-    from models import backbones, freezing, heads, minibatches, optimization, training
+    from models import backbones, freezing, heads, minibatches, objectives, optimization, training
     from models.distribution import replicas, scope
 
     rng = np.random.default_rng(0)
@@ -38,7 +38,9 @@ def curve(devices: int, *, several_hosts: bool) -> list[dict[str, float]]:
 
     def data(part: slice) -> minibatches.Data:
         mine = pictures[part].astype("float32")
-        return minibatches.Data(minibatches.one_hot(labels[part], 2), lambda rows, _: mine[rows])
+        targets = minibatches.one_hot(labels[part], 2)
+        weights = targets @ np.array([[1.0], [2.0]], "float32") if part.start == 0 else None
+        return minibatches.labelled(targets, lambda rows, _: mine[rows], weights=weights)
 
     distribution = "data_parallel" if devices > 1 else "none"
     with scope(distribution, several_hosts=several_hosts):
@@ -52,7 +54,11 @@ def curve(devices: int, *, several_hosts: bool) -> list[dict[str, float]]:
         ]
         network.set_weights(values)
         freezing.unfreeze(network.layers)
-        head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
+        head = heads.build_head(
+            features=network.output_shape[-1],
+            outputs=[("probabilities", 2, "softmax")],
+            normalize=False,
+        )
         optimizer = optimization.build_optimizer(
             learning_rate=1e-3, steps=40, weight_decay=0.01, clip_norm=0.5, ema=0.5
         )
@@ -61,11 +67,9 @@ def curve(devices: int, *, several_hosts: bool) -> list[dict[str, float]]:
             data(slice(0, 70)),  # Four steps, none of which four devices can share evenly.
             data(slice(70, 87)),
             optimizer=optimizer,
-            loss=optimization.build_loss(label_smoothing=0.1),
-            epochs=4,
-            batch_size=20,
+            objective=objectives.single(2, label_smoothing=0.1),
+            length=training.Length(4, 20),
             seed=1,
-            class_weights=np.array([1.0, 2.0], "float32"),
         )
     return [history.before, *history.epochs]
 

@@ -91,7 +91,7 @@ def test_a_label_change_is_accepted_once_and_another_threshold_pushes_nothing(
     assert cron["pushed"] == told["pushed"]
     again = here.result(tiny_recipe, *serving)
     assert set(statuses(again).values()) == {"reused"}
-    stricter = here.result(tiny_recipe, *serving, "--bless.min-accuracy", "0.1")
+    stricter = here.result(tiny_recipe, *serving, "--bless.at-least", "accuracy=0.1")
     assert stricter["pushed"] == told["pushed"]
     versions = sorted(path.name for path in (here.directory / "models").iterdir())
     assert versions == ["1", "2"]
@@ -102,12 +102,12 @@ def test_not_blessed_is_not_pushed_unless_forced(
 ) -> None:
     for number in range(0, 20, 2):  # Half the ants are called bees: nobody can tell them apart.
         (photos / "ant" / f"{number}.png").rename(photos / "bee" / f"ant-{number}.png")
-    arguments = ("--bless.min-accuracy", "1", "--head.epochs", "1")
+    arguments = ("--bless.at-least", "accuracy=1", "--head.epochs", "1")
     refused = here.run(tiny_recipe, *arguments)
     result = json.loads(refused.stdout)
     assert refused.returncode == 3
     assert result["pushed"] is None
-    assert "1.0 is asked for" in result["reasons"][0]
+    assert "at least 1 is asked for" in result["reasons"][0]
     assert not (here.store / "serving").exists()
 
     forced = here.result(tiny_recipe, *arguments, "--bless.force", "it is a test")

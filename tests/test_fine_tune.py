@@ -14,11 +14,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from components.artifacts import Features, TrainedModel
 from components.fine_tune import FineTuneConfig, fine_tune
+from components.tasks.learning import Learning
 from components.train_head import HeadConfig, train_head
 from models import hardware, training
 from models.mistakes import Mistake
 from tests.conftest import InProcess, write_classes
-from tests.helpers import ingested, job
+from tests.helpers import PLAIN, ingested, job
 from tests.test_activations import assembled, extracted
 
 
@@ -38,12 +39,17 @@ def _trained(directory: Path, unfreeze: int, config: HeadConfig) -> tuple[Traine
     examples = ingested(directory / "examples", write_classes(directory / "photos", 20))
     model = assembled(directory, examples)
     features = extracted(directory / "features", model, examples, unfreeze)
-    return train_head(job(directory / "head"), features, config, seed=0), features
+    return train_head(job(directory / "head"), features, config, PLAIN, seed=0), features
 
 
-def tuned(tmp_path: Path, model: tuple[TrainedModel, Features], **config: Any) -> TrainedModel:
+def tuned(
+    tmp_path: Path,
+    model: tuple[TrainedModel, Features],
+    learning: Learning = PLAIN,
+    **config: Any,
+) -> TrainedModel:
     settings = FineTuneConfig(unfreeze=1, **({"epochs": 2} | config))
-    return fine_tune(job(tmp_path / f"tuned{config}"), *model, settings, seed=0)
+    return fine_tune(job(tmp_path / f"tuned{config}"), *model, settings, learning, seed=0)
 
 
 def test_the_better_weights_are_kept_and_it_says_which(
@@ -80,14 +86,15 @@ def test_a_head_that_blows_up_is_a_mistake(
     history = training.History(({"val_loss": float("nan")},), 0, {})
     monkeypatch.setattr(training, "train", lambda *_, **__: history)
     with pytest.raises(Mistake, match=r"head.learning_rate must be low enough .* got 10.0"):
-        train_head(job(tmp_path / "nan"), trained[1], HeadConfig(learning_rate=10), seed=0)
+        train_head(job(tmp_path / "nan"), trained[1], HeadConfig(learning_rate=10), PLAIN, seed=0)
 
 
 def test_label_smoothing_does_not_decide_which_is_better(
     tmp_path: Path, trained: tuple[TrainedModel, Features]
 ) -> None:
     """Its loss is higher than the plain one of the very same weights."""
-    model = tuned(tmp_path, trained, learning_rate=1e-6, label_smoothing=0.5, epochs=1)
+    smooth = Learning(own={"one_label": {"label_smoothing": 0.5}})
+    model = tuned(tmp_path, trained, smooth, learning_rate=1e-6, epochs=1)
     figures = model.stats
     assert abs(figures["val_loss"] - figures["before_val_loss"]) < 0.3
 
@@ -104,7 +111,12 @@ def test_lower_blocks_move_less_and_the_head_more(
     tmp_path: Path, deep: tuple[TrainedModel, Features]
 ) -> None:
     """Adam moves every weight by its learning rate a step, more or less."""
-    settings = {"epochs": 1, "learning_rate": 1e-4, "layer_decay": 0.1, "head_ratio": 10.0}
+    settings: dict[str, Any] = {
+        "epochs": 1,
+        "learning_rate": 1e-4,
+        "layer_decay": 0.1,
+        "head_ratio": 10.0,
+    }
     model = tuned(tmp_path, deep, **settings)
     moved = json.loads((model.directory / "audit.json").read_text())["moved"]
     top = moved["block3_conv/kernel"]
@@ -116,7 +128,7 @@ def test_lower_blocks_move_less_and_the_head_more(
 def test_gradual_unfreezing_takes_one_block_more_when_it_no_longer_helps(
     tmp_path: Path, deep: tuple[TrainedModel, Features]
 ) -> None:
-    settings = {"gradual": True, "epochs": 12, "learning_rate": 3e-3, "patience": 1}
+    settings: dict[str, Any] = {"gradual": True, "epochs": 12, "learning_rate": 3e-3, "patience": 1}
     model = tuned(tmp_path, deep, **settings)
     moved = json.loads((model.directory / "audit.json").read_text())["moved"]
     blocks = {name.split("_")[0] for name in moved if name.startswith("block")}
@@ -139,7 +151,7 @@ def test_gradual_unfreezing_that_was_stopped_ends_the_same(
     config = FineTuneConfig(
         unfreeze=3, gradual=True, epochs=8, learning_rate=3e-3, patience=1, ema=0.5
     )
-    whole = fine_tune(job(tmp_path / "whole"), *deep, config, seed=0)
+    whole = fine_tune(job(tmp_path / "whole"), *deep, config, PLAIN, seed=0)
     told = 0
 
     def stop(what: str, done: int, total: int, note: str = "") -> None:
@@ -150,8 +162,8 @@ def test_gradual_unfreezing_that_was_stopped_ends_the_same(
 
     work = job(tmp_path / "resumed")
     with pytest.raises(InterruptedError):
-        fine_tune(dataclasses.replace(work, progress=stop), *deep, config, seed=0)
-    resumed = fine_tune(work, *deep, config, seed=0)
+        fine_tune(dataclasses.replace(work, progress=stop), *deep, config, PLAIN, seed=0)
+    resumed = fine_tune(work, *deep, config, PLAIN, seed=0)
     assert resumed.stats == whole.stats
     for file in ("history.json", "audit.json"):
         assert (resumed.directory / file).read_bytes() == (whole.directory / file).read_bytes()

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, minibatches, optimization, training
+from models import freezing, heads, minibatches, objectives, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.folding import Folded, fold
 from models.splitting import block_starts, split
@@ -44,7 +44,7 @@ def test_folding_changes_nothing_but_the_work(family: str) -> None:
 
 def in_memory(inputs: np.ndarray) -> minibatches.Data:
     targets = minibatches.one_hot(np.arange(len(inputs)) % 2, 2)
-    return minibatches.Data(targets, lambda rows, epoch: inputs[rows])
+    return minibatches.labelled(targets, lambda rows, epoch: inputs[rows])
 
 
 def test_training_the_folded_network_trains_the_network_itself() -> None:
@@ -57,15 +57,24 @@ def test_training_the_folded_network_trains_the_network_itself() -> None:
         inputs = np.random.default_rng(0).normal(size=(16, *parts.suffix.input_shape[1:]))
         freezing.unfreeze(parts.suffix.layers)
         suffix = fold(parts.suffix) if folding else parts.suffix
-        head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
+        head = heads.build_head(
+            features=network.output_shape[-1],
+            outputs=[("probabilities", 2, "softmax")],
+            normalize=False,
+        )
         model = heads.join(suffix, head)
         data = in_memory(inputs.astype("float32"))
         weights = freezing.named_weights(network)
         before = freezing.snapshot(weights)
         optimizer = optimization.build_optimizer(learning_rate=1e-3, steps=4)
-        loss = optimization.build_loss()
         training.train(
-            model, data, data, optimizer=optimizer, loss=loss, epochs=2, batch_size=8, seed=0
+            model,
+            data,
+            data,
+            optimizer=optimizer,
+            objective=objectives.single(2),
+            length=training.Length(2, 8),
+            seed=0,
         )
         moved = freezing.movement(weights, before)
         assert not any("_BN/" in name for name in moved)

@@ -21,6 +21,7 @@ from components.files import read_jsonl
 from components.ingest import DataConfig, ingest
 from components.modalities.table import MODALITIES
 from components.section import BeamConfig
+from components.tasks.protocol import Space, Target
 from components.validate import validate
 from models.mistakes import Mistake
 from tests.conftest import picture, write_classes
@@ -32,15 +33,15 @@ def index(examples: Examples) -> list[dict[str, Any]]:
 
 
 def placed(examples: Examples) -> set[tuple[str, str, str]]:
-    return {(row["id"], row["label"], row["split"]) for row in index(examples)}
+    return {(row["id"], row["answers"][0], row["split"]) for row in index(examples)}
 
 
 def test_class_folders(tmp_path: Path, photos: Path) -> None:
     examples = ingested(tmp_path / "a", photos)
-    assert examples.labels == ("ant", "bee")
+    assert examples.targets[0].space.labels == ("ant", "bee")
     assert examples.counts == {"train": 28, "validation": 6, "test": 6}
-    counts = Counter((row["label"], row["split"]) for row in index(examples))
-    assert {counts[label, "test"] for label in examples.labels} == {3}
+    counts = Counter((row["answers"][0], row["split"]) for row in index(examples))
+    assert {counts[label, "test"] for label in examples.targets[0].space.labels} == {3}
     for row in index(examples):
         content = (photos / row["name"]).read_bytes()
         assert row["id"] == hashlib.sha256(content).hexdigest()[:32]
@@ -115,7 +116,7 @@ def test_a_dataset_of_tfds(tmp_path: Path, photos: Path) -> None:
 
 def test_digits_need_nothing(tmp_path: Path) -> None:
     examples = ingested(tmp_path / "a", "digits", classes=("3", "8"), labels_per_class=10)
-    assert examples.labels == ("3", "8")
+    assert examples.targets[0].space.labels == ("3", "8")
     assert examples.counts["train"] + examples.counts["validation"] == 20
 
 
@@ -218,6 +219,7 @@ def test_a_source_notices_changed_bytes_and_nothing_else(tmp_path: Path, photos:
 
 def test_checks_compare_labels_with_the_last_blessed_model(tmp_path: Path, photos: Path) -> None:
     examples = ingested(tmp_path / "a", photos)
+    other = (Target(task="one_label", space=Space(labels=("ant", "wasp"))),)
     with pytest.raises(Mistake, match=r"new labels bee and lost labels wasp: say"):
-        validate(job(tmp_path / "c"), examples, ("ant", "wasp"), False)
-    assert validate(job(tmp_path / "d"), examples, ("ant", "wasp"), True).warnings == ()
+        validate(job(tmp_path / "c"), examples, other, False)
+    assert validate(job(tmp_path / "d"), examples, other, True).warnings == ()

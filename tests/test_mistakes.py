@@ -36,7 +36,7 @@ CONFIG = [
     (["digits", "--model.weights", "imagenet"], "ConvNet, which has no published weights"),
     (["digits", "--data.classes", "12"], "data.classes must be classes of 'digits', got '12'"),
     (["digits", "--serving-dir", "/proc/models"], "--serving-dir must be a directory that can be"),
-    (["digits", "--bless.min-accuracy", "1.5"], "bless.min-accuracy must be less than or equal"),
+    (["digits", "--bless.at-least", "accuracy=1.5"], "must be from 0 to 1 for accuracy, got 1.5"),
 ]
 
 

@@ -14,17 +14,19 @@ from components.examples import dataset
 from components.extract import ExtractConfig, extract, view_names
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.frozen.activations import Activations
-from components.frozen.batches import training_data
+from components.frozen.batches import inputs_of
 from components.frozen.forward import Forward
-from components.frozen.networks import cut, open_backbone, open_classifier
+from components.frozen.networks import cut, open_backbone
 from components.modalities.sentences import views as sentence_views
 from components.modalities.table import open_reader
-from components.section import AugmentConfig
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
+from components.training.data import training_data
+from components.training.heads import open_whole
 from models import minibatches, training
 from models.mistakes import Mistake
-from tests.helpers import assembled, ingested, job
+from tests.helpers import PLAIN, assembled, ingested, job
+from tests.helpers import views as views_of
 from tests.presets import write_preset, write_table
 
 Setting = tuple[Examples, AssembledModel]
@@ -41,12 +43,10 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
 def extracted(
     directory: Path, setting: Setting, unfreeze: int | str = 1, **config: Any
 ) -> Features:
-    augment = config.pop("augment", AugmentConfig())
+    wanted = views_of("text", **config.pop("augment", {}))
     settings = ExtractConfig(**{"dtype": "float32", "batch_size": 8} | config)
     examples, model = setting
-    return extract(
-        job(directory), model, examples, unfreeze, augment, settings, pooled=True, seed=0
-    )
+    return extract(job(directory), model, examples, unfreeze, wanted, settings, pooled=True, seed=0)
 
 
 def by_hand(setting: Setting, features: Features, block: str | None) -> dict[str, Any]:
@@ -91,9 +91,10 @@ def test_a_model_is_the_same_whatever_the_process_made_before(
     for name in ("config.json", "tokenizer.json"):
         one, other = ((m.directory / "preset" / name).read_text() for m in (model, again))
         assert one == other
-    assert open_reader(again).survey([b"good"])[1] == 0.0
-    mean, cut_short = open_reader(again).survey([b"good", b"good " * 20])
-    assert (mean, cut_short) == (10, 0.5)
+    assert open_reader(again).survey([b"good"]).cut_short == 0.0
+    survey = open_reader(again).survey([b"good", b"good " * 20])
+    assert (survey.length, survey.cut_short) == (10, 0.5)
+    assert "50.0 % of the training texts are longer than the 16 tokens" in survey.note
 
 
 def test_rows_have_the_lengths_they_came_with(tmp_path: Path) -> None:
@@ -125,14 +126,14 @@ def test_what_is_stored_is_what_each_text_gives_alone(tmp_path: Path, setting: S
     assert features.block == features.cut == "transformer_layer_2"
     used = sum(features.counts.values())
     assert (features.stats["computed"], features.stats["reused"]) == (used, 0)
-    for output, block in (("crossing", features.cut), ("pooled", None)):
-        data, _ = training_data(job(tmp_path / "x"), features, output)
+    for output, block in (("at_cut", features.cut), ("pooled", None)):
+        data, _ = inputs_of(job(tmp_path / "x"), features, output)
         expected = by_hand(setting, features, block)
         inputs = data.gather(np.arange(len(data)), 0)
         tensors = inputs if isinstance(inputs, list) else [inputs]
         for row, identity in enumerate(ids_of(features, "train")):
             for tensor, alone in zip(tensors, expected[identity], strict=True):
-                length = alone.shape[1] if alone.ndim > 1 and output == "crossing" else None
+                length = alone.shape[1] if alone.ndim > 1 and output == "at_cut" else None
                 np.testing.assert_allclose(tensor[row][:length], alone[0], atol=1e-5)
                 assert length is None or not tensor[row][length:].any()
 
@@ -167,17 +168,16 @@ def test_views_by_the_giants_embeddings_are_named_after_its_weights(setting: Set
     other = model.model_copy(update={"directory": model.directory.parent / "checks"})
     (other.directory / "backbone.weights.h5").write_bytes(b"others")
     for policy, same in (("deletion", True), ("synonym", False)):
-        augment = AugmentConfig(views=2, policies=(policy,))
-        assert (view_names(model, augment, 0) == view_names(other, augment, 0)) is same
+        wanted = views_of("text", views=2, policies=(policy,))
+        assert (view_names(model, wanted, 0) == view_names(other, wanted, 0)) is same
 
 
 def test_what_is_not_kept_is_computed_and_is_the_same(tmp_path: Path, setting: Setting) -> None:
     kept, live = extracted(tmp_path / "k", setting), extracted(tmp_path / "l", setting, budget=1)
     assert live.keys == {}
-    for output in ("pooled", "crossing"):
+    for output in ("pooled", "at_cut"):
         both = [
-            training_data(job(tmp_path / f.directory.name / "x"), f, output)[0]
-            for f in (kept, live)
+            inputs_of(job(tmp_path / f.directory.name / "x"), f, output)[0] for f in (kept, live)
         ]
         rows = np.array([3, 0, 11])
         for one, other in zip(*(_list(data.gather(rows, 0)) for data in both), strict=True):
@@ -210,22 +210,22 @@ def test_fine_tuning_reads_padded_batches(
     tmp_path: Path, setting: Setting, unfreeze: int | str
 ) -> None:
     features = extracted(tmp_path / "f", setting, unfreeze)
-    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), seed=0)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), PLAIN, seed=0)
     config = FineTuneConfig(
         unfreeze=unfreeze, epochs=4, learning_rate=3e-4, layer_decay=0.5, head_ratio=30
     )
-    tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
+    tuned = fine_tune(job(tmp_path / "t"), head, features, config, PLAIN, seed=0)
     epochs = json.loads((tuned.directory / "history.json").read_text())["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"]
 
 
 def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting) -> None:
     features = extracted(tmp_path / "f", setting, 2)
-    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), seed=0)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), PLAIN, seed=0)
     config = FineTuneConfig(
         unfreeze=2, epochs=4, learning_rate=1e-3, head_ratio=10, lora_rank=2, precision="float32"
     )
-    tuned = fine_tune(job(tmp_path / "t"), head, features, config, seed=0)
+    tuned = fine_tune(job(tmp_path / "t"), head, features, config, PLAIN, seed=0)
     assert tuned.backbone_changed
     audit = json.loads((tuned.directory / "audit.json").read_text())
     kernels = {name for name in audit["moved"] if "probabilities" not in name}
@@ -237,13 +237,12 @@ def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting)
         change = np.abs(np.array(weight) - before[weight.path]).max()
         assert change == pytest.approx(audit["moved"].get(weight.path, 0.0), abs=1e-6)
     # What was saved is a network without LoRA that gives what the trained one gave.
-    classifier = open_classifier(tuned)
+    classifier = open_whole(tuned)
     assert not any("lora" in weight.path for weight in classifier.weights)
-    _, validation = training_data(
-        job(tmp_path / "x"), extracted(tmp_path / "a", setting, "all"), "crossing"
-    )
-    classifier.compile(loss="categorical_crossentropy", metrics=["accuracy"])
-    figures = training.evaluate(classifier, validation, 8)
+    every = extracted(tmp_path / "a", setting, "all")
+    data = training_data(job(tmp_path / "x"), every, "at_cut", PLAIN)
+    classifier.compile(loss=data.objective.loss(classifier))
+    figures = training.evaluate(classifier, data.validation, 8)
     assert figures["loss"] == pytest.approx(tuned.stats["val_loss"], abs=1e-5)
     assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
 
@@ -252,16 +251,16 @@ def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting)
 def test_from_scratch_and_mixup_on_tokens(tmp_path: Path, setting: Setting) -> None:
     features = extracted(tmp_path / "f", setting, "all")
     config = ScratchConfig(epochs=2, learning_rate=1e-3)
-    assert train_from_scratch(job(tmp_path / "s"), features, config, seed=0).backbone_changed
+    assert train_from_scratch(job(tmp_path / "s"), features, config, PLAIN, seed=0).backbone_changed
     with pytest.raises(Mistake, match="mixup must be 0 where tokens are trained on"):
         train_from_scratch(
-            job(tmp_path / "m"), features, config.model_copy(update={"mixup": 0.2}), seed=0
+            job(tmp_path / "m"), features, config.model_copy(update={"mixup": 0.2}), PLAIN, seed=0
         )
 
 
 def views(setting: Setting, seed: int = 0, **config: Any) -> Any:
     """(text, view) → that view of the text, with the id `a`."""
-    augmenter = sentence_views.Augmenter(setting[1], AugmentConfig(views=4, **config), seed)
+    augmenter = sentence_views.Augmenter(setting[1], views_of("text", views=4, **config), seed)
     return lambda text, view: augmenter(text.encode(), "a", view).decode()
 
 
@@ -306,13 +305,13 @@ def test_back_translation_is_the_users_own(setting: Setting) -> None:
 
 
 def test_views_are_stored_and_fresh_ones_are_new(tmp_path: Path, setting: Setting) -> None:
-    kept = extracted(tmp_path / "v", setting, augment=AugmentConfig(views=3))
+    kept = extracted(tmp_path / "v", setting, augment={"views": 3})
     assert kept.stats["computed"] == 3 * kept.counts["train"] + kept.counts["validation"]
-    data, _ = training_data(job(tmp_path / "x"), kept, "crossing")
+    data, _ = inputs_of(job(tmp_path / "x"), kept, "at_cut")
     assert data.lengths is not None
     assert not np.array_equal(data.lengths(0), data.lengths(1))
     np.testing.assert_array_equal(data.lengths(0), data.lengths(3))
-    fresh = extracted(tmp_path / "n", setting, augment=AugmentConfig(views="fresh"))
-    data, _ = training_data(job(tmp_path / "y"), fresh, "pooled")
+    fresh = extracted(tmp_path / "n", setting, augment={"views": "fresh"})
+    data, _ = inputs_of(job(tmp_path / "y"), fresh, "pooled")
     one, other = (data.gather(np.arange(8), epoch) for epoch in (0, 1))
     assert not np.allclose(one, other)

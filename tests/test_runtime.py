@@ -121,7 +121,7 @@ def test_mlflow(command_line: CommandLine, tiny_recipe: Path, photos: Path) -> N
         "experiment_names=['shoulders'], output_format='list');"
         "model = mlflow.pyfunc.load_model('models:/shoulders@champion');"
         "answer = model.predict([open(path, 'rb').read() for path in sys.argv[2:]]);"
-        "print(json.dumps([run.data.metrics, run.data.params, list(answer['label']),"
+        "print(json.dumps([run.data.metrics, run.data.params, list(answer['labels']),"
         "[a.path for a in client.list_artifacts(run.info.run_id)],"
         "len(client.get_metric_history(run.info.run_id, 'train_head.val_loss'))]))"
     )
@@ -171,4 +171,4 @@ def test_warm_start(here: InProcess, tiny_recipe: Path, photos: Path) -> None:
     (photos / "bee").rename(photos / "wasp")
     labels = here.run(tiny_recipe, *warm, "--data.allow-new-labels")
     assert labels.returncode == 2
-    assert "model.warm_start must be of a model with the labels ant, wasp" in labels.stderr
+    assert "with the same targets and labels, ant, wasp" in labels.stderr

@@ -18,6 +18,7 @@ from components.export import TOLERANCE
 from components.modalities.giants import ModelConfig
 from components.modalities.sentences import giants as presets
 from components.modalities.sentences import raw as sentences
+from components.modalities.sentences.raw import SentencesConfig
 from components.served.opening import open_model
 from models.encoders import FAMILIES
 from models.mistakes import Mistake
@@ -57,6 +58,7 @@ path = "{table}"
 modality = "text"
 [model]
 backbone = "{preset}"
+[sentences]
 sequence_length = 16
 [head]
 epochs = 20
@@ -66,7 +68,7 @@ unfreeze = 1
 epochs = 2
 learning_rate = 1e-3
 [bless]
-beat_majority = false
+beat_trivial = false
 """
     )
     return path
@@ -156,10 +158,10 @@ def test_what_is_usable() -> None:
 
 
 def test_what_is_the_same() -> None:
-    same = {sentences.sameness(t.encode()) for t in ("Good film!", "good  FILM", "ｇood film ...")}
+    same = {sentences.canonical(t.encode()) for t in ("Good film!", "good  FILM", "ｇood film ...")}
     assert len(same) == 1
     for one, other in (("!!!", "???"), ("की", "का"), ("C++", "C"), ("👍", "👎")):
-        assert sentences.sameness(one.encode()) != sentences.sameness(other.encode())
+        assert sentences.canonical(one.encode()) != sentences.canonical(other.encode())
 
 
 def _csv(path: Path, rows: list[bytes]) -> Path:
@@ -226,7 +228,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     examples = ingested(tmp_path / "e", tmp_path / "texts", modality="text")
-    assert examples.labels == ("bad", "good")
+    assert examples.targets[0].space.labels == ("bad", "good")
     [row] = dataset.read(examples, "test").take(1).as_numpy_iterator()
     assert row["text"].decode().startswith("the ")
     again = ingested(tmp_path / "f", f"tfds:{examples.dataset}", modality="text")
@@ -284,15 +286,15 @@ def test_presets_that_are_none(
 
 
 MISTAKES = [
-    (["--model.sequence-length", "99"], "must be at most the 24 positions that the model has"),
-    (["--model.input-size", "99"], "model.input_size must be left out for text, got 99"),
+    (["--sentences.sequence-length", "99"], "must be at most the 24 positions that the model has"),
+    (["--photos.input-size", "99"], "photos.input_size must be left out for text, got 99"),
     (["--model.pooling", "max"], "model.pooling must be auto or one of mean, cls, last for text"),
     (["--model.weights", "pretrain"], "pretrain.data.modality must be that of the data, text"),
     (["--augment.policies", "flip"], "augment.policies must be policies for text, got 'flip'"),
     (["--model.weights", "imagenet"], "model.weights must be pretrained, none, pretrain or a"),
     (
         ["--augment.views", "2", "--augment.policies", "backtranslation"],
-        "augment.translator must be MODULE:FUNCTION that can be imported",
+        "sentences.translator must be MODULE:FUNCTION that can be imported",
     ),
     (["--augment.views", "2", "--augment.policies", "wordnet"], "got 'wordnet' without NLTK"),
     (["--fine-tune.unfreeze", "all", "--fine-tune.mixup", "0.2"], "mixup must be 0 where tokens"),
@@ -327,6 +329,6 @@ def test_a_preset_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     for name in ("bert_tiny_en_uncased", "hf://some/thing", "kaggle://keras/bert/keras/x/1"):
         with pytest.raises(Mistake, match=r"no route to host.*name its folder with --model.back"):
-            presets.find(ModelConfig(backbone=name), download=True)
+            presets.find(ModelConfig(backbone=name), SentencesConfig(), download=True)
     with pytest.raises(Mistake, match="got 'bert_tiny': did you mean bert_tiny_en_uncased"):
-        presets.find(ModelConfig(backbone="bert_tiny"), download=True)
+        presets.find(ModelConfig(backbone="bert_tiny"), SentencesConfig(), download=True)

@@ -24,6 +24,7 @@ from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.served import manifest as manifests
 from components.served.predict import predict
+from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 from tests.conftest import picture
 from tests.helpers import job
@@ -125,21 +126,25 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     got = [[float(p) for p in line.split()] for line in done.stdout.splitlines()]
     answers = predict(pushed, tuple(map(str, files)))
-    expected = [list(answer["probabilities"].values()) for answer in answers]
+    expected = [list(answer.as_json()["probabilities"].values()) for answer in answers]
     assert np.std(np.array(expected), axis=0).max() > 1e-3
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+TARGETS = (Target(task="one_label", space=Space(labels=("ant", "bee"))),)
+
+
 def evaluation(directory: Path, accuracy: float, **changed: Any) -> Evaluation:
-    facts = {"examples": 100, "log_loss": 0.3, "majority": 0.5, "invalid": 0}
-    recall = {"ant": accuracy, "bee": accuracy}
     return Evaluation(
         directory=directory,
         model=None,
-        labels=("ant", "bee"),
-        accuracy=accuracy,
-        recall=recall,
-        **facts | changed,
+        targets=TARGETS,
+        examples=100,
+        figures={"accuracy": accuracy, "log_loss": 0.3, "least_recall": accuracy - 0.1},
+        trivial={"accuracy": 0.5},
+        trivially={"accuracy": "the most frequent class"},
+        invalid=0,
+        **changed,
     )
 
 
@@ -147,13 +152,14 @@ def evaluation(directory: Path, accuracy: float, **changed: Any) -> Evaluation:
     ("candidate", "blessed", "control", "config", "verdict", "said"),
     [
         (0.9, None, None, {}, True, "There is no blessed model yet"),
-        (0.9, None, None, {"min_accuracy": 0.95}, False, "0.95 is asked for"),
-        (0.5, None, None, {}, False, "It is no more accurate than always answering"),
+        (0.9, None, None, {"at_least": ("accuracy=0.95",)}, False, "at least 0.95 is asked for"),
+        (0.9, None, None, {"at_most": ("log_loss=0.2",)}, False, "at most 0.2 is asked for"),
+        (0.5, None, None, {}, False, "it is no better than always answering the most frequent"),
         (0.9, 0.905, None, {}, True, "the change is -0.005"),
         (0.9, 0.95, None, {}, False, "The last blessed model has accuracy 0.950"),
         (0.9, None, 0.92, {}, False, "transferring did not help (-0.020)"),
         (0.9, None, 0.7, {}, True, "transferring helped (+0.200)"),
-        (0.9, None, None, {"min_recall": 0.95}, False, "The least recall is 0.900, of ant"),
+        (0.9, None, None, {"at_least": ("least_recall=0.85",)}, False, "least recall is 0.800"),
         (0.4, 0.9, 0.9, {"force": "a demo"}, True, "Blessing was forced: a demo."),
     ],
 )
@@ -181,7 +187,7 @@ def test_verdicts(
 def exported(directory: Path, pushed: Path) -> ExportedModel:
     shutil.copytree(pushed, directory / "model")
     return ExportedModel(
-        directory=directory, modality="image", labels=("ant", "bee", "cat"), version=1
+        directory=directory, modality="image", targets=(Target(task="one_label"),), version=1
     )
 
 

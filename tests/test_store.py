@@ -18,6 +18,7 @@ from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from components.modalities.giants import ModelConfig
+from components.tasks.protocol import Target
 from pipeline.config import Config, to_toml
 from pipeline.flow import Run
 from pipeline.store import Call, Store, hashed
@@ -35,8 +36,8 @@ def call(**config: float) -> Call:
 
 
 def test_fingerprints_follow_content_alone() -> None:
-    assert call().fingerprint == call(min_accuracy=0.0).fingerprint
-    assert call().fingerprint != call(min_accuracy=0.5).fingerprint
+    assert call().fingerprint == call(max_drop=0.01).fingerprint
+    assert call().fingerprint != call(max_drop=0.5).fingerprint
     assert call().fingerprint != Call.of(simple, (BlessConfig(),), {"seed": 1}).fingerprint
     newer = dataclasses.replace(call(), version=2)
     assert call().fingerprint != newer.fingerprint
@@ -67,11 +68,11 @@ def test_an_artifact_exists_only_once_it_is_committed(tmp_path: Path) -> None:
 
 def test_digests_say_what_is_in_it_and_not_how_it_was_made(tmp_path: Path) -> None:
     one = commit(Store(tmp_path / "a"), call())
-    other = commit(Store(tmp_path / "b"), call(min_accuracy=0.5))
+    other = commit(Store(tmp_path / "b"), call(max_drop=0.5))
     assert one.digest == other.digest
     manifest = json.loads((one.directory / "artifact.json").read_text())
     assert manifest["files"]["file"]["size"] == 5
-    assert manifest["inputs"]["config"]["min_accuracy"] == 0.0
+    assert manifest["inputs"]["config"]["max_drop"] == 0.01
     assert str(tmp_path) not in (one.directory / "artifact.json").read_text()
 
 
@@ -82,7 +83,9 @@ def test_artifacts_within_artifacts_are_followed(tmp_path: Path) -> None:
         of = Call(name, 1, {"name": name}, kind)
         return store.commit(of, kind(directory=store.begin(of), **facts), 0.0)
 
-    examples = make("ingest", Examples, modality="image", labels=("a", "b"), counts={"test": 3})
+    examples = make(
+        "ingest", Examples, modality="image", targets=(Target(task="number"),), counts={"test": 3}
+    )
     checks = make("validate", Checks, examples=examples, warnings=())
     call = Call("validate", 1, {"name": "validate"}, Checks)
     assert store.find(call) == checks

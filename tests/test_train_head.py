@@ -10,10 +10,10 @@ import pytest
 
 from components.artifacts import Features
 from components.train_head import HeadConfig, train_head
-from models import heads, optimization, training
+from models import heads, objectives, optimization, training
 from models.range_test import range_test
 from tests.conftest import write_classes
-from tests.helpers import ingested, job
+from tests.helpers import PLAIN, ingested, job
 from tests.test_activations import assembled, extracted
 from tests.test_training import separable
 
@@ -27,20 +27,19 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Features:
 
 def test_a_range_test_finds_a_rate_that_trains_well() -> None:
     """Not so low that nothing is learnt in a few epochs, not so high that the loss blows up."""
-    head = heads.build_head(features=4, num_classes=2, normalize=False)
-    loss = optimization.build_loss()
-    found = range_test(head, separable(200, 0), loss=loss, batch_size=16, seed=0)
+    head = heads.build_head(features=4, outputs=[("probabilities", 2, "softmax")], normalize=False)
+    objective = objectives.single(2)
+    found = range_test(head, separable(200, 0), objective=objective, batch_size=16, seed=0)
     assert 1e-3 < found < 0.5
-    again = heads.build_head(features=4, num_classes=2, normalize=False)
+    again = heads.build_head(features=4, outputs=[("probabilities", 2, "softmax")], normalize=False)
     examples = separable(200, 0)
     history = training.train(
         again,
         examples,
         separable(100, 1),
         optimizer=optimization.build_optimizer(learning_rate=found, steps=8 * 13),
-        loss=loss,
-        epochs=8,
-        batch_size=16,
+        objective=objective,
+        length=training.Length(8, 16),
         seed=0,
     )
     assert history.best["val_accuracy"] > 0.9
@@ -50,7 +49,7 @@ def test_the_rate_that_was_found_is_the_one_that_is_used(
     tmp_path: Path, features: Features
 ) -> None:
     config = HeadConfig.model_validate({"learning_rate": "auto", "epochs": 3})
-    model = train_head(job(tmp_path / "head"), features, config, seed=0)
+    model = train_head(job(tmp_path / "head"), features, config, PLAIN, seed=0)
     history = json.loads((model.directory / "history.json").read_text())
     assert 1e-5 < model.stats["highest_learning_rate"] < 1
     first = history["epochs"][0]["learning_rate"]
@@ -61,21 +60,21 @@ def test_a_search_is_no_worse_than_what_it_began_with_and_tells_of_all_it_tried(
     tmp_path: Path, features: Features
 ) -> None:
     config = HeadConfig(epochs=2, search=4, hidden=3)
-    model = train_head(job(tmp_path / "head"), features, config, seed=0)
+    model = train_head(job(tmp_path / "head"), features, config, PLAIN, seed=0)
     told = json.loads((model.directory / "search.json").read_text())
     assert len(told["trials"]) == 4
     assert told["trials"][0]["hidden"] == 3
     losses = [trial["val_loss"] for trial in told["trials"]]
     assert losses[told["best"]] == min(losses) == pytest.approx(model.stats["val_loss"], abs=1e-5)
-    assert (model.hidden, model.dropout) == tuple(
+    assert (model.form.hidden, model.form.dropout) == tuple(
         told["trials"][told["best"]][key] for key in ("hidden", "dropout")
     )
-    same = train_head(job(tmp_path / "again"), features, config, seed=0)
+    same = train_head(job(tmp_path / "again"), features, config, PLAIN, seed=0)
     assert np.isclose(same.stats["val_loss"], model.stats["val_loss"])
 
 
 def test_the_audit_of_the_head(tmp_path: Path, features: Features) -> None:
-    model = train_head(job(tmp_path / "head"), features, HeadConfig(epochs=3), seed=0)
+    model = train_head(job(tmp_path / "head"), features, HeadConfig(epochs=3), PLAIN, seed=0)
     audit = json.loads((model.directory / "audit.json").read_text())
     assert set(audit["moved"]) == {"probabilities/kernel", "probabilities/bias"}
     assert {"normalization/mean", "normalization/variance"} <= set(audit["frozen"])

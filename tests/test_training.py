@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from models import freezing, heads, minibatches, optimization, training
+from models import freezing, heads, minibatches, objectives, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.splitting import block_starts, split
 
@@ -18,11 +18,21 @@ def separable(examples: int, seed: int) -> minibatches.Data:
     labels = np.arange(examples) % 2
     features = rng.normal(size=(examples, 4)).astype("float32")
     features[:, 0] += 3 * labels
-    return minibatches.Data(minibatches.one_hot(labels, 2), lambda rows, epoch: features[rows])
+    return minibatches.labelled(minibatches.one_hot(labels, 2), lambda rows, epoch: features[rows])
+
+
+def inputs_of(data: minibatches.Data, rows: np.ndarray, epoch: int = 0) -> Any:
+    return data.gather(rows, epoch)[0]
+
+
+def targets_of(data: minibatches.Data) -> np.ndarray:
+    return data.gather(np.arange(len(data)), 0)[1]
 
 
 def new_head() -> keras.Model:
-    return heads.build_head(features=4, num_classes=2, normalize=False, seed=3)
+    return heads.build_head(
+        features=4, outputs=[("probabilities", 2, "softmax")], normalize=False, seed=3
+    )
 
 
 def train(
@@ -36,20 +46,26 @@ def train(
         steps=epochs * examples.steps(8), **{key: settings[key] for key in ours if key in settings}
     )
     rest = {key: value for key, value in changed.items() if key not in ours}
+    stopping = {key: rest.pop(key) for key in ("patience", "start_from_epoch") if key in rest}
     return training.train(
         model,
         examples,
         validation,
         optimizer=optimizer,
-        epochs=epochs,
-        **{"loss": optimization.build_loss(), "batch_size": 8, "seed": 0} | rest,
+        objective=objectives.single(2),
+        length=training.Length(epochs, 8, rest.pop("first_epoch", 0)),
+        stopping=training.Stopping(**stopping),
+        seed=0,
+        **rest,
     )
 
 
 def test_ends_with_the_weights_of_the_best_epoch() -> None:
     """Labels of the validation set are swapped, so that it gets worse from the first epoch on."""
     examples, validation = separable(40, 0), separable(20, 1)
-    swapped = minibatches.Data(validation.targets[:, ::-1], validation.gather)
+    swapped = minibatches.labelled(
+        targets_of(validation)[:, ::-1], lambda rows, epoch: inputs_of(validation, rows)
+    )
     head = new_head()
     history = train(head, examples, swapped, patience=2)
     losses = [row["val_loss"] for row in history.epochs]
@@ -62,22 +78,24 @@ def test_metrics_are_those_of_all_examples_not_of_the_last_batch() -> None:
     examples, validation = separable(40, 0), separable(21, 1)
     head = new_head()
     history = train(head, examples, validation, epochs=1)
-    predicted = np.asarray(head(validation.gather(np.arange(21), 0), training=False)).argmax(1)
-    accuracy = np.mean(predicted == validation.targets.argmax(1))
+    predicted = np.asarray(head(inputs_of(validation, np.arange(21)), training=False)).argmax(1)
+    accuracy = np.mean(predicted == targets_of(validation).argmax(1))
     assert history.epochs[0]["val_accuracy"] == pytest.approx(accuracy)
 
 
 @pytest.mark.parametrize("examples", [40, 21, 7, 1])
 def test_uneven_batches_weigh_every_example_the_same(examples: int) -> None:
     data = separable(max(examples, 2), 0)
-    some = minibatches.Data(data.targets[:examples], data.gather)
+    some = minibatches.labelled(
+        targets_of(data)[:examples], lambda rows, epoch: inputs_of(data, rows)
+    )
     head = new_head()
     train(head, separable(40, 3), some, epochs=1)
     got = training.evaluate(head, some, 8)
-    probabilities = np.asarray(head(data.gather(np.arange(examples), 0), training=False))
-    losses = -np.log((probabilities * some.targets).sum(axis=1))
+    probabilities = np.asarray(head(inputs_of(data, np.arange(examples)), training=False))
+    losses = -np.log((probabilities * targets_of(some)).sum(axis=1))
     assert got["loss"] == pytest.approx(losses.mean(), rel=1e-4)
-    right = probabilities.argmax(1) == some.targets.argmax(1)
+    right = probabilities.argmax(1) == targets_of(some).argmax(1)
     assert got["accuracy"] == pytest.approx(right.mean())
 
 
@@ -125,11 +143,11 @@ def test_batch_normalization_and_all_before_the_cut_stay_bit_identical() -> None
     starts = block_starts(network, BACKBONES["ConvNet"].block)
     parts = split(network, starts, "block3")
     freezing.unfreeze(parts.suffix.layers)
-    head = heads.build_head(features=96, num_classes=2, normalize=False)
+    head = heads.build_head(features=96, outputs=[("probabilities", 2, "softmax")], normalize=False)
     model = heads.join(parts.suffix, head)
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(24, *parts.suffix.input_shape[1:])).astype("float32") * 5
-    data = minibatches.Data(
+    data = minibatches.labelled(
         minibatches.one_hot(np.arange(24) % 2, 2), lambda rows, epoch: inputs[rows]
     )
     weights = freezing.named_weights(model, network)
@@ -148,10 +166,12 @@ def test_unfreezing_batch_normalization_moves_its_statistics() -> None:
     freezing.unfreeze(network.layers, batch_normalization=True)
     model = keras.Model(
         network.inputs[0],
-        heads.build_head(features=96, num_classes=2, normalize=False)(network.output),
+        heads.build_head(features=96, outputs=[("probabilities", 2, "softmax")], normalize=False)(
+            network.output
+        ),
     )
     images = np.random.default_rng(0).uniform(0, 255, (16, 16, 16, 3)).astype("float32")
-    data = minibatches.Data(
+    data = minibatches.labelled(
         minibatches.one_hot(np.arange(16) % 2, 2), lambda rows, epoch: images[rows]
     )
     weights = freezing.named_weights(model)
@@ -164,11 +184,11 @@ def test_unfreezing_batch_normalization_moves_its_statistics() -> None:
 
 def test_a_head_that_normalizes_keeps_its_statistics_when_saved(tmp_path: object) -> None:
     features = np.random.default_rng(0).normal(50.0, 9.0, (64, 4)).astype("float32")
-    head = heads.build_head(features=4, num_classes=3)
+    head = heads.build_head(features=4, outputs=[("probabilities", 3, "softmax")])
     heads.adapt(head, np.split(features, 4))
     expected = np.asarray(head(features))
     head.save_weights(f"{tmp_path}/head.weights.h5")
-    again = heads.build_head(features=4, num_classes=3)
+    again = heads.build_head(features=4, outputs=[("probabilities", 3, "softmax")])
     again.load_weights(f"{tmp_path}/head.weights.h5")
     np.testing.assert_allclose(np.asarray(again(features)), expected, atol=1e-6)
 
@@ -199,7 +219,13 @@ def test_a_phase_that_was_stopped_ends_with_the_weights_it_would_have_had(
                 raise InterruptedError
 
         keras.utils.set_random_seed(5)
-        head = heads.build_head(features=4, num_classes=2, hidden=8, dropout=0.5, normalize=False)
+        head = heads.build_head(
+            features=4,
+            outputs=[("probabilities", 2, "softmax")],
+            hidden=8,
+            dropout=0.5,
+            normalize=False,
+        )
         history = train(
             head,
             separable(40, 0),
@@ -237,7 +263,9 @@ def test_moving_averages_are_what_is_validated_and_kept() -> None:
 
 def test_each_variable_has_the_learning_rate_it_is_given() -> None:
     """Adam's first step is its learning rate; weight decay takes its share at the same rate."""
-    head = heads.build_head(features=4, num_classes=2, hidden=3, normalize=False)
+    head = heads.build_head(
+        features=4, outputs=[("probabilities", 2, "softmax")], hidden=3, normalize=False
+    )
     paths = {variable.path for variable in head.variables}
     rates = {path: 0.1 if path.startswith("hidden") else 1.0 for path in paths}
     train(head, separable(8, 0), separable(8, 1), epochs=2, rates=rates)  # Zeros: no gradient yet.
@@ -273,24 +301,30 @@ def test_a_step_that_is_compiled_is_the_same_step(monkeypatch: pytest.MonkeyPatc
 
 def test_balanced_classes_weigh_the_same() -> None:
     targets = minibatches.one_hot(np.array([0] * 8 + [1] * 2), 3)
-    weights = optimization.balanced_class_weights(targets)
+    weights = objectives.balanced_class_weights(targets)
     np.testing.assert_allclose(weights, [0.625, 2.5, 0.0])
     assert (targets @ weights).mean() == pytest.approx(1.0)
 
 
 def test_focal_loss_without_focus_is_cross_entropy_and_with_it_looks_at_what_is_wrong() -> None:
     truth, said = np.array([[1.0, 0.0]] * 2), np.array([[0.9, 0.1], [0.2, 0.8]])
-    plain = optimization.build_loss()(truth, said)
-    nearly = optimization.build_loss(focal_gamma=1e-6)(truth, said)
+    plain = np.mean(objectives.classification()(truth, said))
+    nearly = np.mean(objectives.classification(focal_gamma=1e-6)(truth, said))
     assert float(nearly) == pytest.approx(float(plain), rel=1e-4)
-    focal = [float(optimization.build_loss(focal_gamma=2)(truth[:1], row[None])) for row in said]
+    focal = [
+        float(objectives.classification(focal_gamma=2)(truth[:1], row[None])[0]) for row in said
+    ]
     assert focal == pytest.approx([0.01 * -np.log(0.9), 0.64 * -np.log(0.2)], rel=1e-3)
 
 
 def test_mixup_and_clipping_still_learn() -> None:
     head = new_head()
-    more = {"mixup": 0.4, "clip_norm": 0.5, "class_weights": np.array([1.0, 2.0], "float32")}
-    history = train(head, separable(80, 0), separable(40, 1), **more)
+    plain = separable(80, 0)
+    weights = targets_of(plain) @ np.array([[1.0], [2.0]], "float32")
+    weighted = minibatches.labelled(
+        targets_of(plain), lambda rows, epoch: inputs_of(plain, rows), weights=weights
+    )
+    history = train(head, weighted, separable(40, 1), mixup=0.4, clip_norm=0.5)
     assert history.best["val_accuracy"] > 0.85
     assert history.best["accuracy"] < 1.0
 
@@ -301,9 +335,9 @@ def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
 
     def gather(rows: np.ndarray, epoch: int) -> Any:
         seen.append((epoch, tuple(rows)))
-        return examples.gather(rows, epoch)
+        return inputs_of(examples, rows, epoch)
 
-    watched = minibatches.Data(examples.targets, gather)
+    watched = minibatches.labelled(targets_of(examples), gather)
     for first in (0, 2):
         train(new_head(), watched, separable(8, 1), epochs=2, first_epoch=first)
     assert {epoch for epoch, _ in seen} == {0, 1, 2, 3}
@@ -312,10 +346,10 @@ def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
 
 def test_mixed_labels_bring_their_own_weights() -> None:
     """Two rows, one of weight 0: what is left of it in the mixture counts for nothing."""
-    targets, weights = minibatches.one_hot(np.array([0, 1]), 2), np.array([2.0, 0.0], "float32")
+    targets, weights = minibatches.one_hot(np.array([0, 1]), 2), np.array([[2.0], [0.0]], "float32")
     inputs = np.array([[1.0], [3.0]], "float32")
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        mixed, labels, both = minibatches.mix(inputs, targets, weights, 1.0, rng)
+        mixed, labels, both = minibatches.mix((inputs, targets, weights), 1.0, rng, (2,))
         assert 1 <= mixed.min() <= mixed.max() <= 3
-        np.testing.assert_allclose(both @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)
+        np.testing.assert_allclose(both[:, 0] @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)

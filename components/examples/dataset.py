@@ -8,7 +8,10 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from components.artifacts import Examples
+from components.examples.placing import LABEL
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Answer, Target
+from components.tasks.table import task_of
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -26,12 +29,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         *,
         splits: dict[str, Callable[[], Iterator[Any]]],
         modality: str,
-        labels: tuple[str, ...],
+        targets: tuple[Target, ...],
         **arguments: Any,
     ) -> None:
         self._splits = splits
         self._modality = modality
-        self._labels = labels
+        self._targets = targets
         super().__init__(**arguments)
 
     def _info(self) -> Any:
@@ -39,12 +42,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "id": tfds.features.Text(),
             "name": tfds.features.Text(),
             self._modality: MODALITIES[self._modality].feature(),
-            "label": tfds.features.ClassLabel(names=list(self._labels)),
+            **{t.name or LABEL: task_of(t).feature(t.space) for t in self._targets},
         }
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
-            supervised_keys=(self._modality, "label"),
+            supervised_keys=(self._modality, self._targets[0].name or LABEL),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -55,7 +58,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
 
 def read(examples: Examples, split: str) -> Any:
-    """A `tf.data.Dataset` of {id, name, MODALITY (raw bytes), label}, in a fixed order."""
+    """A `tf.data.Dataset` of {id, name, MODALITY (raw bytes), the answers}, in a fixed order."""
     builder = tfds.builder_from_directory(examples.dataset)
     return builder.as_dataset(
         split=split,
@@ -63,3 +66,8 @@ def read(examples: Examples, split: str) -> Any:
         shuffle_files=False,
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
+
+
+def answers(row: dict[str, Any], targets: tuple[Target, ...]) -> list[Answer]:
+    """The answers of an example of `read`, as NumPy has it."""
+    return [task_of(t).restored(row[t.name or LABEL], t.space) for t in targets]

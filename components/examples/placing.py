@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +14,15 @@ from components.examples.sources import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, read_jsonl
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Answer, Target
+from components.tasks.table import task_of
 
 INDEX = "index.jsonl"
+# What the one target without a name is called in a dataset.
+LABEL = "label"
 # What is known of an example; a row with a reason is of one that cannot be used.
 Row = dict[str, Any]
-COLUMNS = ("id", "same", "key", "name", "label", "split", "facts")
+COLUMNS = ("id", "same", "key", "name", "answers", "split", "facts")
 
 
 @dataclass(frozen=True)
@@ -23,14 +30,14 @@ class Wanted:
     """What is to be made of a source.
 
     Attributes:
-        labels: the classes that are used.
+        targets: what is asked; of labels, those that are used.
         missing: each split that the source does not have → its share of what the source has.
         labels_per_class: at most so many examples to train and to validate with.
         known: an earlier artifact of ingest, whose examples are known to be usable.
     """
 
     source: Source
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     missing: dict[str, float]
     labels_per_class: int | None
     known: Path | None
@@ -59,36 +66,113 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
         facts = known[identity] if identity in known else modality.check(raw)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-        return _unusable(record.name, record.label, reason)
+        return _unusable(record.name, list(record.answers), reason)
     return {
         "id": identity,
-        "same": content_id(modality.sameness(raw)),
+        "same": content_id(modality.canonical(raw)),
         "name": record.name,
-        "label": record.label,
+        "answers": list(record.answers),
         "split": record.split,
         "facts": facts,
         "raw": raw,
     }
 
 
-def assign(
-    group: tuple[str, Iterable[tuple[str, str]]],
-    wanted: Wanted,
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    """One class: (sameness, given split) of its examples → (it, (given split, assigned split))."""
-    _, members = group
+def accepts(record: Record, targets: tuple[Target, ...]) -> bool:
+    """Whether the record is one of those that are to be used."""
+    pairs = zip(targets, record.answers, strict=True)
+    return all(task_of(target).accepts(answer, target.space) for target, answer in pairs)
+
+
+# What is the same of examples, the split that they are given, and their answers.
+Member = tuple[str, str, list[Answer]]
+
+
+def assign(members: Iterable[Member], wanted: Wanted) -> Iterator[tuple[str, tuple[str, str]]]:
+    """→ (what is the same, (given split, assigned split)); proportions of answers are kept.
+
+    Those without a split are dealt in the order of what is the same, a hash: more examples
+    tomorrow move next to nobody from one split to the other.
+    """
+    told = {json.dumps(member): member for member in members}
+    unique = [told[key] for key in sorted(told)]
+    strata = _strata([answers for _, _, answers in unique], wanted.targets)
+    if len(wanted.targets) == 1 and all(len(each) <= 1 for each in strata):
+        classes: dict[frozenset[str], list[Member]] = defaultdict(list)
+        for member, each in zip(unique, strata, strict=True):
+            classes[each].append(member)
+        for of_one in classes.values():
+            yield from _carved(of_one, _deal(_pool(of_one), wanted))
+        return
+    of_each: dict[str, set[str]] = defaultdict(set)
+    for (same, split, _), each in zip(unique, strata, strict=True):
+        if split in ("", "train"):
+            of_each[same] |= each
+    yield from _carved(unique, _stratified(of_each, wanted.missing))
+
+
+def _strata(rows: list[list[Answer]], targets: tuple[Target, ...]) -> list[frozenset[str]]:
+    """What is kept in proportion, for each example: of all its answers."""
+    found: list[set[str]] = [set() for _ in rows]
+    for number, target in enumerate(targets):
+        answers = [answers[number] for answers in rows]
+        for own, named in zip(found, task_of(target).strata(answers), strict=True):
+            own |= {f"{number}/{name}" for name in named}
+    return [frozenset(own) for own in found]
+
+
+def _pool(members: list[Member]) -> list[str]:
+    """What is the same of those whose split is not settled, sorted."""
+    return sorted({same for same, split, _ in members if split in ("", "train")})
+
+
+def _carved(members: list[Member], carved: dict[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for same, split in sorted({(same, split) for same, split, _ in members}):
+        yield same, (split, carved[same] if split in ("", "train") else split)
+
+
+def _deal(pool: list[str], wanted: Wanted) -> dict[str, str]:
+    """One class, dealt to the splits that the data does not have."""
     missing, labels_per_class = wanted.missing, wanted.labels_per_class
-    unique = sorted(set(members))
-    pool = sorted({same for same, split in unique if split in ("", "train")})
     test = _share(len(pool), missing["test"]) if "test" in missing else 0
     labelled = len(pool) - test
     used = labelled if labels_per_class is None else min(labelled, labels_per_class)
     validation = _share(used, missing["validation"]) if "validation" in missing else 0
     assigned = ["test"] * test + ["validation"] * validation + ["train"] * (used - validation)
     assigned += ["unused"] * (labelled - used)
-    carved = dict(zip(pool, assigned, strict=True))
-    for same, split in unique:
-        yield same, (split, carved[same] if split in ("", "train") else split)
+    return dict(zip(pool, assigned, strict=True))
+
+
+def _stratified(strata: dict[str, set[str]], missing: dict[str, float]) -> dict[str, str]:
+    """Examples of several strata each, dealt so that every split has its share of every stratum.
+
+    Iterative stratification (Sechidis, Tsoumakas & Vlahavas 2011): the stratum with the fewest
+    examples left is dealt next. Unlike there, in the order of the hash, and not to the split that
+    lacks most, so that more data tomorrow changes little.
+    """
+    shares = {split: missing[split] for split in ("test", "validation") if split in missing}
+    if "test" in shares and "validation" in shares:
+        shares["validation"] *= 1 - shares["test"]
+    totals = Counter(name for own in strata.values() for name in own)
+    have: dict[str, Counter[str]] = {split: Counter() for split in shares}
+    left, placed = dict(sorted(strata.items())), dict[str, str]()
+    counts = Counter(totals)
+    while left:
+        rarest = min(
+            (name for name in counts if counts[name]), default=None, key=lambda n: (counts[n], n)
+        )
+        members = [same for same, own in left.items() if rarest is None or rarest in own]
+        total = len(members) if rarest is None else totals[rarest]
+        chosen = iter(members)
+        for split, share in shares.items():
+            already = have[split][rarest] if rarest is not None else 0
+            for same in itertools.islice(chosen, max(0, _share(total, share) - already)):
+                placed[same] = split
+                have[split].update(strata[same])
+        for same in members:
+            placed.setdefault(same, "train")
+            counts.subtract(left.pop(same))
+    return placed
 
 
 def _share(size: int, fraction: float) -> int:
@@ -99,25 +183,27 @@ def _share(size: int, fraction: float) -> int:
 def place(rows: Iterable[Row], places: Iterable[tuple[str, str]], wanted: Wanted) -> Iterator[Row]:
     """Rows that are the same, each in its split; those of one given split always together.
 
-    Where the modality says that the same recurs, what is not in the last of the splits (test,
-    before it validation) that the same is in cannot be used.
+    Where the modality says that the same may be repeated, it is used in the last of its splits
+    alone: in test, or else in validation. The rows in the others cannot be used.
 
     Args:
         places: (given split, assigned split), by `assign`.
     """
-    recurs = MODALITIES[wanted.source.modality].recurs
+    may_repeat = MODALITIES[wanted.source.modality].may_repeat
     splits: dict[str, str] = {}
     for given, assigned in sorted(places):
-        # Content with two labels is assigned once for each; all its rows follow one of them.
+        # Content with two answers is assigned once for each; all its rows follow one of them.
         splits.setdefault(given, assigned)
     used = {split for split in splits.values() if split != "unused"}
     last = max(used, key=SPLITS.index, default="")
-    ordered = sorted(rows, key=lambda row: (row["split"], row["name"], row["id"], row["label"]))
+    ordered = sorted(
+        rows, key=lambda row: (row["split"], row["name"], row["id"], json.dumps(row["answers"]))
+    )
     for occurrence, row in enumerate(ordered):
         split = splits[row["split"]]
-        if recurs and split in used and split != last:
+        if may_repeat and split in used and split != last:
             reason = f"is in {split}, and says the same as an example in {last}"
-            yield _unusable(row["name"], row["label"], reason)
+            yield _unusable(row["name"], row["answers"], reason)
         elif split in used:
             yield {**row, "split": split, "key": f"{row['id']}-{occurrence}"}
 
@@ -126,11 +212,13 @@ def without_raw(row: Row) -> Row:
     return {name: row[name] for name in COLUMNS}
 
 
-def as_example(row: Row, modality: str) -> tuple[str, dict[str, Any]]:
+def as_example(row: Row, modality: str, targets: tuple[Target, ...]) -> tuple[str, dict[str, Any]]:
     """A row with its raw form → its key and its example in the dataset."""
-    example = {"id": row["id"], "name": row["name"], modality: row["raw"], "label": row["label"]}
+    example = {"id": row["id"], "name": row["name"], modality: row["raw"]}
+    for target, answer in zip(targets, row["answers"], strict=True):
+        example[target.name or LABEL] = task_of(target).stored(answer)
     return row["key"], example
 
 
-def _unusable(name: str, label: str, reason: str) -> Row:
-    return {"name": name, "label": label, "reason": reason}
+def _unusable(name: str, answers: list[Answer], reason: str) -> Row:
+    return {"name": name, "answers": answers, "reason": reason}

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Answer, Column
+from components.tasks.table import TASKS
 from models.mistakes import Mistake, nearest
 
 SPLITS = ("train", "validation", "test")
@@ -29,16 +31,25 @@ def _csv(text: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Record:
-    """One raw example, before anything is known of it. `raw` is None where `path` holds it."""
+    """One raw example, before anything is known of it.
+
+    Attributes:
+        answers: one for each target.
+        raw: None where `path` holds it.
+        problem: why it cannot be used, where that is known already.
+    """
 
     name: str
-    label: str
+    answers: tuple[Answer, ...]
     split: str
     path: str = ""
     raw: bytes | None = None
+    problem: str = ""
 
     def read(self) -> bytes:
-        """Its raw form; OSError where it cannot be read."""
+        """Its raw form; OSError or ValueError where it cannot be read."""
+        if self.problem:
+            raise ValueError(self.problem)
         return Path(self.path).read_bytes() if self.raw is None else self.raw
 
 
@@ -65,47 +76,79 @@ def read_rows(table: Path, field: str, column: str) -> list[dict[str, Any]]:
     return rows
 
 
-def read(table: Path, modality: str) -> Iterator[Record]:
-    """The records of a CSV or JSON Lines file with the columns path (or text), label, split."""
+def read(table: Path, modality: str, columns: tuple[Column, ...]) -> Iterator[Record]:
+    """The records of a CSV or JSON Lines file with the columns path (or text) and split.
+
+    Args:
+        columns: where the answers are. A cell that is no answer makes its row unusable.
+    """
     column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
     rows = read_rows(table, "data.path", column)
-    # An empty text is quarantined; a row without a path or a label is no row.
-    for needed, may_be_empty in ((column, not is_path), ("label", False)):
-        _check_column(table, rows, needed, may_be_empty=may_be_empty)
+    # An empty text is quarantined; a row without a path is no row.
+    _check_column(table, rows, column, may_be_empty=not is_path)
+    for name in (name for each in columns for name in each.columns):
+        _check_has(table, rows, "data.path", name)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
-    labels = [str(row["label"]) for row in rows]
-    if len(rows) > 2 and len(set(labels)) == len(rows):
-        raise Mistake(
-            f"data.path must repeat its labels, got {str(table)!r}, whose column 'label' is all "
-            f"different ({len(rows)} rows)"
-        )
-    for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
+    for number, row in enumerate(rows, start=1):
         value, split = str(row[column]), str(row.get("split") or "").strip()
         if split and split not in SPLIT_NAMES:
             raise Mistake(
                 f"data.path, column 'split', row {number} of {str(table)!r}, got {split!r}: "
                 f"{nearest(split, SPLIT_NAMES)}"
             )
+        answers, problem = _answers(table, number, row, columns)
         yield Record(
             value if is_path else f"{table.name}:{number}",
-            label.strip(),
+            answers,
             SPLIT_NAMES.get(split, ""),
             str(table.parent / value) if is_path else "",
             None if is_path else raw_text(value),
+            problem,
         )
+
+
+def _answers(
+    table: Path, number: int, row: dict[str, Any], columns: tuple[Column, ...]
+) -> tuple[tuple[Answer, ...], str]:
+    """The answers in a row, and what is wrong with them."""
+    found: list[Answer] = []
+    problem = ""
+    for column in columns:
+        cells = {name: row.get(name) for name in column.columns}
+        if unread := [cell for cell in cells.values() if not _is_utf8(str(cell))]:
+            raise Mistake(
+                f"data.path must have labels in UTF-8, got row {number} of {str(table)!r} with "
+                f"{unread[0]!r}"
+            )
+        try:
+            value = cells if len(cells) > 1 else next(iter(cells.values()))
+            found.append(TASKS[column.task].parse(value, column))
+        except ValueError as error:
+            found.append(None)
+            problem = problem or f"row {number} {error}"
+    if not problem and all(answer is None for answer in found):
+        named = ", ".join(repr(name) for column in columns for name in column.columns)
+        if len(columns) == 1 and TASKS[columns[0].task].required:
+            raise Mistake(
+                f"data.path must have a {named} in every row, got row {number} of {str(table)!r} "
+                f"with {row!r}"
+            )
+        problem = f"row {number} has no answer in {named}"
+    return tuple(found), problem
 
 
 def _check_has(table: Path, rows: list[Any], field: str, column: str) -> None:
-    if isinstance(rows[0], dict) and column not in rows[0]:
-        raise Mistake(
-            f"{field} must have the column {column!r}, got {str(table)!r} with "
-            f"{', '.join(map(repr, rows[0]))}"
-        )
+    if any(isinstance(row, dict) and column in row for row in rows):
+        return
+    there = list(rows[0]) if isinstance(rows[0], dict) else []
+    raise Mistake(
+        f"{field} must have the column {column!r}, got {str(table)!r} with "
+        f"{', '.join(map(repr, there))}: {nearest(column, there)}"
+    )
 
 
 def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:
-    _check_has(table, rows, "data.path", needed)
     for number, row in enumerate(rows, start=1):
         value = row.get(needed) if isinstance(row, dict) else None
         empty = not str(value).strip() or "\0" in str(value)
@@ -113,11 +156,6 @@ def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bo
             raise Mistake(
                 f"data.path must have a {needed!r} in every row, got row {number} of "
                 f"{str(table)!r} with {row!r}"
-            )
-        if needed == "label" and not _is_utf8(str(value)):
-            raise Mistake(
-                f"data.path must have labels in UTF-8, got row {number} of {str(table)!r} with "
-                f"{value!r}"
             )
 
 

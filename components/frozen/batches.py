@@ -1,9 +1,11 @@
-"""Features → batches to train on: from the store or computed now, a view of each an epoch."""
+"""What a phase reads of the examples: from the store or computed now, a view of each an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from etils import epy
@@ -12,49 +14,60 @@ from components.artifacts import Features
 from components.files import read_jsonl
 from components.frozen.activations import Activations
 from components.job import Job
-from models.minibatches import Data, one_hot
+from models.splitting import one_or_all
 
 with epy.lazy_imports():
     from components.frozen import live
 
 # A split is read at once rather than a batch at a time, where it takes no more than this.
 IN_MEMORY = 256 << 20
-_Rows = list[dict[str, int | str]]
+Rows = list[dict[str, Any]]
 _Gather = Callable[[np.ndarray, int], list[np.ndarray]]
 _Source = tuple[_Gather, Callable[[int], np.ndarray] | None]
 
 
-def training_data(job: Job, features: Features, output: str) -> tuple[Data, Data]:
-    """The training and the validation examples of `features`.
+@dataclass(frozen=True)
+class Inputs:
+    """What is read of the examples of one split.
+
+    Attributes:
+        rows: id, split and answers of each example.
+        gather: (positions in `rows`, epoch) → an array, or a list of them where several tensors
+            cross.
+        lengths: see `minibatches.Data`.
+    """
+
+    rows: Rows
+    gather: Callable[[np.ndarray, int], Any]
+    lengths: Callable[[int], np.ndarray] | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def inputs_of(job: Job, features: Features, output: str) -> tuple[Inputs, Inputs]:
+    """What is read of the training and the validation examples of `features`.
+
+    Epoch e sees view e mod V of every training example, or one of its own where views are
+    fresh, and view 0 of every validation one.
 
     Args:
-        output: `pooled` or `crossing`.
-
-    Returns:
-        Data whose inputs are an array, or a list of them where several tensors cross.
-        Epoch e sees view e mod V of every training example, or one of its own where views are
-        fresh, and view 0 of every validation one.
+        output: `pooled` or `at_cut`.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
-    train, validation = ([r for r in rows if r["split"] == s] for s in ("train", "validation"))
 
-    def data(rows: _Rows, views: int | str) -> Data:
-        labels = np.array([row["label"] for row in rows], np.int64)
+    def of(split: str, views: int | str) -> Inputs:
+        own = [row for row in rows if row["split"] == split]
         if output in features.keys:
-            gather, lengths = _stored(features, output, rows, views)
+            gather, lengths = _stored(features, output, own, views)
         else:
-            gather, lengths = _live(job.scratch, features, output, rows, views)
+            gather, lengths = _live(job.scratch, features, output, own, views)
+        return Inputs(own, lambda chosen, epoch: one_or_all(gather(chosen, epoch)), lengths)
 
-        def inputs(chosen: np.ndarray, epoch: int) -> np.ndarray | list[np.ndarray]:
-            tensors = gather(chosen, epoch)
-            return tensors[0] if len(tensors) == 1 else tensors
-
-        return Data(one_hot(labels, len(features.model.labels)), inputs, lengths)
-
-    return data(train, features.augment.views), data(validation, 1)
+    return of("train", features.views.views), of("validation", 1)
 
 
-def _stored(features: Features, output: str, rows: _Rows, views: int | str) -> _Source:
+def _stored(features: Features, output: str, rows: Rows, views: int | str) -> _Source:
     variants = features.variants[: int(views)]
     names = [f"{row['id']}{variant}" for variant in variants for row in rows]
     store = Activations.existing(features.store, features.keys[output])
@@ -78,7 +91,7 @@ def _stored(features: Features, output: str, rows: _Rows, views: int | str) -> _
     return gather, lengths if reader.lengths is not None else None
 
 
-def _live(scratch: Path, features: Features, output: str, rows: _Rows, views: int | str) -> _Source:
+def _live(scratch: Path, features: Features, output: str, rows: Rows, views: int | str) -> _Source:
     source = live.Live(scratch, features, output, rows)
 
     def gather(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:

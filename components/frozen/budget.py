@@ -23,7 +23,7 @@ class Keep:
 
     Attributes:
         cut: the block before which activations are taken; None for features alone.
-        outputs: those to store, of `pooled` and `crossing`.
+        outputs: those to store, of `pooled` and `at_cut`.
         why: in words.
     """
 
@@ -64,7 +64,7 @@ def what_fits(
     for name in reversed(names[: names.index(block) + 1]):
         prefix = cut(model, network, name).prefix
         if rows * row_bytes(stored_as(prefix, dtype), length) <= left:
-            return Keep(name, (*outputs, "crossing"), f"activations before {name}")
+            return Keep(name, (*outputs, "at_cut"), f"activations before {name}")
     why = f"no activations before {block} are kept: at no cut do they fit {room} bytes"
     return Keep(block, outputs, why)
 

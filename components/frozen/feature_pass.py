@@ -19,13 +19,15 @@ from components.frozen.networks import cut, open_backbone
 from components.job import Progress
 from components.modalities.protocols import Reader, Rows
 from components.modalities.table import MODALITIES, open_reader
-from components.section import AugmentConfig
+from components.section import Views
 
 with epy.lazy_imports():
     import keras
 
     from components.frozen import forward
 
+# Of what is computed: what was stored under an older one is void.
+VERSION = 5
 # A killed pass loses at most this much work.
 SHARD_SECONDS = 30.0
 
@@ -45,24 +47,22 @@ class FeaturePass:
     It can be sent to another process, which opens the network again.
 
     Attributes:
-        cuts: the outputs, of `pooled` and `crossing` → the block before which each is taken; None
+        cuts: the outputs, of `pooled` and `at_cut` → the block before which each is taken; None
             for the whole network's pooled features.
         variants: what is appended to an example's id to name each of its views.
         dtype: of activations; pooled features are float32.
         batch_size: examples a forward pass.
         root: of the activation store.
-        version: of the stage whose pass it is.
     """
 
     model: AssembledModel
     cuts: dict[str, str | None]
-    augment: AugmentConfig
+    views: Views
     seed: int
     variants: tuple[str, ...]
     dtype: DType
     batch_size: int
     root: Path
-    version: int
 
     @cached_property
     def network(self) -> keras.Model:
@@ -74,7 +74,7 @@ class FeaturePass:
 
     @cached_property
     def reader(self) -> Reader:
-        return open_reader(self.model, self.augment, self.seed)
+        return open_reader(self.model, self.views, self.seed)
 
     def compute(
         self,
@@ -142,7 +142,7 @@ class FeaturePass:
             "output": f"before {block}" if block else f"{self.model.pooling} pooled",
             "preprocessing": MODALITIES[self.model.modality].contract(self.model),
             "dtype": dtype,
-            "version": self.version,
+            "version": VERSION,
         }
         tensors = stored_as(wanted, dtype)
         store = Activations.open(self.root, key_of(meaning), tensors, meaning)

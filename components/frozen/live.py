@@ -53,7 +53,7 @@ class Live:
 
     Args:
         scratch: a directory for the examples' raw forms, in one file.
-        output: `pooled` or `crossing`.
+        output: `pooled` or `at_cut`.
         rows: {id, split, label} of the examples, all of one split.
     """
 
@@ -71,7 +71,7 @@ class Live:
         self._outputs = list(wanted.outputs)
         self._forward = Forward(wanted, self._outputs, features.batch_size)
         self._batch_size = features.batch_size
-        self._reader = open_reader(model, features.augment, features.seed)
+        self._reader = open_reader(model, features.views, features.seed)
         self._identities = [str(row["id"]) for row in rows]
         split = str(rows[0]["split"])
         self._records = Records(scratch / f"{split}.raw", features.examples, split)

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from etils import epy
 
-from components.artifacts import AssembledModel, TrainedModel
+from components.artifacts import AssembledModel
 from components.modalities.table import MODALITIES
 from models import backbones, splitting
 
 with epy.lazy_imports():
     import keras
-
-    from models import heads
 
 
 def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
@@ -21,25 +19,6 @@ def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     network = MODALITIES[model.modality].build(model)
     backbones.load_weights(network, weights)
     return network
-
-
-def open_head(model: TrainedModel, features: int) -> keras.Model:
-    """The trained head of `model`, for feature vectors of this length."""
-    head = heads.build_head(
-        features=features,
-        num_classes=len(model.base.labels),
-        hidden=model.hidden,
-        dropout=model.dropout,
-        normalize=model.normalize,
-    )
-    head.load_weights(model.directory / "head.weights.h5")
-    return head
-
-
-def open_classifier(model: TrainedModel) -> keras.Model:
-    """The whole of `model`: from decoded inputs to probabilities."""
-    network = open_backbone(model.base, model.backbone_weights)
-    return heads.join(network, open_head(model, network.output_shape[-1]))
 
 
 def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-
+from components.artifacts import HeadForm
 from components.section import NOT_HASHED, Section, UnhashedStr
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
@@ -27,13 +26,6 @@ class ModelConfig(Section):
     pooling: Pooling = "auto"
     """How the last features become one vector. Pictures: avg, max. Text: mean, cls (the first
     token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
-    input_size: int | None = Field(None, ge=8, le=2048)
-    """Pictures: height and width in pixels; the backbone's usual size where not given."""
-    resize: Literal["stretch", "crop", "pad"] = "stretch"
-    """Pictures: how one of another shape becomes square."""
-    sequence_length: int | None = Field(None, ge=4, le=1_000_000)
-    """Text: most tokens of an example, the special ones too; 128, or all positions that the model
-    has where that is fewer, where not given."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +73,7 @@ class WarmHead:
     digest: str
     path: Path
     seen: Path
-    hidden: int
-    dropout: float
-    normalize: bool
+    form: HeadForm
 
 
 NO_WEIGHTS = Pretrained(digest="none", description="random weights")

@@ -10,7 +10,7 @@ from components.modalities.photos import raw as photos
 from components.modalities.protocols import Modality, Reader
 from components.modalities.sentences import giants as presets
 from components.modalities.sentences import raw as sentences
-from components.section import AugmentConfig
+from components.section import Views
 
 with epy.lazy_imports():
     from components.modalities.photos import reader as photo_reader
@@ -18,17 +18,20 @@ with epy.lazy_imports():
 
 MODALITIES: dict[str, Modality] = {
     "image": Modality(
+        plural="pictures",
         column="path",
         is_path=True,
-        options=frozenset({"model.input_size", "model.resize"}),
+        section="photos",
+        config=photos.PhotosConfig,
+        view_options=(),
         poolings=("avg", "max"),
         policies=photos.POLICIES,
         usual=photos.USUAL,
-        learned=frozenset(),
+        model_dependent=frozenset(),
         feature=photos.feature,
         check=photos.check,
-        sameness=lambda raw: raw,
-        recurs=False,
+        canonical=lambda raw: raw,
+        may_repeat=False,
         find=applications.find,
         find_weights=applications.find_weights,
         begin=applications.begin,
@@ -37,22 +40,26 @@ MODALITIES: dict[str, Modality] = {
         reader=lambda *given: photo_reader.PhotoReader(*given),
         contract=photos.contract,
         summary=photos.summary,
+        warnings=photos.warnings,
         sample=photos.sample,
         load_ops=lambda: None,
         show=photos.show,
     ),
     "text": Modality(
+        plural="texts",
         column="text",
         is_path=False,
-        options=frozenset({"model.sequence_length", "augment.rate", "augment.translator"}),
+        section="sentences",
+        config=sentences.SentencesConfig,
+        view_options=("rate", "translator"),
         poolings=("mean", "cls", "last"),
         policies=sentences.POLICIES,
         usual=sentences.USUAL,
-        learned=frozenset({"insertion", "synonym"}),
+        model_dependent=frozenset({"insertion", "synonym"}),
         feature=sentences.feature,
         check=sentences.check,
-        sameness=sentences.sameness,
-        recurs=True,
+        canonical=sentences.canonical,
+        may_repeat=True,
         find=presets.find,
         find_weights=presets.find_weights,
         begin=presets.begin,
@@ -61,6 +68,7 @@ MODALITIES: dict[str, Modality] = {
         reader=lambda *given: sentence_reader.SentenceReader(*given),
         contract=presets.contract,
         summary=sentences.summary,
+        warnings=lambda facts: [],
         sample=sentences.sample,
         load_ops=sentences.load_ops,
         show=sentences.show,
@@ -69,13 +77,6 @@ MODALITIES: dict[str, Modality] = {
 }
 
 
-def open_reader(
-    model: AssembledModel, augment: AugmentConfig = AugmentConfig(), seed: int = 0
-) -> Reader:
-    """The reader of `model`'s raw examples; `augment` and `seed` are those of its views."""
-    return MODALITIES[model.modality].reader(model, augment, seed)
-
-
-def policies_of(modality: str, augment: AugmentConfig) -> tuple[str, ...]:
-    """The policies that are asked for, or the usual ones."""
-    return augment.policies or MODALITIES[modality].usual
+def open_reader(model: AssembledModel, views: Views = Views(), seed: int = 0) -> Reader:
+    """The reader of `model`'s raw examples; `views` and `seed` are those of its views."""
+    return MODALITIES[model.modality].reader(model, views, seed)

@@ -19,7 +19,7 @@ from components.on_beam import runner as beam_runner
 from components.section import BeamConfig
 from components.served import answers
 from components.served.answers import Asked, Done, Row
-from components.served.opening import open_model
+from components.served.opening import Opened
 from models.quiet import import_tensorflow
 
 
@@ -51,7 +51,7 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, config: Beam
                 unread,
                 answered | "Unanswered" >> beam.Filter(lambda row: "reason" in row),
             ) | "Quarantine" >> beam.Flatten()
-            _ = rows | "Write" >> _sink(made)
+            _ = rows | "Write" >> _sink(made, asked)
             _ = (
                 bad
                 | "Lines" >> beam.Map(answers.as_json)
@@ -91,12 +91,12 @@ class _Handler(ModelHandler[tuple[str, bytes], Row, Any]):
 
     def load_model(self) -> Any:
         import_tensorflow()
-        return open_model(self._asked.model, self._asked.modality)
+        return Opened(self._asked.model, self._asked.modality, self._asked.targets)
 
     def run_inference(
         self, batch: Sequence[tuple[str, bytes]], model: Any, inference_args: Any = None
     ) -> Iterable[Row]:
-        return list(answers.ask(model, list(batch), self._asked.labels))
+        return list(answers.ask(model, list(batch)))
 
     def batch_elements_kwargs(self) -> dict[str, int]:
         size = self._asked.batch_size
@@ -121,11 +121,12 @@ def _of_row(row: dict[str, Any], modality: str) -> Input:
     return inputs.of_raw(row[modality].numpy())
 
 
-def _sink(output: Path) -> Any:
+def _sink(output: Path, asked: Asked) -> Any:
     """The file's form, by its suffix."""
     prefix, suffix = str(output.with_suffix("")), output.suffix
     if suffix == ".parquet":
-        return beam.io.WriteToParquet(prefix, answers.schema(), file_name_suffix=suffix)
+        schema = answers.schema(asked.targets)
+        return beam.io.WriteToParquet(prefix, schema, file_name_suffix=suffix)
     if suffix == ".tfrecord":
         return _Converted(
             answers.as_example, beam.io.WriteToTFRecord(prefix, file_name_suffix=suffix)

@@ -15,7 +15,7 @@ from components.job import Job
 from components.on_beam import runner as beam_runner
 
 
-def count(job: Job, index: Path) -> Counter[Key]:
+def count(job: Job, index: Path, tasks: tuple[str, ...]) -> Counter[Key]:
     """`examples.counting.count` by the runner of `job.beam`."""
     out = job.directory / "counted"
 
@@ -34,7 +34,7 @@ def count(job: Job, index: Path) -> Counter[Key]:
             | "Of kinds" >> beam.Map(lambda _: ("kinds",))
         )
         _ = (
-            (rows | "Of rows" >> beam.FlatMap(of_row), contents, kinds)
+            (rows | "Of rows" >> beam.FlatMap(of_row, tasks), contents, kinds)
             | "All" >> beam.Flatten()
             | "As text" >> beam.Map(json.dumps)
             | "Count" >> beam.combiners.Count.PerElement()

@@ -37,7 +37,7 @@ def write(job: Job, wanted: Wanted) -> list[Row]:
             directory=job.directory,
             wanted=wanted,
             modality=wanted.source.modality,
-            labels=wanted.labels,
+            targets=wanted.targets,
             data_dir=job.directory,
         )
         builder.download_and_prepare(
@@ -73,15 +73,15 @@ class _Builder(dataset.Builder, skip_registration=True):  # type: ignore[call-ar
         source, modality = self._wanted.source, self._wanted.source.modality
         # The listing may be as long as the data: no worker needs all of it.
         wanted = replace(self._wanted, source=replace(source, listing=None))
-        records = sources.records(source, pipeline) | "Choose classes" >> beam.Filter(
-            _has_label, wanted.labels
+        records = sources.records(source, pipeline) | "Choose" >> beam.Filter(
+            placing.accepts, wanted.targets
         )
         checked = records | "Check" >> beam.FlatMap(_check, wanted).with_outputs("bad", main="good")
         assigned = (
             checked.good
-            | "Key by class" >> beam.Map(lambda row: (row["label"], (row["same"], row["split"])))
-            | "Gather classes" >> beam.GroupByKey()
-            | "Assign" >> beam.FlatMap(placing.assign, wanted)
+            | "Answers" >> beam.Map(lambda row: (0, (row["same"], row["split"], row["answers"])))
+            | "Gather answers" >> beam.GroupByKey()
+            | "Assign" >> beam.FlatMap(lambda all_of: placing.assign(all_of[1], wanted))
         )
         placed = (
             {
@@ -102,13 +102,9 @@ class _Builder(dataset.Builder, skip_registration=True):  # type: ignore[call-ar
         return {
             split: rows
             | f"Only {split}" >> beam.Filter(lambda row, split=split: row["split"] == split)
-            | f"As examples of {split}" >> beam.Map(placing.as_example, modality)
+            | f"As examples of {split}" >> beam.Map(placing.as_example, modality, wanted.targets)
             for split in SPLITS
         }
-
-
-def _has_label(record: Record, labels: tuple[str, ...]) -> bool:
-    return record.label in labels
 
 
 def _check(record: Record, wanted: Wanted) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """What a model answers: a row an example, and the forms that rows are written in.
 
 ```
-OUTPUT                       a row an example: input, label, probabilities in the model's order
+OUTPUT                       a row an example: input, and what the model says of it
 OUTPUT-00000-of-00004.…      the same, as Beam writes it
 OUTPUT.quarantine.jsonl      a row an example that has no answer: input, reason
 ```
@@ -10,7 +10,7 @@ OUTPUT.quarantine.jsonl      a row an example that has no answer: input, reason
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from typing import Any
 from etils import epy
 
 from components.examples.inputs import Input
-from components.served.manifest import verify_manifest
+from components.served.manifest import targets_of, verify_manifest
+from components.served.opening import Opened, named_said
+from components.tasks.protocol import Target
+from components.tasks.table import task_of
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -48,13 +51,13 @@ class Asked:
     Attributes:
         model: an exported or pushed model's directory.
         modality: what it reads.
-        labels: the order of its probabilities.
+        targets: what it answers.
         batch_size: examples a request.
     """
 
     model: Path
     modality: str
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
     batch_size: int
 
 
@@ -65,31 +68,19 @@ def asked(model: Path, output: Path, batch_size: int) -> Asked:
     if not output.absolute().parent.is_dir():
         raise Mistake(f"--output must be in a folder that exists, got {str(output)!r}")
     manifest = verify_manifest(model)
-    return Asked(model.resolve(), manifest["modality"], tuple(manifest["labels"]), batch_size)
+    return Asked(model.resolve(), manifest["modality"], targets_of(manifest), batch_size)
 
 
 def quarantine_of(output: Path) -> Path:
     return output.with_suffix(".quarantine.jsonl")
 
 
-def ask(
-    signature: Any, examples: list[tuple[str, bytes]], labels: tuple[str, ...]
-) -> Iterator[Row]:
+def ask(model: Opened, examples: list[tuple[str, bytes]]) -> Iterator[Row]:
     """A row for each of a batch of (name, raw form); where there is no answer, with a reason."""
-    answer = signature(raw=tf.constant([raw for _, raw in examples]))
-    for (name, _), label, valid, probabilities in zip(
-        examples,
-        answer["labels"].numpy(),
-        answer["valid"].numpy(),
-        answer["probabilities"].numpy(),
-        strict=True,
-    ):
+    answers = model.ask([raw for _, raw in examples]).said()
+    for (name, _), (valid, said) in zip(examples, answers, strict=True):
         if valid:
-            yield {
-                "input": name,
-                "label": label.decode(),
-                "probabilities": [float(p) for p in probabilities],
-            }
+            yield {"input": name, **named_said(model.targets, said)}
         else:
             yield {"input": name, "reason": UNREADABLE}
 
@@ -109,19 +100,31 @@ def as_json(row: Row) -> str:
 
 def as_example(row: Row) -> bytes:
     """A `tf.train.Example`, serialized."""
-    features = {
-        "input": tf.train.Feature(bytes_list=tf.train.BytesList(value=[row["input"].encode()])),
-        "label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[row["label"].encode()])),
-        "probabilities": tf.train.Feature(
-            float_list=tf.train.FloatList(value=row["probabilities"])
-        ),
-    }
+    features = {name: _feature(value) for name, value in row.items()}
     example = tf.train.Example(features=tf.train.Features(feature=features))
     serialized: bytes = example.SerializeToString()
     return serialized
 
 
-def schema() -> Any:
+def _feature(value: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if all(isinstance(each, float) for each in values) and values:
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    texts = [each.encode() for each in values]
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+
+
+def schema(targets: Sequence[Target]) -> Any:
     """Of the Parquet form."""
-    numbers = pa.list_(pa.float32())
-    return pa.schema([("input", pa.string()), ("label", pa.string()), ("probabilities", numbers)])
+    kinds = {
+        "text": pa.string(),
+        "texts": pa.list_(pa.string()),
+        "number": pa.float32(),
+        "numbers": pa.list_(pa.float32()),
+    }
+    columns = [
+        (target.named(name), kinds[kind])
+        for target in targets
+        for name, kind in task_of(target).columns(target.space)
+    ]
+    return pa.schema([("input", pa.string()), *columns])

@@ -18,7 +18,7 @@ from components.examples.sources import TFDS
 from components.job import Progress
 from components.served import answers
 from components.served.answers import Asked, Done, Row
-from components.served.opening import open_model
+from components.served.opening import Opened
 
 with epy.lazy_imports():
     import pyarrow as pa
@@ -28,15 +28,15 @@ with epy.lazy_imports():
 
 def predict(asked: Asked, locations: tuple[str, ...], output: Path, progress: Progress) -> Done:
     """Ask about all examples at `locations`; nothing is left half written."""
-    signature = open_model(asked.model, asked.modality)
+    model = Opened(asked.model, asked.modality, asked.targets)
     examples = chain.from_iterable(_examples(location, asked.modality) for location in locations)
     quarantine = answers.quarantine_of(output)
     predicted = quarantined = 0
-    with _written(output) as write, _written(quarantine) as set_aside:
+    with _written(output, asked) as write, _written(quarantine, asked) as set_aside:
         for batch in _batches(examples, asked.batch_size):
             good = [one for one in batch if isinstance(one, tuple)]
             rows = [one for one in batch if isinstance(one, dict)]
-            rows += answers.ask(signature, good, asked.labels) if good else []
+            rows += answers.ask(model, good) if good else []
             answered = [row for row in rows if "reason" not in row]
             unanswered = [row for row in rows if "reason" in row]
             write(answered)
@@ -63,11 +63,11 @@ def _batches(examples: Iterator[Input], size: int) -> Iterator[list[tuple[str, b
 
 
 @contextlib.contextmanager
-def _written(output: Path) -> Iterator[Callable[[list[Row]], None]]:
+def _written(output: Path, asked: Asked) -> Iterator[Callable[[list[Row]], None]]:
     """A function that appends rows to `output`, which is whole at the end, or absent."""
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        with WRITERS[output.suffix](temporary) as write:
+        with WRITERS[output.suffix](temporary, asked) as write:
             yield write
         temporary.replace(output)
     finally:
@@ -75,19 +75,22 @@ def _written(output: Path) -> Iterator[Callable[[list[Row]], None]]:
 
 
 @contextlib.contextmanager
-def _jsonl(path: Path) -> Iterator[Callable[[Iterable[Row]], None]]:
+def _jsonl(path: Path, asked: Asked) -> Iterator[Callable[[Iterable[Row]], None]]:
+    del asked
     with path.open("w", encoding="utf-8") as file:
         yield lambda rows: file.writelines(answers.as_json(row) + "\n" for row in rows)
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[Callable[[list[Row]], None]]:
-    with parquet.ParquetWriter(path, answers.schema()) as writer:
-        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, answers.schema()))
+def _parquet(path: Path, asked: Asked) -> Iterator[Callable[[list[Row]], None]]:
+    schema = answers.schema(asked.targets)
+    with parquet.ParquetWriter(path, schema) as writer:
+        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 @contextlib.contextmanager
-def _tfrecord(path: Path) -> Iterator[Callable[[list[Row]], None]]:
+def _tfrecord(path: Path, asked: Asked) -> Iterator[Callable[[list[Row]], None]]:
+    del asked
     with tf.io.TFRecordWriter(str(path)) as writer:
 
         def write(rows: list[Row]) -> None:
@@ -98,7 +101,7 @@ def _tfrecord(path: Path) -> Iterator[Callable[[list[Row]], None]]:
 
 
 # What a file's suffix says of its form.
-WRITERS: dict[str, Callable[[Path], Any]] = {
+WRITERS: dict[str, Callable[[Path, Asked], Any]] = {
     ".jsonl": _jsonl,
     ".parquet": _parquet,
     ".tfrecord": _tfrecord,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.files import manifest_of, read_json
+from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 
 MANIFEST = "MANIFEST.json"
@@ -23,7 +24,14 @@ class ServedModel:
 
     path: Path
     digest: str
-    labels: tuple[str, ...]
+    targets: tuple[Target, ...]
+
+
+def targets_of(manifest: dict[str, Any]) -> tuple[Target, ...]:
+    """What a model answers; one that was written before there were other tasks has one label."""
+    if "targets" not in manifest:
+        return (Target(task="one_label", space=Space(labels=tuple(manifest["labels"]))),)
+    return tuple(Target.model_validate(target) for target in manifest["targets"])
 
 
 def verify_manifest(path: Path) -> dict[str, Any]:

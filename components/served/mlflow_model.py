@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import mlflow
@@ -14,22 +15,41 @@ with contextlib.suppress(ImportError):  # Its ops are in the graphs of models th
 
 
 class Served(mlflow.pyfunc.PythonModel):
-    """Raw examples, in a column or a list → label, valid and a column for each class."""
+    """Raw examples, in a column or a list → valid, and a column for each output.
+
+    What has a value for each label has a column for each of them.
+    """
 
     def load_context(self, context: Any) -> None:
         path = context.artifacts["saved_model"]
         self._signature = tf.saved_model.load(path).signatures["serving_default"]
-        with open(f"{path}/assets/labels.txt", encoding="utf-8") as file:
-            self._labels = file.read().splitlines()
+        with open(f"{path}/MANIFEST.json", encoding="utf-8") as file:
+            self._targets = json.load(file)["targets"]
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         del context, params
         raws = model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input
         answer = self._signature(raw=tf.constant(list(raws)))
-        table = pd.DataFrame(answer["probabilities"].numpy(), columns=self._labels)
-        table.insert(0, "label", [label.decode() for label in answer["labels"].numpy()])
-        table.insert(1, "valid", answer["valid"].numpy())
-        return table
+        columns: dict[str, Any] = {"valid": answer["valid"].numpy()}
+        for target in self._targets:
+            prefix = f"{target['name']}/" if target["name"] else ""
+            labels = target["space"]["labels"]
+            for name, tensor in answer.items():
+                if name == "valid" or not name.startswith(prefix):
+                    continue
+                values = tensor.numpy()
+                if values.dtype == object:
+                    columns[name] = [_text(value) for value in values.tolist()]
+                elif values.ndim == 2:
+                    for label, column in zip(labels, values.T, strict=True):
+                        columns[f"{prefix}{label}"] = column
+                else:
+                    columns[name] = values
+        return pd.DataFrame(columns)
+
+
+def _text(value: Any) -> Any:
+    return [each.decode() for each in value] if isinstance(value, list) else value.decode()
 
 
 mlflow.models.set_model(Served())

@@ -2,15 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Said, Target
+from components.tasks.table import task_of
 
 with epy.lazy_imports():
     import tensorflow as tf
+
+VALID = "valid"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What was served for some examples.
+
+    Attributes:
+        valid: (examples,), whether each could be read.
+        of_each: for each target, its outputs by their own names.
+    """
+
+    targets: tuple[Target, ...]
+    valid: np.ndarray
+    of_each: list[dict[str, np.ndarray]]
+
+    def said(self) -> list[tuple[bool, list[Said]]]:
+        """For each example: whether it is valid, and what is said about each target."""
+        by_target = [
+            task_of(t).rows(own, t.space) for t, own in zip(self.targets, self.of_each, strict=True)
+        ]
+        told = [list(each) for each in zip(*by_target, strict=True)]
+        return list(zip(map(bool, self.valid), told, strict=True))
+
+
+class Opened:
+    """A model that is loaded: raw examples → what is served for them."""
+
+    def __init__(self, path: Path, modality: str, targets: Sequence[Target]) -> None:
+        self._signature = open_model(path, modality)
+        self.targets = tuple(targets)
+
+    def ask(self, raws: Sequence[bytes]) -> Served:
+        answer = self._signature(raw=tf.constant(list(raws)))
+        arrays = {name: tensor.numpy() for name, tensor in answer.items()}
+        of_each = [outputs_of(target, arrays) for target in self.targets]
+        return Served(self.targets, arrays[VALID], of_each)
+
+
+def outputs_of(target: Target, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of one target, by their own names."""
+    prefix = target.named("")
+    return {
+        name.removeprefix(prefix): value
+        for name, value in outputs.items()
+        if name.startswith(prefix) and name != VALID
+    }
+
+
+def named_said(targets: Sequence[Target], said: Sequence[Said]) -> Said:
+    """What is said of an example about all targets, under the names of the targets."""
+    return {
+        target.named(name): value
+        for target, own in zip(targets, said, strict=True)
+        for name, value in own.items()
+    }
 
 
 def open_model(path: Path, modality: str) -> Any:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from etils import epy
@@ -16,16 +14,15 @@ from pydantic import Field
 from components.files import read_json, write_json
 from components.job import Job
 from components.section import Section
+from components.training.board import VALIDATION, Board
+from components.training.checkpoint import FileCheckpoint
+from components.training.data import TrainingData
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
-    import tensorflow as tf
 
-    from models import freezing, minibatches, optimization, training
-
-
-VALIDATION = "val_"
+    from models import freezing, optimization, training
 
 
 class PhaseConfig(Section):
@@ -33,6 +30,8 @@ class PhaseConfig(Section):
 
     epochs: int = Field(20, ge=0, le=10_000)
     """Most epochs to train."""
+    learning_rate: Any = 1e-3
+    """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine."""
     warmup_epochs: float = Field(0.0, ge=0)
     """Epochs in which the learning rate rises from 0."""
     batch_size: int = Field(32, ge=1)
@@ -43,16 +42,11 @@ class PhaseConfig(Section):
     """The gradient is made no longer than this; 0 leaves it as it is."""
     ema: float = Field(0.0, ge=0, lt=1)
     """Momentum of a moving average of the weights, which is what is kept; 0 for none."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of each label that is spread over all classes."""
-    focal_gamma: float = Field(0.0, ge=0, le=10)
-    """Focal loss: how much less what is right already counts; 0 for plain cross-entropy."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """`balanced`: rare classes count as much in sum as frequent ones."""
     mixup: float = Field(0.0, ge=0, le=10)
     """Alpha of MixUp on what the phase reads, features or activations; 0 for none."""
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """What early stopping looks at."""
+    monitor: str = "val_loss"
+    """What early stopping looks at: val_loss, or val_ and what the task watches, such as
+    val_accuracy, val_label_accuracy or val_mae."""
     patience: int = Field(5, ge=0)
     """Epochs without a better `monitor` before training stops."""
     min_delta: float = Field(0.0, ge=0)
@@ -63,68 +57,12 @@ class PhaseConfig(Section):
     """Keep the weights of the best epoch, not of the last."""
 
 
-class Board:
-    """A phase as TensorBoard shows it, under the names of Keras's own callback.
-
-    Args:
-        directory: of its logs, `train` and `validation` in it.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._writers = {
-            prefix: tf.summary.create_file_writer(str(directory / name))
-            for prefix, name in (("", "train"), (VALIDATION, "validation"))
-        }
-
-    def write(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """What is known of an epoch, at once: the phase may be watched, or killed."""
-        for name, value in logs.items():
-            prefix = VALIDATION if name.startswith(VALIDATION) else ""
-            with self._writers[prefix].as_default(epoch):
-                tf.summary.scalar(f"epoch_{name.removeprefix(prefix)}", value)
-        for writer in self._writers.values():
-            writer.flush()
-
-
-class FileCheckpoint:
-    """The state of a phase in one file, which is whole or absent.
-
-    Keras's BackupAndRestore does not survive SIGKILL: a file that is half written stays. This
-    one is written beside, made durable and renamed. It takes at most a tenth of the time: an
-    epoch that is cheaper to run again than to write down is not written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._cost = 0.0
-        self._saved = time.monotonic()
-
-    def load(self) -> dict[str, np.ndarray] | None:
-        if not self._path.exists():
-            return None
-        with np.load(self._path) as archive:
-            return dict(archive)
-
-    def save(self, state: dict[str, np.ndarray]) -> None:
-        started = time.monotonic()
-        if started - self._saved < 10 * self._cost:
-            return
-        temporary = self._path.with_suffix(".writing")
-        with temporary.open("wb") as file:
-            np.savez(file, **state)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        self._saved = time.monotonic()
-        self._cost = self._saved - started
-
-
-def require_finite(history: training.History, section: str, learning_rate: float) -> None:
+def require_finite(history: training.History, section: str, config: PhaseConfig) -> None:
     """A `Mistake` where training blew up, so that nothing is made of its weights."""
     if not np.isfinite(history.best["val_loss"]):
         raise Mistake(
             f"{section}.learning_rate must be low enough for validation loss to stay finite, got "
-            f"{learning_rate}"
+            f"{config.learning_rate}"
         )
 
 
@@ -138,30 +76,29 @@ def decided(job: Job, name: str, decide: Callable[[], Any]) -> Any:
 
 def train_phase(
     model: keras.Model,
-    data: tuple[minibatches.Data, minibatches.Data],
+    data: TrainingData,
     config: PhaseConfig,
     seed: int,
     *,
-    learning_rate: float,
     first_epoch: int = 0,
     rates: Mapping[str, float] | None = None,
     precision: str | None = None,
     on_epoch: training.OnEpoch | None = None,
     checkpoint: FileCheckpoint | None = None,
 ) -> training.History:
-    """Train `model` on (training, validation) data as `config` says; see `training.train`.
+    """Train `model` as `config`, whose learning rate is a number, says; see `training.train`.
 
     Args:
         rates: a variable's path → what its learning rate is multiplied by.
         precision: what the network multiplies in, where not in float32.
     """
-    steps = data[0].steps(config.batch_size)
-    balanced = config.class_weights == "balanced"
+    steps = data.training.steps(config.batch_size)
     return training.train(
         model,
-        *data,
+        data.training,
+        data.validation,
         optimizer=optimization.build_optimizer(
-            learning_rate=learning_rate,
+            learning_rate=float(config.learning_rate),
             steps=config.epochs * steps,
             warmup_steps=round(config.warmup_epochs * steps),
             weight_decay=config.weight_decay,
@@ -170,20 +107,17 @@ def train_phase(
             rates=rates,
             precision=precision,
         ),
-        loss=optimization.build_loss(
-            label_smoothing=config.label_smoothing, focal_gamma=config.focal_gamma
-        ),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
+        objective=data.objective,
+        length=training.Length(config.epochs, config.batch_size, first_epoch),
         seed=seed,
-        first_epoch=first_epoch,
-        class_weights=optimization.balanced_class_weights(data[0].targets) if balanced else None,
         mixup=config.mixup,
-        monitor=config.monitor,
-        patience=config.patience,
-        min_delta=config.min_delta,
-        start_from_epoch=config.start_from_epoch,
-        restore_best_weights=config.restore_best_weights,
+        stopping=training.Stopping(
+            monitor=config.monitor,
+            patience=config.patience,
+            min_delta=config.min_delta,
+            start_from_epoch=config.start_from_epoch,
+            restore_best_weights=config.restore_best_weights,
+        ),
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
@@ -193,7 +127,7 @@ def run_phase(
     job: Job,
     name: str,
     model: keras.Model,
-    data: tuple[minibatches.Data, minibatches.Data],
+    data: TrainingData,
     config: PhaseConfig,
     seed: int,
     *,
@@ -212,8 +146,12 @@ def run_phase(
 
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         board.write(epoch, logs)
-        figures = f"loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f} on validation"
-        job.progress(name, epoch + 1, config.epochs, figures)
+        figures = [
+            f"{name.removeprefix(VALIDATION)} {value:.3f}"
+            for name, value in logs.items()
+            if name.startswith(VALIDATION)
+        ]
+        job.progress(name, epoch + 1, config.epochs, f"{', '.join(figures)} on validation")
 
     weights = freezing.named_weights(model, *others)
     before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)

@@ -25,7 +25,7 @@ class Executor(Interpreter):
     """Runs each stage, or reuses its artifact if the store has it.
 
     Attributes:
-        announce: tells other hosts of a stage that is computed together; see `helping.leading`.
+        announce: tells other hosts of a stage that is computed together; see `help.leading`.
     """
 
     store: Store
@@ -47,7 +47,7 @@ class Executor(Interpreter):
         seconds = time.monotonic() - started
         step = Step(name, status, round(seconds, 3), str(artifact.directory), artifact.stats)
         self.steps.append(step)
-        self.console.end(name, status, seconds, artifact.stats)
+        self.console.end(name, status, seconds, artifact.stats, artifact.shown)
         return artifact
 
     def _again(self, call: Call) -> bool:

@@ -33,16 +33,20 @@ class Planner(Interpreter):
         """What differs from the last time this stage ran."""
         if self.fresh:
             return "--fresh"
-        inputs = call.inputs.values()
-        if any(
-            isinstance(value, dict) and value.get("digest") == Absent.digest for value in inputs
-        ):
+        if _is_absent(call.inputs):
             return "an earlier stage runs"
         made = list((self.store.root / call.stage).glob(f"*/{ARTIFACT}"))
         if not made:
             return "never run"
         last = read_json(max(made, key=lambda path: path.stat().st_mtime))["inputs"]
         return ", ".join(_differences(last, call.inputs)) or "its result is gone"
+
+
+def _is_absent(value: Any) -> bool:
+    """Whether any of it would have to be made first."""
+    if not isinstance(value, dict):
+        return False
+    return value.get("digest") == Absent.digest or any(map(_is_absent, value.values()))
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:

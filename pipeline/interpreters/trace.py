@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -43,10 +45,7 @@ class _Tracer(Interpreter):
 
     def interpret(self, asked: Invocation) -> Any:
         call, name = asked.call, asked.name
-        given = [
-            value for value in (*asked.args, *asked.kwargs.values()) if isinstance(value, _Pending)
-        ]
-        after = [value.node for value in given if value.node]
+        after = [value.node for value in _pending((*asked.args, *asked.kwargs.values()))]
         first = self.made_by.setdefault(call.fingerprint, name)
         if first != name:  # The very same call in another branch: it reuses what that one made.
             after.append(first)
@@ -55,6 +54,18 @@ class _Tracer(Interpreter):
             after += [n.name for n in self.nodes.values() if n.stage == call.stage][-1:]
         self.nodes[name] = Node(name, call.stage, tuple(dict.fromkeys(after)), marks.trains)
         return _Pending(name, call.fingerprint)
+
+
+def _pending(value: Any) -> Iterator[_Pending]:
+    """Those in an argument that other stages make."""
+    if isinstance(value, _Pending):
+        if value.node:
+            yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _pending(each)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from _pending(tuple(getattr(value, f.name) for f in dataclasses.fields(value)))
 
 
 def trace(config: Config) -> dict[str, Node]:

@@ -21,13 +21,13 @@ import tensorflow as tf
 from PIL import Image
 
 from components.examples import dataset
-from components.frozen.batches import training_data
 from components.frozen.networks import cut, open_backbone
 from components.modalities.table import open_reader
+from components.training.data import training_data
 from models import folding, freezing, hardware, heads
 from tests.benchmarks.setting import BATCH, CUT, TUNE_EPOCHS, Clock, Task
 from tests.conftest import ROOT
-from tests.helpers import job
+from tests.helpers import PLAIN, job
 
 TIMES = 8
 
@@ -113,14 +113,13 @@ def epochs(task: Task) -> dict[str, float]:
     clock.train(features, 0)
     moments = clock.epochs["fine_tune"]
     epoch = median(b - a for a, b in itertools.pairwise(moments))
-    data, _ = training_data(job(task.work / "data"), features, "crossing")
+    data = training_data(job(task.work / "data"), features, "at_cut", PLAIN).training
     steps = data.steps(BATCH)
     size = -(-len(data) // steps)
     network = open_backbone(task.model, task.model.weights)
     suffix = cut(task.model, network, CUT).suffix
     freezing.unfreeze(suffix.layers)
-    inputs = tf.constant(data.gather(np.arange(size), 0))
-    targets = tf.constant(data.targets[:size])
+    inputs, targets, _ = (tf.constant(each) for each in data.gather(np.arange(size), 0))
 
     def step(tail: keras.Model) -> Callable[[Any], Any]:
         def both(x: Any) -> Any:
@@ -131,7 +130,11 @@ def epochs(task: Task) -> dict[str, float]:
         return both
 
     def tail_of(part: keras.Model) -> keras.Model:
-        head = heads.build_head(features=network.output_shape[-1], num_classes=2, normalize=False)
+        head = heads.build_head(
+            features=network.output_shape[-1],
+            outputs=[("probabilities", 2, "softmax")],
+            normalize=False,
+        )
         return heads.join(part, head)
 
     # Folded first: once joined, a network's layers are called elsewhere, too.

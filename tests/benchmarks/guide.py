@@ -16,7 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from components.frozen.networks import cut, open_backbone, open_classifier
+from components.frozen.networks import cut, open_backbone
+from components.training.heads import open_whole
 from models import freezing
 from tests.benchmarks.setting import BATCH, CUT, HEAD_EPOCHS, TUNE_EPOCHS, Clock, Task
 
@@ -36,12 +37,12 @@ def compare(task: Task, seeds: int) -> dict[str, Any]:
         for name, views in (("ours", 1), ("ours, 4 views", 4)):
             clock = Clock(task.work / f"{seed}-{views}" / "stages")
             features = clock.extract(task, seed, views)
-            accuracy = _accuracy(open_classifier(clock.train(features, seed)), data)
+            accuracy = _accuracy(open_whole(clock.train(features, seed)), data)
             first = dict(clock.seconds)
             stages[name].append(first)
             runs[name].append((sum(first.values()), accuracy))
             # The pipeline's store has the features; that they hold is seen from their manifest.
-            changed = _accuracy(open_classifier(clock.train(features, seed, OTHER_RATE)), data)
+            changed = _accuracy(open_whole(clock.train(features, seed, OTHER_RATE)), data)
             again = {key: value for key, value in clock.seconds.items() if key != "extract"}
             runs[f"{name}, other head rate"].append((sum(again.values()), changed))
             runs[f"{name}, head only"].append((first["extract"] + first["train_head"], np.nan))

@@ -17,9 +17,9 @@ from components.examples import dataset
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.photos import raw as photos
-from components.section import AugmentConfig
 from components.train_head import HeadConfig, train_head
 from tests.helpers import assembled, ingested, job
+from tests.helpers import views as views_of
 
 HEAD_EPOCHS, TUNE_EPOCHS, BATCH, CUT = 20, 10, 32, "block_13"
 
@@ -76,7 +76,7 @@ class Clock:
         return result
 
     def extract(self, task: Task, seed: int, views: int = 1) -> Features:
-        augment, settings = AugmentConfig(views=views), ExtractConfig()
+        augment, settings = views_of(views=views), ExtractConfig()
         features: Features = self(
             extract, task.model, task.examples, CUT, augment, settings, pooled=True, seed=seed
         )

@@ -17,14 +17,13 @@ from components.examples import dataset
 from components.export import ExportConfig, export
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.frozen.networks import open_classifier
 from components.modalities.table import open_reader
-from components.section import AugmentConfig
 from components.served.opening import open_model
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
+from components.training.heads import open_whole
 from tests.benchmarks.setting import Clock
-from tests.helpers import assembled, ingested, job
+from tests.helpers import PLAIN, assembled, ingested, job, views
 
 LENGTH, BATCH = 64, 32
 # Learning rates for all layers, and for the top two.
@@ -56,7 +55,7 @@ class Sentences:
             self.model,
             self.examples,
             unfreeze,
-            AugmentConfig(),
+            views("text"),
             ExtractConfig(budget=budget),
             pooled=True,
             seed=0,
@@ -77,7 +76,7 @@ class Sentences:
 
     def accuracy(self, model: TrainedModel) -> float:
         """On the test split, in memory."""
-        classifier, reader = open_classifier(model), open_reader(self.model)
+        classifier, reader = open_whole(model), open_reader(self.model)
         rows = list(dataset.read(self.examples, "test").as_numpy_iterator())
         labels = {row["id"]: row["label"] for row in rows}
         right = 0
@@ -138,7 +137,10 @@ def kerashub(
         keras_hub.models.BertTokenizer.from_preset(preset), sequence_length=LENGTH
     )
     classifier = keras_hub.models.BertTextClassifier(
-        backbone, num_classes=2, preprocessor=preprocessor, activation="softmax"
+        backbone,
+        outputs=[("probabilities", 2, "softmax")],
+        preprocessor=preprocessor,
+        activation="softmax",
     )
     steps = epochs * -(-len(train[0]) // BATCH)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -170,13 +172,15 @@ def from_scratch(work: Path, data: Path, preset: Path) -> float:
         sentences.model,
         sentences.examples,
         "all",
-        AugmentConfig(),
+        views("text"),
         ExtractConfig(),
         pooled=False,
         seed=0,
     )
     config = ScratchConfig(epochs=8, learning_rate=2e-4, warmup_epochs=0.5, patience=3)
-    return sentences.accuracy(train_from_scratch(job(work / "scratch"), features, config, seed=0))
+    return sentences.accuracy(
+        train_from_scratch(job(work / "scratch"), features, config, PLAIN, seed=0)
+    )
 
 
 def agreement(work: Path, sentences: Sentences, model: TrainedModel) -> dict[str, Any]:
@@ -184,7 +188,7 @@ def agreement(work: Path, sentences: Sentences, model: TrainedModel) -> dict[str
     exported = export(job(work / "export"), model, sentences.examples, ExportConfig())
     texts = [*ODD, *sentences.table("test")[0]][:1000]
     serve = open_model(exported.path, "text")
-    classifier, reader = open_classifier(model), open_reader(sentences.model)
+    classifier, reader = open_whole(model), open_reader(sentences.model)
     worst, tokens = 0.0, 0
     for start in range(0, len(texts), 50):
         raws = [text.encode() for text in texts[start : start + 50]]

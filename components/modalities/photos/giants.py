@@ -11,7 +11,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.files import sha256, sha256_of_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
-from components.modalities.photos.raw import Picture
+from components.modalities.photos.raw import PhotosConfig, Picture
 from models import backbones
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
@@ -20,16 +20,18 @@ with epy.lazy_imports():
     import keras
 
 
-def find(config: ModelConfig, *, download: bool) -> Giant:
+def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
     """The row of the table that is asked for."""
-    del download
+    del own, download
     backbones.find_backbone(config.backbone)
     return Giant(config.backbone, sha256_of_json(["keras.applications", config.backbone]))
 
 
-def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretrained:
+def find_weights(
+    config: ModelConfig, own: PhotosConfig, giant: Giant, *, download: bool
+) -> Pretrained:
     """Keras's own weights; the file is hashed, so that another file by the name is noticed."""
-    name = backbones.weights_file(giant.name, config.input_size)
+    name = backbones.weights_file(giant.name, own.input_size)
     if not name:
         raise Mistake(
             f"model.weights must be none, pretrain or a file for {giant.name}, which has no "
@@ -41,7 +43,7 @@ def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretra
         import_tensorflow()
         reason = "Keras put it elsewhere, as it does where it cannot write"
         try:
-            backbones.build_backbone(giant.name, input_size=config.input_size, weights="imagenet")
+            backbones.build_backbone(giant.name, input_size=own.input_size, weights="imagenet")
         except Mistake as mistake:
             reason = str(mistake)
         if not file.is_file():
@@ -56,16 +58,16 @@ def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretra
 
 
 def begin(
-    config: ModelConfig, giant: Giant, directory: Path, *, published: bool
+    config: ModelConfig, own: PhotosConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Picture, str]:
     """The network, its form and its pooling, with published weights or random ones."""
     del directory  # A row of the table needs no files.
-    size = config.input_size or backbones.find_backbone(giant.name).input_size
+    size = own.input_size or backbones.find_backbone(giant.name).input_size
     pooling: Any = "avg" if config.pooling == "auto" else config.pooling
     network = backbones.build_backbone(
         giant.name, input_size=size, pooling=pooling, weights="imagenet" if published else None
     )
-    return network, Picture(input_size=size, resize=config.resize), pooling
+    return network, Picture(input_size=size, resize=own.resize), pooling
 
 
 def build(model: AssembledModel) -> keras.Model:

@@ -12,10 +12,11 @@ from collections import Counter
 from typing import Any, Literal
 
 from etils import epy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts import AssembledModel
 from components.modalities.statistics import spread
+from components.section import Section
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -37,6 +38,15 @@ POLICIES = (
 )
 # Those that are meant where none are given.
 USUAL = ("flip", "rotation")
+
+
+class PhotosConfig(Section):
+    """Pictures, and what becomes of them before a network reads them."""
+
+    input_size: int | None = Field(None, ge=8, le=2048)
+    """Height and width in pixels; the backbone's usual size where not given."""
+    resize: Literal["stretch", "crop", "pad"] = "stretch"
+    """How a picture of another shape becomes square."""
 
 
 class Picture(BaseModel):
@@ -131,6 +141,16 @@ def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
         "formats": {kind: kinds[kind] for kind in sorted(kinds)},
         "exif_turned": turns.total() - turns[1],
     }
+
+
+def warnings(facts: dict[str, Any]) -> list[str]:
+    """That pictures lie on their side."""
+    if not facts.get("exif_turned"):
+        return []
+    return [
+        f"{facts['exif_turned']} pictures have an EXIF orientation, which neither training nor "
+        f"serving applies."
+    ]
 
 
 def sample() -> bytes:

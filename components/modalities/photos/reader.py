@@ -11,8 +11,8 @@ import tensorflow as tf
 from components.artifacts import AssembledModel
 from components.modalities.photos import raw as photos
 from components.modalities.photos import views as photo_views
-from components.modalities.protocols import Decoded, Rows
-from components.section import AugmentConfig
+from components.modalities.protocols import Decoded, Rows, Survey
+from components.section import Views
 
 
 class PhotoReader:
@@ -20,13 +20,13 @@ class PhotoReader:
 
     endpoint = "serve_float"
 
-    def __init__(self, model: AssembledModel, augment: AugmentConfig, seed: int) -> None:
+    def __init__(self, model: AssembledModel, views: Views, seed: int) -> None:
         form = photos.Picture(**model.form)
         self._shape = (form.input_size, form.input_size, 3)
         self.inputs = [tf.TensorSpec((None, *self._shape), tf.float32, name="decoded")]
         self.tracked: list[Any] = []
         self._decode: Callable[[Any], Any] = lambda raw: photos.decode(form, raw)
-        self._policies, self._seed = augment.policies or photos.USUAL, seed
+        self._policies, self._seed = views.policies, seed
         self._reads: Callable[..., Any] | None = None
 
     def batches(self, rows: Rows, batch_size: int, *, augmented: bool) -> Iterator[Decoded]:
@@ -89,6 +89,6 @@ class PhotoReader:
         valid = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), tf.stack([size + 1]))[:-1] > 0
         return [tf.ensure_shape(inputs, (None, *self._shape))], valid
 
-    def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
+    def survey(self, raws: Iterable[bytes]) -> Survey:
         del raws
-        return 1, 0.0
+        return Survey()

@@ -11,7 +11,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.files import files_below, read_json, sha256_of_each, sha256_of_json, write_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
-from components.modalities.sentences.raw import Sentence
+from components.modalities.sentences.raw import Sentence, SentencesConfig
 from models.encoders import FAMILIES, family_of
 from models.mistakes import Mistake, nearest
 from models.quiet import import_tensorflow
@@ -31,8 +31,9 @@ _WEIGHTS = (".safetensors", ".weights.h5")
 _NOT_THERE = "to be downloaded"
 
 
-def find(config: ModelConfig, *, download: bool) -> Giant:
+def find(config: ModelConfig, own: SentencesConfig, *, download: bool) -> Giant:
     """The preset that is asked for, its folder, and a digest of what is no weights in it."""
+    del own
     folder = _folder(config.backbone, download)
     if folder is None:
         return Giant(config.backbone, _NOT_THERE)
@@ -55,9 +56,11 @@ def find(config: ModelConfig, *, download: bool) -> Giant:
     return Giant(name, sha256_of_json([named, sha256_of_each(files)]), folder)
 
 
-def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretrained:
+def find_weights(
+    config: ModelConfig, own: SentencesConfig, giant: Giant, *, download: bool
+) -> Pretrained:
     """The preset's own weights."""
-    del download  # `find` did.
+    del own, download  # `find` did.
     if config.weights == "imagenet":
         raise Mistake("model.weights must be pretrained, none, pretrain or a file, got 'imagenet'")
     if giant.path is None:
@@ -72,7 +75,7 @@ def find_weights(config: ModelConfig, giant: Giant, *, download: bool) -> Pretra
 
 
 def begin(
-    config: ModelConfig, giant: Giant, directory: Path, *, published: bool
+    config: ModelConfig, own: SentencesConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Sentence, str]:
     """The network, its form and its pooling; the architecture and the tokenizer go to `preset/`."""
     folder = giant.path
@@ -84,7 +87,7 @@ def begin(
     encoders.check_tokenizer(tokenizer, backbone, folder)
     _settle_accents(tokenizer, folder)
     positions = getattr(backbone, "max_sequence_length", None) or USUAL_LENGTH
-    length = config.sequence_length or min(USUAL_LENGTH, positions)
+    length = own.sequence_length or min(USUAL_LENGTH, positions)
     pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
     network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
     preset = directory / "preset"

@@ -7,13 +7,14 @@ import importlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from etils import epy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from components.modalities.statistics import spread
+from components.section import NOT_HASHED, Section, UnhashedStr
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
@@ -31,6 +32,19 @@ LEGEND = (
 _RED, _BLUE = "220 38 38", "37 99 235"
 # So many words of a mistake are looked at.
 _EXPLAINED = 60
+
+
+class SentencesConfig(Section):
+    """Texts, and what becomes of them before a network reads them."""
+
+    sequence_length: int | None = Field(None, ge=4, le=1_000_000)
+    """Most tokens of an example, the special ones too; 128, or all positions that the model has
+    where that is fewer, where not given."""
+    rate: Annotated[float, NOT_HASHED] = Field(0.1, gt=0, le=0.5)
+    """The share of an example's words that a policy of `augment` changes."""
+    translator: UnhashedStr = ""
+    """MODULE:FUNCTION of your own that translates a text there and back, for the policy
+    `backtranslation`."""
 
 
 class Sentence(BaseModel):
@@ -65,7 +79,7 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(c)[0] == "Z" or unicodedata.category(c) == "Cc" for c in text)
 
 
-def sameness(raw: bytes) -> bytes:
+def canonical(raw: bytes) -> bytes:
     """The words alone: no case, no punctuation, one form of every character."""
     folded = unicodedata.normalize("NFKC", raw.decode("utf-8")).casefold()
     bare = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
@@ -96,9 +110,8 @@ def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
     words = raw.decode("utf-8", "replace").split()
     looked_at = words[:_EXPLAINED]
     without = [" ".join(words[:i] + words[i + 1 :]).encode() for i in range(len(looked_at))]
-    answers = ask([raw, *without])
-    answer = int(np.argmax(answers[0]))
-    counted = answers[0, answer] - answers[1:, answer]
+    speaks_for = ask([raw, *without])
+    counted = speaks_for[0] - speaks_for[1:]
     counted[[is_blank(text.decode("utf-8", "replace")) for text in without]] = 0.0
     most = max(float(np.abs(counted).max(initial=0.0)), 1e-6)
     marked = [

@@ -11,10 +11,10 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (the tokenizers' ops)
 
 from components.artifacts import AssembledModel
-from components.modalities.protocols import Decoded, Rows
+from components.modalities.protocols import Decoded, Rows, Survey
 from components.modalities.sentences.raw import Sentence
 from components.modalities.sentences.views import Augmenter
-from components.section import AugmentConfig
+from components.section import Views
 from models import encoders
 
 # So many batches' worth of texts are sorted by length together: then little is padding.
@@ -36,7 +36,7 @@ class SentenceReader:
 
     endpoint = "serve_tokens"
 
-    def __init__(self, model: AssembledModel, augment: AugmentConfig, seed: int) -> None:
+    def __init__(self, model: AssembledModel, views: Views, seed: int) -> None:
         form = Sentence(**model.form)
         self._longest, self._even = form.sequence_length, encoders.FAMILIES[form.family].even
         tokens = self._longest if self._even else None
@@ -47,7 +47,7 @@ class SentenceReader:
         self._tokenizer = encoders.open_tokenizer(form.family, model.directory / "preset")
         self._tokenizer.build(())  # Nothing to build; but only what is built is exported.
         self.tracked = [self._tokenizer]
-        self._augmenter = Augmenter(model, augment, seed)
+        self._augmenter = Augmenter(model, views, seed)
         text = tf.TensorSpec((None,), tf.string)
         self._tokens = tf.function(self._tokenize, input_signature=[text])
         self._counts = tf.function(
@@ -89,10 +89,15 @@ class SentenceReader:
         mask = tf.sequence_mask(lengths, tf.shape(token_ids)[1], tf.int32)
         return [token_ids, mask], valid
 
-    def survey(self, raws: Iterable[bytes]) -> tuple[int, float]:
+    def survey(self, raws: Iterable[bytes]) -> Survey:
         lengths = self._counts(tf.constant(list(raws))).numpy() + ENDS
         mean = np.minimum(lengths, self._longest).mean()
-        return int(np.ceil(mean)), float(np.mean(lengths > self._longest))
+        cut = float(np.mean(lengths > self._longest))
+        note = (
+            f"{100 * cut:.1f} % of the training texts are longer than the {self._longest} tokens "
+            f"that are read, and are cut."
+        )
+        return Survey(int(np.ceil(mean)), cut, note if cut else "")
 
     def _tokenize(self, raws: Any) -> tuple[Any, Any]:
         """(batch,) of texts → token ids, (batch, tokens), and how many each text has, (batch,)."""

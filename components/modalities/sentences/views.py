@@ -17,7 +17,7 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.modalities.sentences import giants, raw
-from components.section import AugmentConfig
+from components.section import Views
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -32,9 +32,9 @@ NEIGHBOURS, NEAR = 5, 0.5
 class Augmenter:
     """(text, id, view) → that view of the text; view 0 is the text itself."""
 
-    def __init__(self, model: AssembledModel, augment: AugmentConfig, seed: int) -> None:
-        self._names = augment.policies or raw.USUAL
-        self._rate, self._seed = augment.rate, seed
+    def __init__(self, model: AssembledModel, views: Views, seed: int) -> None:
+        self._names = views.policies
+        self._rate, self._seed = float(views.options.get("rate", 0.1)), seed
         thesaurus = Thesaurus(model)
         self._policies: dict[str, Policy] = {
             "deletion": _delete,
@@ -42,7 +42,9 @@ class Augmenter:
             "insertion": functools.partial(_insert, thesaurus.neighbours),
             "synonym": functools.partial(_replace, thesaurus.neighbours),
             "wordnet": functools.partial(_replace, _in_wordnet),
-            "backtranslation": functools.partial(_translate, augment.translator),
+            "backtranslation": functools.partial(
+                _translate, str(views.options.get("translator", ""))
+            ),
         }
 
     def __call__(self, raw: bytes, identity: str, view: int) -> bytes:
@@ -99,7 +101,7 @@ def _translate(translator: str, words: Words, rate: float, rng: np.random.Genera
     del rate, rng
     result = _translator(translator)(" ".join(words))
     if not isinstance(result, str) or not result.strip():
-        raise Mistake(f"augment.translator must give text, got {result!r} from {translator}")
+        raise Mistake(f"sentences.translator must give text, got {result!r} from {translator}")
     return result.split()
 
 
@@ -111,7 +113,7 @@ def _translator(name: str) -> Callable[[str], str]:
         found: Callable[[str], str] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise Mistake(
-            f"augment.translator must be MODULE:FUNCTION that can be imported, for the policy "
+            f"sentences.translator must be MODULE:FUNCTION that can be imported, for the policy "
             f"backtranslation, got {name!r}: {error}"
         ) from error
     return found

@@ -1,0 +1,31 @@
+"""How the targets of a run are learned: what is minimized, and how much each counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.section import Section
+from components.tasks.protocol import Target
+from components.tasks.table import TASKS
+
+
+class Learning(BaseModel):
+    """What a run's config says of its targets: all that is read of it, and nothing more.
+
+    Attributes:
+        own: task → its section of the config; those of the targets' tasks alone.
+        weights: target → how much its loss counts.
+        by_uncertainty: the weights are learned instead: see `objectives.Objective`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    own: dict[str, dict[str, Any]] = {}
+    weights: dict[str, float] = {}
+    by_uncertainty: bool = False
+
+    def section(self, target: Target) -> Section:
+        """The section of the config that is its task's own."""
+        return TASKS[target.task].config(**self.own.get(target.task, {}))

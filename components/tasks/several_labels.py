@@ -1,0 +1,336 @@
+"""Any number of labels for each example, or none: each is there or not, whatever the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from etils import epy
+from pydantic import Field
+
+from components.section import Section
+from components.tasks.answers import by_label, check_labels, imbalance
+from components.tasks.protocol import Answer, Column, Figure, Kind, Said, Scores, Space, Target
+from models.mistakes import Mistake
+
+if TYPE_CHECKING:
+    from models.objectives import PerExample, Watched
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+    from sklearn import metrics
+
+    from models import objectives
+
+figures: tuple[Figure, ...] = (
+    Figure("auroc", "the mean over labels of the area under the ROC curve"),
+    Figure("average_precision", "the mean over labels of the average precision"),
+    Figure("macro_f1", "the mean over labels of F1, at each label's threshold"),
+    Figure("micro_f1", "F1 over all labels of all examples together"),
+    Figure("exact_match", "the share of examples all of whose labels are right"),
+)
+monitors: tuple[str, ...] = ("label_accuracy",)
+activation: Literal["softmax", "sigmoid", "linear"] = "sigmoid"
+many = True
+required = False
+needs_validation = True
+template = "several_labels.html.jinja"
+# Of a label that no validation example has.
+USUAL_THRESHOLD = 0.5
+_YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+_NOT_SAID = -1
+
+
+class SeveralLabelsConfig(Section):
+    """What is minimized where each example has any number of labels."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """How far each label is moved from 0 and 1 towards one half."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """Focal loss: how much less what is right already counts; 0 for binary cross-entropy."""
+    positive_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: a label counts as much in sum where it is there as where it is not."""
+
+
+config: type[Section] = SeveralLabelsConfig
+
+
+def parse(value: Any, column: Column) -> Answer:
+    """A list, a cell with a separator, or {column: 0 or 1}. Empty means that there is none."""
+    if isinstance(value, dict):
+        return sorted(name for name, cell in value.items() if _is_yes(name, cell))
+    if value is None:
+        return []
+    found = value if isinstance(value, list) else [str(value)]
+    if not isinstance(value, list) and column.separator:
+        found = str(value).split(column.separator)
+    return sorted({str(label).strip() for label in found} - {""})
+
+
+def _is_yes(name: str, cell: Any) -> bool:
+    text = str(cell if cell is not None else "").strip().lower()
+    if text not in _YES | _NO:
+        raise ValueError(f"has {cell!r} in {name!r}, which is neither 0 nor 1")
+    return text in _YES
+
+
+def check_column(answers: Sequence[Answer], where: str) -> None:
+    if not any(answers):
+        raise Mistake(f"data.path must have labels, got {where} empty in all rows")
+
+
+def space(answers: Sequence[Answer], known: Space) -> Space:
+    found = {label for answer in answers if answer is not None for label in answer}
+    return known.model_copy(update={"labels": known.labels or tuple(sorted(found))})
+
+
+def accepts(answer: Answer, space: Space) -> bool:
+    del answer, space
+    return True
+
+
+def strata(answers: Sequence[Answer]) -> list[tuple[str, ...]]:
+    return [() if answer is None else tuple(answer) or ("",) for answer in answers]
+
+
+def keys(answer: Answer) -> list[Any]:
+    return [None] if answer is None else list(answer) or [""]
+
+
+def check(target: Target, counts: Mapping[str, Counter[Any]], before: Space | None) -> list[str]:
+    labels = target.space.labels
+    for label in labels:
+        if not counts["train"][label]:
+            raise Mistake(
+                f"data.path must have examples of every label in train, got none with {label!r}"
+            )
+    check_labels(target, before)
+    unseen = [label for label in labels if not counts["test"][label]]
+    said = imbalance(labels, counts["train"])
+    if unseen:
+        said.append(f"No test example has {', '.join(unseen)}: nothing can be said of it.")
+    return said
+
+
+def summary(space: Space, counts: Mapping[str, Counter[Any]]) -> dict[str, Any]:
+    return by_label(space, counts)
+
+
+def feature(space: Space) -> Any:
+    return tfds.features.Sequence(tfds.features.Text())
+
+
+def stored(answer: Answer) -> Any:
+    return ["\0"] if answer is None else answer
+
+
+def restored(value: Any, space: Space) -> Answer:
+    del space
+    found = [label.decode() for label in value]
+    return None if found == ["\0"] else found
+
+
+def of_tfds(feature: Any, value: Any) -> Answer:
+    inner = feature.feature
+    if isinstance(inner, tfds.features.ClassLabel):
+        return sorted(inner.names[int(number)] for number in value)
+    return sorted(label.decode() for label in value)
+
+
+def labels_of_tfds(feature: Any) -> tuple[str, ...]:
+    inner = getattr(feature, "feature", None)
+    if not isinstance(inner, tfds.features.ClassLabel):
+        raise ValueError("must have a sequence of classes for labels")
+    return tuple(sorted(inner.names))
+
+
+def units(space: Space) -> int:
+    return len(space.labels)
+
+
+def targets(answers: Sequence[Answer], space: Space) -> np.ndarray:
+    at = {label: position for position, label in enumerate(space.labels)}
+    found = np.zeros((len(answers), len(space.labels)), np.float32)
+    for row, answer in enumerate(answers):
+        found[row, [at[label] for label in answer or () if label in at]] = 1.0
+    return found
+
+
+def watched(space: Space) -> tuple[Watched, ...]:
+    del space
+    return (objectives.Watched("label_accuracy", _right_labels, more_is_better=True),)
+
+
+def _right_labels(truth: Any, said: Any) -> Any:
+    right = keras.ops.equal(truth > 0.5, said > USUAL_THRESHOLD)
+    return keras.ops.mean(keras.ops.cast(right, "float32"), axis=-1)
+
+
+def loss(own: Any, targets: np.ndarray) -> PerExample:
+    positive = None
+    if own.positive_weights == "balanced":
+        there = targets.sum(axis=0)
+        positive = (len(targets) - there) / np.maximum(there, 1.0)
+    return objectives.multi_label(
+        label_smoothing=own.label_smoothing,
+        focal_gamma=own.focal_gamma,
+        positive_weights=positive,
+    )
+
+
+def weights(own: Any, targets: np.ndarray) -> np.ndarray:
+    del own
+    return np.ones(len(targets), np.float32)
+
+
+def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
+    """Each label's threshold: the one with the greatest F1 on the validation examples."""
+    told = [row for row, answer in enumerate(answers) if answer is not None]
+    truth = targets([answers[row] for row in told], space)
+    chosen = [_threshold(truth[:, i], outputs[told, i]) for i in range(len(space.labels))]
+    return space.model_copy(update={"thresholds": tuple(chosen)})
+
+
+def _threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """In the middle between the last example that gets the label, and the first that does not."""
+    if not truth.any():
+        return USUAL_THRESHOLD
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, right = probabilities[order].astype("float64"), np.cumsum(truth[order])
+    f1 = 2 * right / (np.arange(1, len(truth) + 1) + truth.sum())
+    below = np.append(ranked[1:], 0.0)
+    f1[ranked == below] = -1.0  # What is equally probable cannot be told apart.
+    at = int(np.argmax(f1))
+    return float((ranked[at] + below[at]) / 2)
+
+
+def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
+    """`probabilities` (batch, labels), and `labels` (batch, labels): the given ones first.
+
+    The most probable label comes first, and what is left is empty: TensorFlow Serving gives no
+    ragged tensors, so that the rows are padded.
+    """
+    given = (outputs >= tf.constant(space.thresholds)) & valid[:, tf.newaxis]
+    first = tf.argsort(tf.where(given, outputs, -1.0), axis=-1, direction="DESCENDING", stable=True)
+    named = tf.gather(tf.constant(space.labels), first)
+    return {
+        "probabilities": tf.where(valid[:, tf.newaxis], outputs, 0.0),
+        "labels": tf.where(tf.gather(given, first, batch_dims=1), named, ""),
+    }
+
+
+def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
+    del space
+    return {"probabilities": outputs}
+
+
+def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
+    del space
+    return [
+        {
+            "labels": [label.decode() for label in labels if label],
+            "probabilities": [float(p) for p in probabilities],
+        }
+        for labels, probabilities in zip(served["labels"], served["probabilities"], strict=True)
+    ]
+
+
+def columns(space: Space) -> list[tuple[str, Kind]]:
+    del space
+    return [("labels", "texts"), ("probabilities", "numbers")]
+
+
+def short(said: Said) -> tuple[str, str]:
+    return ", ".join(said["labels"]) or "none", f"{max(said['probabilities'], default=0.0):.4f}"
+
+
+def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
+    probabilities = served["probabilities"]
+    found: np.ndarray = probabilities[:, int(np.argmax(probabilities[0]))]
+    return found
+
+
+def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: Space) -> Scores:
+    """Labels that the model does not know have probability 0.
+
+    A label that all test examples have, or none, has no AUROC, and is left out of its mean.
+    """
+    truth = targets(answers, space)
+    named = targets([each["labels"] for each in said], space)
+    probabilities = np.zeros_like(truth)
+    for column, label in enumerate(space.labels):
+        if label in model.labels:
+            at = model.labels.index(label)
+            probabilities[:, column] = [each["probabilities"][at] for each in said]
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        truth, named, zero_division=0
+    )
+    each: dict[str, dict[str, Any]] = {}
+    for column, label in enumerate(space.labels):
+        both = 0 < truth[:, column].sum() < len(truth)
+        pair = truth[:, column], probabilities[:, column]
+        each[label] = {
+            "auroc": float(metrics.roc_auc_score(*pair)) if both else None,
+            "average_precision": float(metrics.average_precision_score(*pair)) if both else None,
+            "precision": float(precision[column]),
+            "recall": float(recall[column]),
+            "f1": float(f1[column]),
+            "threshold": model.thresholds[model.labels.index(label)]
+            if label in model.labels and model.thresholds
+            else None,
+            "support": int(support[column]),
+        }
+    return Scores(
+        figures={
+            "auroc": _mean(each, "auroc"),
+            "average_precision": _mean(each, "average_precision"),
+            "macro_f1": float(np.mean(f1)),
+            "micro_f1": float(metrics.f1_score(truth, named, average="micro", zero_division=0)),
+            "exact_match": float(np.mean((truth == named).all(axis=1))),
+        },
+        trivial=0.5,
+        trivially="the same probabilities",
+        details={"labels": each},
+    )
+
+
+def _mean(each: dict[str, dict[str, Any]], figure: str) -> float:
+    known = [row[figure] for row in each.values() if row[figure] is not None]
+    return float(np.mean(known)) if known else 0.5
+
+
+def mistakes(
+    answers: Sequence[Answer], said: Sequence[Said], space: Space
+) -> list[tuple[int, str, str, str]]:
+    """Those whose labels are least probable, by the model, as a whole."""
+    truth = targets(answers, space)
+    given = np.array([each["probabilities"] for each in said]).reshape(truth.shape)
+    right = np.where(truth > 0, given, 1 - given)
+    surprise = -np.log(np.maximum(right, 1e-7)).sum(axis=1)
+    wrong = [i for i, each in enumerate(said) if sorted(each["labels"]) != sorted(answers[i])]
+    return [
+        (
+            i,
+            ", ".join(answers[i]) or "none",
+            ", ".join(said[i]["labels"]) or "none",
+            f"{100 * np.exp(-surprise[i]):.1f} % for the truth",
+        )
+        for i in sorted(wrong, key=lambda i: -surprise[i])
+    ]
+
+
+def card(space: Space) -> str:
+    return f"any of {', '.join(space.labels)}, or none, and how probable each is"
+
+
+def files(space: Space) -> dict[str, str]:
+    thresholds = space.thresholds or (USUAL_THRESHOLD,) * len(space.labels)
+    lines = zip(space.labels, thresholds, strict=True)
+    return {
+        "labels.txt": "".join(f"{label}\n" for label in space.labels),
+        "thresholds.tsv": "".join(f"{label}\t{value:.6f}\n" for label, value in lines),
+    }

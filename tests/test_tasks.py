@@ -1,0 +1,453 @@
+"""What is asked of an example: several labels, a number, several targets, and their mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+from sklearn import metrics
+
+from components.examples import placing
+from components.examples.sources import Source
+from components.served.manifest import targets_of
+from components.tasks import number, several_labels
+from components.tasks.protocol import Column, Space, Target
+from components.tasks.table import TASKS
+from models import heads, objectives
+from tests.conftest import InProcess
+
+LABELS = ("blue", "green", "red")
+Call = Callable[..., tuple[int, str, str]]
+
+
+def write_pictures(folder: Path, count: int) -> list[list[str]]:
+    """Pictures whose colours are their labels: each has any of the three, or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, found = np.random.default_rng(0), []
+    for position in range(count):
+        there = rng.random(3) < 0.5
+        pixels = rng.integers(0, 60, (16, 16, 3)) + 150 * there[::-1]
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{position}.png")
+        found.append([label for label, each in zip(LABELS, there, strict=True) if each])
+    return found
+
+
+def write_table(path: Path, columns: list[str], rows: Iterable[Iterable[Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        """
+[model]
+backbone = "ConvNet"
+weights = "none"
+[photos]
+input_size = 16
+[head]
+epochs = 30
+learning_rate = 0.03
+[fine_tune]
+epochs = 0
+[bless]
+beat_trivial = false
+"""
+    )
+    return path
+
+
+def pushed(here: InProcess, *arguments: object) -> tuple[dict[str, Any], Path]:
+    result = here.result(*arguments)
+    assert result["blessed"]
+    return result, Path(result["pushed"])
+
+
+def test_several_labels_end_to_end(here: InProcess, recipe: Path) -> None:
+    """Thresholds travel with the model; rows without any label work; AUROC is scikit-learn's."""
+    folder = here.directory / "pictures"
+    answers = write_pictures(folder, 120)
+    rows = [(f"{i}.png", "|".join(labels)) for i, labels in enumerate(answers)]
+    table = write_table(folder / "t.csv", ["path", "label"], rows)
+    result, model = pushed(
+        here,
+        *(recipe, "--data.path", table, "--task", "several_labels", "--data.separator", "|"),
+        *("--bless.at-least", "auroc=0.9"),
+    )
+    manifest = json.loads((model / "MANIFEST.json").read_text())
+    (target,) = targets_of(manifest)
+    assert target.space.labels == LABELS
+    assert len(target.space.thresholds) == 3
+    lines = (model / "assets" / "thresholds.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == list(LABELS)
+
+    stage = next(s for s in result["stages"] if s["name"] == "evaluate")
+    told = Path(stage["artifact"])
+    predictions = [json.loads(x) for x in (told / "predictions.jsonl").read_text().splitlines()]
+    details = json.loads((told / "metrics.json").read_text())["targets"][""]["labels"]
+    assert any(row["answers"][0] == [] for row in predictions)
+    for at, label in enumerate(LABELS):
+        truth = [label in row["answers"][0] for row in predictions]
+        scores = [row["said"][0]["probabilities"][at] for row in predictions]
+        assert details[label]["auroc"] == pytest.approx(metrics.roc_auc_score(truth, scores))
+    assert details["red"]["auroc"] > 0.9
+
+    served = tf.saved_model.load(model).signatures["serving_default"]
+    raws = [(folder / f"{i}.png").read_bytes() for i in range(8)] + [b"nothing"]
+    answer = {name: value.numpy() for name, value in served(raw=tf.constant(raws)).items()}
+    assert answer["valid"].tolist() == [True] * 8 + [False]
+    for probabilities, named in zip(answer["probabilities"], answer["labels"], strict=True):
+        given = [p >= t for p, t in zip(probabilities, target.space.thresholds, strict=True)]
+        ranked = sorted(zip(-probabilities, LABELS, given, strict=True))
+        wanted = [label for _, label, is_given in ranked if is_given]
+        wanted = wanted if probabilities.any() else []
+        assert [x.decode() for x in named] == wanted + [""] * (3 - len(wanted))
+    assert "Labels</h2>" in Path(result["report"]).read_text()
+
+
+def test_columns_of_0_and_1_are_the_same_labels(here: InProcess, recipe: Path) -> None:
+    folder = here.directory / "pictures"
+    answers = write_pictures(folder, 40)
+    rows = [
+        (f"{i}.png", *(int(label in labels) for label in LABELS))
+        for i, labels in enumerate(answers)
+    ]
+    table = write_table(folder / "t.csv", ["path", *LABELS], rows)
+    flags = ("--data.path", table, "--task", "several_labels", "--data.columns", "blue,green,red")
+    plan = here("plan", recipe, *flags)
+    assert plan.returncode == 0, plan.stderr
+    jsonl = folder / "t.jsonl"
+    jsonl.write_text(
+        "".join(
+            json.dumps({"path": f"{i}.png", "label": labels}) + "\n"
+            for i, labels in enumerate(answers)
+        )
+    )
+    plan = here("plan", recipe, "--data.path", jsonl, "--task", "several_labels")
+    assert plan.returncode == 0, plan.stderr
+
+
+def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: Path) -> None:
+    """A label and a number on one body; each is judged, and all are outputs of one signature."""
+    folder = here.directory / "pictures"
+    folder.mkdir()
+    rng, rows = np.random.default_rng(0), []
+    for i in range(120):
+        bright = rng.uniform(40, 200)
+        red = i % 2
+        pixels = np.full((16, 16, 3), bright) + rng.normal(0, 5, (16, 16, 3))
+        pixels[:, :, 0] += 55 * red
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
+        missing = rng.random(2) < 0.3
+        rows.append(
+            (
+                f"{i}.png",
+                "" if missing[0] else ("plain", "red")[red],
+                "" if missing[1] else f"{bright:.2f}",
+            )
+        )
+    rows[7] = (rows[7][0], "red", "NaN")
+    rows[8] = (rows[8][0], "plain", "much")
+    table = write_table(folder / "t.csv", ["path", "colour", "bright"], rows)
+    result, model = pushed(
+        here,
+        *(recipe, "--data.path", table, "--balance", "uncertainty"),
+        *("--target", "hue=one_label:colour", "--target", "light=number:bright"),
+        *("--bless.at-most", "light/mae=30", "--bless.at-least", "hue/accuracy=0.6"),
+    )
+    ingest = next(s for s in result["stages"] if s["name"] == "ingest")["stats"]
+    reasons = {row["name"]: row["reason"] for row in ingest["quarantine"]}
+    assert reasons["7.png"] == "row 8 has 'NaN' in 'bright', which is no number"
+    assert reasons["8.png"] == "row 9 has 'much' in 'bright', which is no number"
+    figures = result["metrics"]["test"]
+    assert {"hue/accuracy", "light/mae", "light/r2"} <= figures.keys()
+    assert figures["light/mae"] < 30
+    served = tf.saved_model.load(model).signatures["serving_default"]
+    answer = served(raw=tf.constant([(folder / "0.png").read_bytes(), b"nothing"]))
+    assert answer.keys() == {"hue/probabilities", "hue/labels", "light/value", "valid"}
+    assert 20 < float(answer["light/value"][0]) < 230
+    assert np.isnan(answer["light/value"][1])
+    listed = here("runs", "--store", here.store).stdout
+    assert "hue/accuracy" in listed
+    said = here("predict", model, folder / "0.png").stdout.split("\t")
+    assert said[1] in ("plain", "red")
+
+
+BAD: list[tuple[list[str], list[list[Any]], list[str], str]] = [
+    (["path", "label"], [[f"{i}.png", i / 7] for i in range(9)], [], "say --task number"),
+    (
+        ["path", "label"],
+        [[f"{i}.png", "ab"[i % 2]] for i in range(9)],
+        ["--task", "number"],
+        "must have answers, got",
+    ),
+    (
+        ["path", "label"],
+        [[f"{i}.png", 3] for i in range(9)],
+        ["--task", "number"],
+        "must have numbers that differ",
+    ),
+    (
+        ["path", "lable"],
+        [[f"{i}.png", "ab"[i % 2]] for i in range(9)],
+        [],
+        "must have the column 'label', got",
+    ),
+    (
+        ["path", "age"],
+        [[f"{i}.png", i % 4] for i in range(9)],
+        ["--task", "number", "--data.columns", "aged"],
+        "did you mean age",
+    ),
+    (
+        ["path", "a", "b"],
+        [[f"{i}.png", i % 2, 2] for i in range(9)],
+        ["--task", "several_labels", "--data.columns", "a,b"],
+        "row 1 has '2' in 'b', which is neither 0 nor 1",
+    ),
+    (
+        ["path", "a", "split"],
+        [[f"{i}.png", i % 2, ("train", "test", "validation")[i // 9]] for i in range(27)],
+        ["--task", "number", "--data.columns", "a", "--data.labels-per-class", "3"],
+        "data.labels_per_class must be left out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("columns", "rows", "flags", "said"), BAD, ids=[x[-1] for x in BAD])
+def test_tables_that_will_not_do(
+    in_process: Call,
+    recipe: Path,
+    tmp_path: Path,
+    columns: list[str],
+    rows: list[list[Any]],
+    flags: list[str],
+    said: str,
+) -> None:
+    write_pictures(tmp_path, 27)
+    table = write_table(tmp_path / "t.csv", columns, rows)
+    status, _, err = in_process("run", recipe, "--data.path", table, *flags, "--store", "s")
+    assert status == 2
+    assert said in err.splitlines()[-1], err
+
+
+def test_a_label_that_is_never_there_in_train(
+    in_process: Call, recipe: Path, tmp_path: Path
+) -> None:
+    answers = write_pictures(tmp_path, 30)
+    splits = ["train"] * 18 + ["validation"] * 6 + ["test"] * 6
+    rows = [
+        [f"{i}.png", "|".join([*labels, "rare"] if split == "test" else labels), split]
+        for i, (labels, split) in enumerate(zip(answers, splits, strict=True))
+    ]
+    table = write_table(tmp_path / "t.csv", ["path", "label", "split"], rows)
+    flags = ("--task", "several_labels", "--data.separator", "|", "--store", "s")
+    status, _, err = in_process("run", recipe, "--data.path", table, *flags)
+    assert status == 2
+    assert "must have examples of every label in train, got none with 'rare'" in err
+
+
+COMMANDS = [
+    (["--target", "a=one_label:x", "--target", "a=number:y"], "got 'a' twice"),
+    (["--target", "one_label:x"], "--target must be NAME=TASK:COLUMN, got 'one_label:x'"),
+    (["--target", "A b=one_label:x"], "targets must have names of small letters"),
+    (["--bless.at-least", "mae=3"], "must name a figure of the task, got 'mae=3'"),
+    (["--task", "number", "--bless.at-most", "mea=3"], "did you mean mae"),
+    (
+        ["--task", "number", "--head.monitor", "val_accuracy"],
+        "head.monitor must be what is watched",
+    ),
+    (["--data.separator", "|"], "data.separator must be for several labels in one column"),
+    (["--model.input-size", "32"], "--model.input-size is now --photos.input-size"),
+    (["--bless.no-beat-majority"], "is now --bless.beat-trivial"),
+    (["--bless.min-accuracy=0.5"], "is now --bless.at-least accuracy=VALUE"),
+    (["--head.class-weights", "balanced"], "is now --one-label.class-weights"),
+]
+
+
+@pytest.mark.parametrize(("flags", "said"), COMMANDS, ids=[x[-1] for x in COMMANDS])
+def test_commands_that_will_not_do(
+    in_process: Call, recipe: Path, flags: list[str], said: str
+) -> None:
+    status, _, err = in_process("run", recipe, "--data.path", "digits", *flags, "--store", "s")
+    assert status == 2
+    assert said in err.splitlines()[-1], err
+    assert len(err.splitlines()) == 1
+
+
+def test_folders_have_one_label(in_process: Call, recipe: Path, photos: Path) -> None:
+    for flags in (("--task", "several_labels", "--data.separator", "|"), ("--task", "number")):
+        status, _, err = in_process("run", recipe, "--data.path", photos, *flags, "--store", "s")
+        assert status == 2
+        assert "must be a table, .csv or .jsonl, where more than one label" in err
+
+
+def test_keys_that_have_moved(in_process: Call, tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text("[model]\ninput_size = 32\n")
+    status, _, err = in_process("show", path)
+    assert status == 2
+    assert "old.toml: model.input_size is now photos.input_size" in err
+
+
+def test_what_is_shown_is_toml_and_the_same_config(in_process: Call, tmp_path: Path) -> None:
+    """Also where a string has a line break, and with several targets."""
+    flags = ("--bless.force", "one\ntwo", "--target", "a=one_label:x", "--target", "b=number:y")
+    status, out, err = in_process("show", "photos", *flags)
+    assert status == 0, err
+    (tmp_path / "again.toml").write_text(out)
+    assert in_process("show", "again.toml")[1] == out
+
+
+# ---- splits
+
+
+def wanted(targets: tuple[Target, ...], **missing: float) -> placing.Wanted:
+    columns = tuple(Column(name=t.name, task=t.task) for t in targets)
+    source = Source("x", "image", "digest", columns, targets, {"": 1})
+    return placing.Wanted(source, targets, missing, None, None)
+
+
+def test_splits_keep_the_proportions_of_several_labels() -> None:
+    rng = np.random.default_rng(0)
+    share = {"common": 0.5, "usual": 0.2, "rare": 0.03}
+    members: list[placing.Member] = [
+        (f"{i:05}", "", [[label for label, p in share.items() if rng.random() < p]])
+        for i in range(2000)
+    ]
+    target = Target(task="several_labels", space=Space(labels=tuple(share)))
+    want = wanted((target,), test=0.2, validation=0.1)
+    placed = {same: split for same, (_, split) in placing.assign(members, want)}
+    assert len(placed) == 2000
+    for label in share:
+        counts = Counter(placed[same] for same, _, (labels,) in members if label in labels)
+        total = counts.total()
+        assert counts["test"] / total == pytest.approx(0.2, abs=0.02), label
+        assert counts["validation"] / total == pytest.approx(0.08, abs=0.02), label
+    again = {same: split for same, (_, split) in placing.assign(members[::-1], want)}
+    assert again == placed
+    fewer = {same: split for same, (_, split) in placing.assign(members[:1980], want)}
+    assert sum(placed[same] != split for same, split in fewer.items()) < 60
+
+
+def test_splits_keep_the_spans_of_a_number() -> None:
+    members: list[placing.Member] = [(f"{i * 7919 % 1000:05}", "", [float(i)]) for i in range(1000)]
+    want = wanted((Target(task="number"),), test=0.2, validation=0.1)
+    placed = {same: split for same, (_, split) in placing.assign(members, want)}
+    test = [value for same, _, (value,) in members if placed[same] == "test"]
+    assert len(test) == 200
+    assert np.histogram(test, bins=10, range=(0, 1000))[0].tolist() == [20] * 10
+
+
+# ---- the tasks themselves
+
+
+def test_a_threshold_is_where_f1_is_greatest() -> None:
+    space = Space(labels=("a", "b"))
+    outputs = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.3], [0.2, 0.4]], np.float32)
+    settled = several_labels.settle(space, [["a"], ["a"], ["a"], []], outputs)
+    assert settled.thresholds == pytest.approx((0.25, several_labels.USUAL_THRESHOLD))
+
+
+def test_a_number_comes_back_in_its_own_unit() -> None:
+    answers = [10.0, 20.0, None, 60.0]
+    space = number.space(answers, Space())
+    assert space.mean == 30.0
+    assert space.deviation == pytest.approx(np.std([10, 20, 60]))
+    outputs = number.targets(answers, space)
+    value = number.served(outputs, space)["value"]
+    np.testing.assert_allclose(value, [10, 20, 30, 60], rtol=1e-6)
+
+
+def test_missing_answers_count_for_nothing_and_parts_add_up() -> None:
+    parts = (
+        objectives.Part(2, objectives.classification(), (), 1.0, "a"),
+        objectives.Part(1, objectives.squared, (), 0.5, "b"),
+    )
+    loss = objectives.Objective(parts).loss(keras.Sequential([keras.Input((3,))]))
+    truth = np.array([[1, 0, 2.0], [0, 0, 1.0]], np.float32)
+    said = np.array([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]], np.float32)
+    weights = np.array([[2.0, 1.0], [0.0, 1.0]], np.float32)
+    expected = -np.log(0.5) + 0.5 * (4.0 + 1.0) / 2
+    assert float(loss(truth, said, sample_weight=weights)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_uncertainty_is_learned() -> None:
+    """Of two targets one is noise: its weight falls."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(256, 4)).astype("float32")
+    y = np.stack([x[:, 0], rng.normal(0, 3, 256)], axis=1).astype("float32")
+    head = heads.build_head(
+        features=4,
+        outputs=[("a", 1, "linear"), ("b", 1, "linear")],
+        normalize=False,
+        balance=True,
+    )
+    parts = tuple(objectives.Part(1, objectives.squared, (), 1.0, name) for name in ("a", "b"))
+    objective = objectives.Objective(parts, by_uncertainty=True)
+    head.compile(keras.optimizers.Adam(0.05), loss=objective.loss(head), jit_compile=False)
+    for _ in range(150):
+        head.train_on_batch(x, y, sample_weight=np.ones((256, 2), np.float32))
+    easy, noise = np.asarray(objectives.find_balance(head))
+    assert easy < 0 < noise == pytest.approx(np.log(2 * 9), abs=0.4)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_keeps_its_contract(name: str) -> None:
+    """Answers survive being stored, become targets, and figures have the names that were given."""
+    task = TASKS[name]
+    every: dict[str, list[Any]] = {
+        "one_label": ["a", "b", "a", "b"],
+        "several_labels": [["a"], [], ["a", "b"], ["b"]],
+        "number": [1.0, 2.5, -3.0, 4.0],
+    }
+    answers = every[name]
+    space = task.space(answers, Space())
+    features = tfds.features.FeaturesDict({"answer": task.feature(space)})
+    for answer in [*answers, None]:
+        encoded = features.encode_example({"answer": task.stored(answer)})
+        written = features.deserialize_example(features.serialize_example(encoded))
+        assert task.restored(written["answer"].numpy(), space) == answer
+    targets = task.targets([*answers, None], space)
+    assert targets.shape == (5, task.units(space))
+    assert targets.dtype == np.float32
+    assert task.weights(task.config(), targets).shape == (5,)
+    loss = np.asarray(task.loss(task.config(), targets)(targets, np.clip(targets, 0.01, 0.99)))
+    assert loss.shape == (5,)
+    assert tuple(w.name for w in task.watched(space)) == task.monitors
+    outputs = np.clip(targets[:4], 0.05, 0.95) if name != "number" else targets[:4]
+    settled = task.settle(space, answers, outputs)
+    valid = tf.constant([True, True, True, False])
+    served = {k: v.numpy() for k, v in task.answer(tf.constant(outputs), valid, settled).items()}
+    said = task.rows(served, settled)
+    assert len(said) == 4
+    assert [column for column, _ in task.columns(settled)] == list(said[0])
+    scores = task.score(answers, said, settled, space)
+    assert list(scores.figures) == [figure.name for figure in task.figures]
+    assert task.evidence(served).shape == (4,)
+    for position, *words in task.mistakes(answers, said, space):
+        assert 0 <= position < 4
+        assert len(words) == 3
+    assert task.card(settled)
+    assert task.short(said[0])[0]
+    perfect = {
+        k: v.numpy()
+        for k, v in task.answer(tf.constant(outputs), tf.fill([4], True), settled).items()
+    }
+    best = task.score(answers, task.rows(perfect, settled), settled, space)
+    assert task.figures[0].worse_by(best.figures[task.figures[0].name], best.trivial) < 0
