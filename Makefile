@@ -4,17 +4,24 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: run test test-all bench check format lock clean .venv
+PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal --durations 10
+
+.PHONY: run test test-slow test-all bench check format lock clean .venv
 
 run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
 
+# Three speeds, none of which runs what another one does: some four minutes; some eight, with real
+# weights, processes and kills; and by hand, before something big is called done, all the rest: every
+# backbone, every family, every kill.
 test: .venv/installed
-	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal
+	$(PYTEST)
 
-# Only what `make test` leaves out.
+test-slow: .venv/installed
+	$(PYTEST) -m "slow and not exhaustive"
+
 test-all: .venv/installed
-	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal -m slow
+	$(PYTEST) -m exhaustive
 
 # Against the Keras guide, on ../shared: some twenty minutes. WHAT=text: against KerasHub, an hour.
 # WHAT=retraining: five times with 5 % more photographs, from the hub's weights and the last model's.

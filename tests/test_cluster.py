@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import types
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp.dsl import pipeline_task
 from kfp_server_api import ApiException
 
 from pipeline.flow import stage_versions
@@ -17,6 +19,16 @@ from pipeline.runtime import StagesConfig
 from tests.conftest import ROOT, CommandLine
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _light_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kfp asks for its caller's name with every source line of the stack.
+
+    With TensorFlow in the process that goes through thousands of modules, 400 times a pipeline.
+    """
+    light = types.SimpleNamespace(stack=lambda: inspect.stack(0))
+    monkeypatch.setattr(pipeline_task, "inspect", light)
 
 
 def test_every_stage_can_be_given_a_machine() -> None:

@@ -127,11 +127,15 @@ def environments(backend: str, hosts: int) -> list[dict[str, str]]:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "devices", "hosts"),
     # TensorFlow takes one CPU of each of several hosts, however many are asked for.
-    [("tensorflow", 4, 1), ("tensorflow", 1, 2), ("jax", 4, 1), ("jax", 2, 2)],
+    [
+        pytest.param("tensorflow", 4, 1, marks=pytest.mark.slow),
+        pytest.param("tensorflow", 1, 2, marks=pytest.mark.exhaustive),
+        pytest.param("jax", 4, 1, marks=pytest.mark.exhaustive),
+        pytest.param("jax", 2, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_several_devices_have_the_curve_of_one(backend: str, devices: int, hosts: int) -> None:
     one = alone(backend)
@@ -147,8 +151,13 @@ def alone(backend: str) -> list[dict[str, float]]:
     return curve
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param("tensorflow", marks=pytest.mark.slow),
+        pytest.param("jax", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_two_hosts_run_the_same_command(
     backend: str, command_line: CommandLine, tiny_recipe: Path
 ) -> None:

@@ -115,6 +115,7 @@ def test_not_blessed_is_not_pushed_unless_forced(
     assert Path(forced["pushed"]).name == "1"
 
 
+@pytest.mark.slow
 def test_killed_and_told_to_stop(command_line: CommandLine, tiny_recipe: Path) -> None:
     """Killed anywhere, the same command goes on; told to stop, it says so with 143."""
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tiny_recipe)]
@@ -182,12 +183,12 @@ def test_reuse_plan_and_help_do_not_import_tensorflow(here: InProcess, tiny_reci
         assert done.returncode == 0, (arguments, done.stderr)
 
 
-KILLS = 20
-
-
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(4, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.exhaustive)],
+)
 def test_killed_at_random_moments_of_training(
-    command_line: CommandLine, tiny_recipe: Path, tmp_path: Path
+    command_line: CommandLine, tiny_recipe: Path, tmp_path: Path, kills: int
 ) -> None:
     """Every killed run goes on by running it again, and ends with the same weights, bit by bit."""
     training = ["--head.epochs", "300", "--head.patience", "300", "--head.batch-size", "2"]
@@ -202,7 +203,7 @@ def test_killed_at_random_moments_of_training(
 
     moments = np.random.default_rng(7)
     killed = resumed = number = 0
-    while killed < KILLS:
+    while killed < kills:
         number += 1
         store = tmp_path / f"store{number}"
         command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(tiny_recipe), "--json"]
@@ -210,13 +211,13 @@ def test_killed_at_random_moments_of_training(
         while True:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             in_training = False
-            while process.poll() is None and not in_training and killed < KILLS:
+            while process.poll() is None and not in_training and killed < kills:
                 in_training = bool(list(store.glob("scratch/train_head-*"))) or bool(
                     list(store.glob("scratch/fine_tune-*"))
                 )
                 time.sleep(0.01)
             try:
-                limit = None if killed >= KILLS else moments.uniform(0.2, 2.5)
+                limit = None if killed >= kills else moments.uniform(0.2, 2.5)
                 out, _ = process.communicate(timeout=limit)
                 break
             except subprocess.TimeoutExpired:

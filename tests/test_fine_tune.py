@@ -143,7 +143,7 @@ def test_gradual_unfreezing_takes_one_block_more_when_it_no_longer_helps(
 
 @pytest.mark.parametrize(
     "stop_after",
-    [4, pytest.param(1, marks=pytest.mark.slow), pytest.param(6, marks=pytest.mark.slow)],
+    [4, *(pytest.param(stop, marks=pytest.mark.exhaustive) for stop in (1, 6))],
 )
 def test_gradual_unfreezing_that_was_stopped_ends_the_same(
     tmp_path: Path, deep: tuple[TrainedModel, Features], stop_after: int

@@ -41,6 +41,7 @@ def test_ants_and_bees(command_line: CommandLine) -> None:
     assert again["pushed"] == first["pushed"]
 
 
+@pytest.mark.exhaustive
 def test_weights_from_a_local_file_are_the_same_weights(command_line: CommandLine) -> None:
     """MobileNet 0.25, by its published name and by the path of the same file."""
     arguments = (

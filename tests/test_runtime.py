@@ -37,6 +37,7 @@ def fickle(job: Job, how: str) -> Blessing:
     return Blessing(directory=job.directory, blessed=True, reasons=(str(os.getpid()),))
 
 
+@pytest.mark.slow
 def test_a_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
     """What it returns, tells and raises is as if it ran here; its death is told."""
     told: list[tuple[Any, ...]] = []

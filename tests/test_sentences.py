@@ -105,7 +105,10 @@ def test_pulse(in_process: Call, recipe: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES],
+    [
+        pytest.param(family, marks=pytest.mark.slow if family == "BERT" else pytest.mark.exhaustive)
+        for family in FAMILIES
+    ],
 )
 def test_every_family_is_exported_and_agrees(family: str, in_process: Call, tmp_path: Path) -> None:
     """`export` compares; here also what is odd, what is unusable, and in one batch or alone."""
@@ -128,7 +131,7 @@ def test_every_family_is_exported_and_agrees(family: str, in_process: Call, tmp_
         np.testing.assert_allclose(alone, expected, atol=TOLERANCE)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_giant_pretrained_here_and_a_control(
     in_process: Call, recipe: Path, tmp_path: Path
 ) -> None:

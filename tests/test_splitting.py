@@ -30,7 +30,8 @@ SMALLEST = {
 }
 FAST = ("ConvNet", "MobileNetV2")
 FAMILIES = [
-    pytest.param(family, marks=[] if family in FAST else pytest.mark.slow) for family in SMALLEST
+    pytest.param(family, marks=[] if family in FAST else pytest.mark.exhaustive)
+    for family in SMALLEST
 ]
 
 
