@@ -19,9 +19,11 @@ from pydantic import ValidationError
 from components.section import BeamConfig
 from models.mistakes import Mistake
 from pipeline import config as configs
+from pipeline.checks import check
 from pipeline.config import Config
 from pipeline.console import log_json
 from pipeline.moved import check_flags
+from pipeline.showing import to_toml
 from pipeline.stopping import Stopped, has_stopped, on_sigterm
 from pipeline.store import StoreIsHeld
 from pipeline.targets import expanded
@@ -61,7 +63,7 @@ def run(
     """
     from pipeline import commands
 
-    configs.check(config)
+    check(config)
     return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
 
 
@@ -86,7 +88,7 @@ def plan(
     """
     from pipeline import commands
 
-    configs.check(config)
+    check(config)
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
@@ -111,7 +113,7 @@ def compile_(
     """
     from pipeline import commands
 
-    configs.check(config)
+    check(config)
     return commands.compile_pipeline(recipe, config, store, serving_dir, output, fresh=fresh)
 
 
@@ -138,7 +140,7 @@ def submit(
     """
     from pipeline import commands
 
-    configs.check(config)
+    check(config)
     return commands.submit(recipe, config, store, serving_dir, host, schedule, fresh=fresh)
 
 
@@ -149,8 +151,8 @@ def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
     """
-    configs.check(config)
-    sys.stdout.write(configs.to_toml(config) + "\n")
+    check(config)
+    sys.stdout.write(to_toml(config) + "\n")
     return 0
 
 

@@ -62,20 +62,17 @@ def extract(
     block = first_block(model, network, unfreeze)
     variants = view_names(model, views, seed)
     survey = open_reader(model, views, seed).survey(_sample(examples))
-    length = survey.length
     rows = _rows(examples)
-    counts = {row["id"]: 1 for row in rows}
-    counts |= {row["id"]: len(variants) for row in rows if row["split"] == "train"}
+    counts = {row["id"]: len(variants) if row["split"] == "train" else 1 for row in rows}
     total = sum(counts.values())
-    if views.views == "fresh":
-        keep = budget.Keep(block, (), "nothing is kept: views are fresh")
-    else:
+    keep = budget.Keep(block, (), "nothing is kept: views are fresh")
+    if views.views != "fresh":
         keep = budget.what_fits(
             model,
             network,
             block,
             rows=total,
-            length=length,
+            length=survey.length,
             dtype=config.dtype,
             room=config.budget,
             pooled=pooled,
@@ -91,17 +88,10 @@ def extract(
         root=job.activations,
     )
     vars(feature_pass)["network"] = network  # It need not be opened twice.
-    outputs = feature_pass.outputs
-    computed = 0
-    missing = _missing(counts, outputs, variants)
-    budget.require_room(job.activations, _bytes_of(missing, outputs, length))
-    for names, wanted in missing.items():
-        if job.beam.runner:
-            computed += extract_on_beam.compute(job, feature_pass, examples, names, wanted)
-        else:
-            computed += feature_pass.compute(names, wanted, _raw(examples, wanted), job.progress)
+    computed = _compute(job, feature_pass, examples, counts, survey.length)
+    stores = {name: output.store for name, output in feature_pass.outputs.items()}
     write_jsonl(job.directory / "rows.jsonl", rows)
-    shards = {output.store.directory.name: output.store.shards() for output in outputs.values()}
+    shards = {store.directory.name: store.shards() for store in stores.values()}
     write_json(job.directory / "shards.json", shards)
     return Features(
         directory=job.directory,
@@ -113,7 +103,7 @@ def extract(
         variants=variants,
         seed=seed,
         batch_size=config.batch_size,
-        keys={name: output.store.directory.name for name, output in outputs.items()},
+        keys={name: store.directory.name for name, store in stores.items()},
         store=job.activations,
         counts=dict(Counter(row["split"] for row in rows)),
         stats={
@@ -123,10 +113,31 @@ def extract(
             "cut_short": round(survey.cut_short, 4),
             "note": survey.note,
             "computed": computed,
-            "reused": total - computed if outputs else 0,
-            "bytes": total * sum(output.store.row_bytes(length) for output in outputs.values()),
+            "reused": total - computed if stores else 0,
+            "bytes": total * sum(store.row_bytes(survey.length) for store in stores.values()),
         },
     )
+
+
+def _compute(
+    job: Job, feature_pass: FeaturePass, examples: Examples, counts: dict[str, int], length: int
+) -> int:
+    """Compute what is missing; returns how many activations of each output that was.
+
+    Args:
+        counts: example id → how many of its views are wanted.
+        length: of a row in what is ragged, on average.
+    """
+    outputs = feature_pass.outputs
+    missing = _missing(counts, outputs, feature_pass.variants)
+    budget.require_room(job.activations, _bytes_of(missing, outputs, length))
+    computed = 0
+    for names, wanted in missing.items():
+        if job.beam.runner:
+            computed += extract_on_beam.compute(job, feature_pass, examples, names, wanted)
+        else:
+            computed += feature_pass.compute(names, wanted, _raw(examples, wanted), job.progress)
+    return computed
 
 
 def _bytes_of(

@@ -80,10 +80,8 @@ def fine_tune(
     head = open_head(model, features=network.output_shape[-1])
     head.trainable = True
     blocks = _blocks(model.base, network, features.block)
+    precision = _precision(job, config)
     suffix = cut(model.base, network, features.cut).suffix
-    auto = config.precision == "auto"
-    precision = decided(job, "precision", hardware.half_precision) if auto else config.precision
-    precision = None if precision == "float32" else precision
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
     data = training_data(job, features, "at_cut", learning)
@@ -102,39 +100,26 @@ def fine_tune(
             others=[network],
         )
 
-    more_is_better = data.objective.more_is_better(config.monitor)
-
-    def is_no_worse(phase: Phase) -> bool:
-        """Than before it, in what is monitored; NaN is worse."""
-        now, was = (known[config.monitor] for known in (phase.history.best, phase.history.before))
-        return now >= was if more_is_better else now <= was
-
-    phase, unfrozen = _unfreeze(train, tuned, blocks, config, is_no_worse)
+    phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
-    was, now = phase.history.before, phase.history.best
-    stats = {
-        "block": features.block,
-        "unfrozen": unfrozen,
-        "precision": precision or "float32",
-        "epochs": len(phase.history.epochs),
-        **now,
-        **{f"before_{name}": value for name, value in was.items()},
-        "moved": len(phase.moved),
-        "frozen": len(phase.frozen),
-    }
-    change = f"validation loss {was['val_loss']:.4f} before, {now['val_loss']:.4f} after"
-    if config.monitor != "val_loss":
-        name = config.monitor.removeprefix("val_")
-        change += f", {name} {was[config.monitor]:.3f} and {now[config.monitor]:.3f}"
-    if not is_no_worse(phase):
-        kept = f"the head alone: fine-tuning made it worse ({change})"
+    how = {"block": features.block, "unfrozen": unfrozen, "precision": precision or "float32"}
+    stats = how | phase.stats
+    if not phase.is_no_worse:
+        kept = f"the head alone: fine-tuning made it worse ({phase.change})"
         return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
-    kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({change})"
+    kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({phase.change})"
     return _next(job, model, features, kept, stats, backbone_changed=True)
+
+
+def _precision(job: Job, config: FineTuneConfig) -> str | None:
+    """What the unfrozen blocks multiply in; None for float32."""
+    auto = config.precision == "auto"
+    found = decided(job, "precision", hardware.half_precision) if auto else config.precision
+    return None if found == "float32" else found
 
 
 def _blocks(model: AssembledModel, network: keras.Model, first: str) -> list[list[Any]]:
@@ -158,7 +143,6 @@ def _unfreeze(
     tuned: keras.Model,
     blocks: list[list[Any]],
     config: FineTuneConfig,
-    is_no_worse: Callable[[Phase], bool],
 ) -> tuple[Phase, int]:
     """All blocks at once, or one more each time `monitor` stops improving, while that helps.
 
@@ -178,7 +162,7 @@ def _unfreeze(
                 lora.enable(layers, config.lora_rank)
         weights = tuned.get_weights()
         phase = train(f"fine_tune {count}" if config.gradual else "fine_tune", left)
-        if config.gradual and not is_no_worse(phase):
+        if config.gradual and not phase.is_no_worse:
             tuned.set_weights(weights)
             return (whole.then(phase, kept=False), unfrozen) if whole else (phase, 0)
         whole, unfrozen = whole.then(phase) if whole else phase, count

@@ -15,7 +15,7 @@ from pydantic import Field
 from components.artifacts import Examples
 from components.examples import placing, sources
 from components.examples.placing import INDEX, Row, Wanted
-from components.examples.sources import Source
+from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage

@@ -36,8 +36,8 @@ class Family:
             has seen all others.
         even: it has no mask, and reads padding as it reads words: every text is made as long as
             the longest allowed.
-        beside: an argument of every block → the layer that computes it from weights alone. It is
-            computed anew beside each block, so that it does not have to be kept for examples.
+        beside: an argument that every block takes → the layer that gives it. The layer has weights
+            but reads no example, so it is computed again beside each block, and never stored.
     """
 
     backbone: str

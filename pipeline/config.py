@@ -7,10 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import tomlkit
 from pydantic import Field, ValidationError
 
-from components import bless as blessing
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
 from components.export import ExportConfig
@@ -25,9 +23,8 @@ from components.section import AugmentConfig, BeamConfig, Columns, Section, View
 from components.tasks.learning import Learning
 from components.tasks.number import NumberConfig
 from components.tasks.one_label import OneLabelConfig
-from components.tasks.protocol import Column, Target
+from components.tasks.protocol import Column
 from components.tasks.several_labels import SeveralLabelsConfig
-from components.tasks.table import TASKS
 from components.track import MlflowConfig
 from components.train_from_scratch import ControlConfig, PretrainConfig
 from components.train_head import HeadConfig
@@ -37,7 +34,6 @@ from pipeline.runtime import RuntimeConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 TaskName = Literal["one_label", "several_labels", "number"]
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class TargetConfig(Section):
@@ -164,87 +160,6 @@ def validate(content: dict[str, Any]) -> Config:
         raise mistake_of(error) from error
 
 
-def check(config: Config) -> None:
-    """A `Mistake` where sections do not go together.
-
-    Not a validator of `Config`: flags are parsed before it is known which recipe they change.
-    """
-    _check_modality(config)
-    _check_targets(config)
-    targets = [Target(name=column.name, task=column.task) for column in config.columns]
-    blessing.check(config.bless, targets)
-    monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
-    for name in ("head", "fine_tune", "control"):
-        monitor = getattr(config, name).monitor
-        if monitor not in monitors:
-            raise Mistake(
-                f"{name}.monitor must be what is watched, got {monitor!r}: "
-                f"{nearest(monitor, monitors)}"
-            )
-
-
-def _check_modality(config: Config) -> None:
-    modality = config.data.modality
-    row = MODALITIES[modality]
-    if config.model.weights == "pretrain" and config.pretrain.data.modality != modality:
-        raise Mistake(
-            f"pretrain.data.modality must be that of the data, {modality}, got "
-            f"{config.pretrain.data.modality!r}"
-        )
-    for other in MODALITIES.values():
-        section = getattr(config, other.section)
-        for key in type(section).model_fields if other is not row else ():
-            given = getattr(section, key)
-            if given != type(section).model_fields[key].default:
-                raise Mistake(
-                    f"{other.section}.{key} must be left out for {modality}, got {given!r}"
-                )
-    if config.model.pooling not in ("auto", *row.poolings):
-        raise Mistake(
-            f"model.pooling must be auto or one of {', '.join(row.poolings)} for {modality}, got "
-            f"{config.model.pooling!r}"
-        )
-    for name in config.augment.policies:
-        if name not in row.policies:
-            raise Mistake(
-                f"augment.policies must be policies for {modality}, got {name!r}: "
-                f"{nearest(name, row.policies)}"
-            )
-
-
-def _check_targets(config: Config) -> None:
-    if config.targets and (config.data.columns or config.data.separator):
-        raise Mistake(
-            "data.columns and data.separator must be left out where there are targets, which have "
-            "their own"
-        )
-    taken = {*MODALITIES, "id", "name", "label", "valid"}
-    for name in config.targets:
-        if not _NAME.fullmatch(name) or name in taken:
-            raise Mistake(
-                f"targets must have names of small letters, digits and _, other than "
-                f"{', '.join(sorted(taken))}, got {name!r}"
-            )
-    for column in config.columns:
-        field = f"targets.{column.name}" if column.name else "data"
-        task = TASKS[column.task]
-        if len(column.columns) > 1 and not task.many:
-            raise Mistake(
-                f"{field}.columns must be one column for {column.task}, got "
-                f"{', '.join(column.columns)}"
-            )
-        if column.separator and (not task.many or len(column.columns) > 1):
-            raise Mistake(
-                f"{field}.separator must be for several labels in one column, got "
-                f"{column.separator!r} for {column.task}"
-            )
-    if config.data.labels_per_class and [c.task for c in config.columns] != ["one_label"]:
-        raise Mistake(
-            f"data.labels_per_class must be left out where more than one label is asked for, got "
-            f"{config.data.labels_per_class}"
-        )
-
-
 def mistake_of(error: ValidationError) -> Mistake:
     """The first finding of a validation as one line: the field, the rule and the value."""
     first = error.errors()[0]
@@ -279,36 +194,3 @@ def _check_keys(content: dict[str, Any], section: type[Section], where: str, pre
             if not isinstance(given, dict):
                 raise Mistake(f"{where}: {prefix}{name} must be a section, got {given!r}")
             _check_keys(given, inner, where, f"{prefix}{name}.")
-
-
-def to_toml(config: Section) -> str:
-    """The config as TOML, every key with its meaning."""
-    document = tomlkit.document()
-    _fill(document, config)
-    return tomlkit.dumps(document).strip()
-
-
-def _fill(table: Any, config: Section) -> None:
-    sections: dict[str, Section] = {}
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        meaning = " ".join((field.description or "").split())
-        if isinstance(value, Section):
-            if value.shown_by_default or value != field.default:
-                sections[name] = value
-        elif isinstance(value, dict):
-            if value:
-                inner = tomlkit.table(is_super_table=True)
-                for key, each in value.items():
-                    inner[key] = tomlkit.table()
-                    _fill(inner[key], each)
-                table[name] = inner
-        elif value is None:
-            table.add(tomlkit.comment(f"{name} =   # {meaning}"))
-        else:
-            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
-            table.add(name, item.comment(meaning) if meaning else item)
-    for name, value in sections.items():
-        inner = tomlkit.table()
-        _fill(inner, value)
-        table[name] = inner

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 from etils import epy
 
+from pipeline.records import Step
+
 with epy.lazy_imports():
     from rich import console, progress
 
@@ -29,15 +31,8 @@ class Log(Protocol):
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Where the running stage is."""
 
-    def end(
-        self,
-        name: str,
-        status: str,
-        seconds: float,
-        stats: dict[str, Any],
-        shown: tuple[str, ...] = (),
-    ) -> None:
-        """A stage is done. Of its `stats`, those whose names begin like one of `shown` matter."""
+    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
+        """A stage is done. Statistics matter whose names begin like one of `shown`."""
 
     def stop(self) -> None:
         """Nothing runs any more."""
@@ -69,17 +64,15 @@ class JsonLines:
                 "info", "progress", stage=self._stage, work=what, done=done, total=total, note=note
             )
 
-    def end(
-        self,
-        name: str,
-        status: str,
-        seconds: float,
-        stats: dict[str, Any],
-        shown: tuple[str, ...] = (),
-    ) -> None:
+    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
         del shown
         log_json(
-            "info", "stage ended", stage=name, status=status, seconds=round(seconds, 3), stats=stats
+            "info",
+            "stage ended",
+            stage=step.name,
+            status=step.status,
+            seconds=step.seconds,
+            stats=step.stats,
         )
 
     def stop(self) -> None:
@@ -126,23 +119,17 @@ class Console:
             self._said = time.monotonic()
             self.say(f"  {what} {done}/{total} {note}".rstrip())
 
-    def end(
-        self,
-        name: str,
-        status: str,
-        seconds: float,
-        stats: dict[str, Any],
-        shown: tuple[str, ...] = (),
-    ) -> None:
+    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
         self.stop()
-        time_taken = f"{seconds:6.1f} s" if status in ("ran", "helped") else " " * 8
+        ran = step.status in ("ran", "helped")
+        time_taken = f"{step.seconds:6.1f} s" if ran else " " * 8
         figures = "  ".join(
             f"{key} {_short(value)}"
             for beginning in shown
-            for key, value in stats.items()
+            for key, value in step.stats.items()
             if key.startswith(beginning) and value not in (None, [], 0)
         )
-        self.say(f"{name:<28} {status:<7} {time_taken}  {figures}".rstrip())
+        self.say(f"{step.name:<28} {step.status:<7} {time_taken}  {figures}".rstrip())
 
     def stop(self) -> None:
         if self._bar is not None:

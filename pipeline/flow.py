@@ -23,7 +23,7 @@ from components.artifacts import (
 from components.assemble import assemble
 from components.bless import bless
 from components.evaluate import evaluate
-from components.examples.sources import Source
+from components.examples.source import Source
 from components.export import export
 from components.extract import extract
 from components.fine_tune import fine_tune

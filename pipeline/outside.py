@@ -10,7 +10,8 @@ from typing import Any
 from etils import epy
 
 from components import track
-from components.examples.sources import Source, find_source
+from components.examples.source import Source
+from components.examples.sources import find_source
 from components.files import read_json, sha256, sha256_of_json
 from components.ingest import DataConfig, chosen_targets
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained

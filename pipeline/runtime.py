@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import typing
 import warnings
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
+import components
 from components.job import Job
 from components.section import BeamConfig, Section
 from models.mistakes import Mistake
@@ -44,46 +46,41 @@ class StageConfig(Section):
     """How often it is tried again when its machine fails."""
 
 
+class _Stages(Section):
+    """A section for each stage, of the branches too."""
+
+    shown_by_default: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Here it is known which stage's section is wrong."""
+        for name in type(self).model_fields:
+            stage: StageConfig = getattr(self, name)
+            if stage.memory and not re.fullmatch(r"\d+[KMGT]i?", stage.memory):
+                raise Mistake(
+                    f"runtime.stages.{name}.memory must be a size such as 8G, got {stage.memory!r}"
+                )
+            for label in stage.node:
+                if not all(label.partition("=")):
+                    raise Mistake(
+                        f"runtime.stages.{name}.node must be labels, each LABEL=VALUE, got "
+                        f"{label!r}"
+                    )
+        return self
+
+
+def _stage_names() -> list[str]:
+    """`components/` has a module for each stage, and four that all stages share."""
+    shared = {"artifacts", "files", "job", "section"}
+    found = pkgutil.iter_modules(components.__path__)
+    return sorted(module.name for module in found if not module.ispkg and module.name not in shared)
+
+
 with warnings.catch_warnings():
     # One stage is called like a method that pydantic had in its first version.
     warnings.filterwarnings("ignore", "Field name .validate. in", UserWarning)
-
-    class StagesConfig(Section):
-        """A section for each stage, of the branches too."""
-
-        shown_by_default: ClassVar[bool] = False
-
-        ingest: StageConfig = StageConfig()
-        validate: StageConfig = StageConfig()  # type: ignore[assignment]
-        assemble: StageConfig = StageConfig()
-        extract: StageConfig = StageConfig()
-        train_head: StageConfig = StageConfig()
-        fine_tune: StageConfig = StageConfig()
-        train_from_scratch: StageConfig = StageConfig()
-        export: StageConfig = StageConfig()
-        evaluate: StageConfig = StageConfig()
-        bless: StageConfig = StageConfig()
-        push: StageConfig = StageConfig()
-        report: StageConfig = StageConfig()
-        track: StageConfig = StageConfig()
-
-        @model_validator(mode="after")
-        def _check(self) -> Self:
-            """Here it is known which stage's section is wrong."""
-            for name in type(self).model_fields:
-                stage: StageConfig = getattr(self, name)
-                if stage.memory and not re.fullmatch(r"\d+[KMGT]i?", stage.memory):
-                    raise Mistake(
-                        f"runtime.stages.{name}.memory must be a size such as 8G, got "
-                        f"{stage.memory!r}"
-                    )
-                for label in stage.node:
-                    if not all(label.partition("=")):
-                        raise Mistake(
-                            f"runtime.stages.{name}.node must be labels, each LABEL=VALUE, got "
-                            f"{label!r}"
-                        )
-            return self
+    _FIELDS: Any = {name: (StageConfig, StageConfig()) for name in _stage_names()}
+    StagesConfig: type[_Stages] = create_model("StagesConfig", __base__=_Stages, **_FIELDS)
 
 
 class RuntimeConfig(Section):

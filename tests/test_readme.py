@@ -81,7 +81,7 @@ def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
 def test_recipes_and_stages_that_are_named_exist() -> None:
     for recipe in re.findall(r"run_pipeline.py (?:run|plan|show) (\w+)", README):
         assert (RECIPES / f"{recipe}.toml").is_file()
-    for path in re.findall(r"`((?:pipeline|components|models|tests)/\w+\.py)`", README):
+    for path in re.findall(r"`((?:pipeline|components|models|tests)/[\w/]+\.py)`", README):
         assert (ROOT / path).is_file(), path
 
 

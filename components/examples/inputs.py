@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epy
 
-from components.examples.sources import tfds_builder
+from components.examples.in_tfds import open_builder
 from components.examples.tables import READERS, raw_text, read_rows
 from components.files import content_id
 from components.modalities.table import MODALITIES
@@ -52,7 +52,7 @@ def listed(location: str, modality: str) -> Iterator[Input]:
 def open_tfds(location: str, modality: str) -> Any:
     """The builder of `tfds:NAME`, whose examples have what the model reads."""
     try:
-        builder = tfds_builder(location)
+        builder = open_builder(location)
         builder.download_and_prepare()
     except Exception as error:  # TFDS's own errors, and those of the network.
         reason = str(error).strip().splitlines()[0][:200]

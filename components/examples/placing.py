@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.examples.sources import Source
+from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, read_jsonl
 from components.modalities.table import MODALITIES

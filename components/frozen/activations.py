@@ -128,7 +128,11 @@ class Activations:
 
 
 class Writer:
-    """Appends rows, in a `with` block; a shard that was not finished does not exist."""
+    """Appends rows to the store, in a `with` block.
+
+    Rows go to shards. A shard appears in the store when it is finished; what a killed process
+    has written of one is ignored, and removed by the next writer.
+    """
 
     def __init__(self, activations: Activations, shard: str | None) -> None:
         self._to = activations

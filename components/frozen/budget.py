@@ -70,7 +70,7 @@ def what_fits(
 
 
 def require_room(directory: Path, needed: int) -> None:
-    """A `Mistake` where `needed` bytes do not fit the disk that `directory` is on."""
+    """Raise a `Mistake` unless `needed` bytes are free on the disk of `directory`."""
     free = shutil.disk_usage(directory.parent).free
     if needed > free:
         raise Mistake(

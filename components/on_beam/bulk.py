@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from components.examples import inputs
+from components.examples.in_tfds import TFDS
 from components.examples.inputs import Input
-from components.examples.sources import TFDS
 from components.on_beam import runner as beam_runner
 from components.section import BeamConfig
 from components.served import answers

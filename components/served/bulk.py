@@ -13,8 +13,8 @@ from typing import Any
 from etils import epy
 
 from components.examples import inputs
+from components.examples.in_tfds import TFDS
 from components.examples.inputs import Input
-from components.examples.sources import TFDS
 from components.job import Progress
 from components.served import answers
 from components.served.answers import Asked, Done, Row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,8 @@ def run_phase(
     moved = freezing.movement(weights, before)
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")
-    return Phase(history, moved, tuple(sorted(frozen)))
+    better = data.objective.more_is_better(config.monitor)
+    return Phase(history, moved, tuple(sorted(frozen)), config.monitor, better)
 
 
 @dataclass(frozen=True)
@@ -173,11 +174,37 @@ class Phase:
         moved: each weight that is not what it was → its largest change in any one phase.
         frozen: the weights that were not to move, and did not: BatchNormalization's statistics
             among them.
+        monitor: what early stopping looked at, and whether more of it is better.
     """
 
     history: training.History
     moved: dict[str, float]
     frozen: tuple[str, ...]
+    monitor: str
+    more_is_better: bool
+
+    @property
+    def is_no_worse(self) -> bool:
+        """Than before it, in what is monitored; NaN is worse."""
+        now, was = (known[self.monitor] for known in (self.history.best, self.history.before))
+        return now >= was if self.more_is_better else now <= was
+
+    @property
+    def change(self) -> str:
+        """What has become of the validation figures, in words."""
+        was, now = self.history.before, self.history.best
+        said = f"validation loss {was['val_loss']:.4f} before, {now['val_loss']:.4f} after"
+        if self.monitor != "val_loss":
+            name = self.monitor.removeprefix(VALIDATION)
+            said += f", {name} {was[self.monitor]:.3f} and {now[self.monitor]:.3f}"
+        return said
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Figures after it and before it, and how much moved."""
+        before = {f"before_{name}": value for name, value in self.history.before.items()}
+        figures = {"epochs": len(self.history.epochs), **self.history.best, **before}
+        return figures | {"moved": len(self.moved), "frozen": len(self.frozen)}
 
     def then(self, later: Phase, *, kept: bool = True) -> Phase:
         """This phase and a later one as one, with the later one's weights if they are `kept`."""
@@ -190,13 +217,13 @@ class Phase:
             name: max(self.moved.get(name, 0.0), moved.get(name, 0.0))
             for name in self.moved | moved
         }
-        return Phase(history, most, frozen)
+        return replace(self, history=history, moved=most, frozen=frozen)
 
     def merged(self, kernels: Mapping[str, float]) -> Phase:
         """This phase, after LoRA's matrices were merged into kernels, which moved so far."""
         own = {name: most for name, most in self.moved.items() if "/lora_kernel_" not in name}
         frozen = tuple(name for name in self.frozen if name not in kernels)
-        return Phase(self.history, own | dict(kernels), frozen)
+        return replace(self, moved=own | dict(kernels), frozen=frozen)
 
     def write(self, directory: Path) -> None:
         """`history.json` and `audit.json`."""

@@ -47,7 +47,7 @@ class Executor(Interpreter):
         seconds = time.monotonic() - started
         step = Step(name, status, round(seconds, 3), str(artifact.directory), artifact.stats)
         self.steps.append(step)
-        self.console.end(name, status, seconds, artifact.stats, artifact.shown)
+        self.console.end(step, artifact.shown)
         return artifact
 
     def _again(self, call: Call) -> bool:

@@ -31,7 +31,7 @@ from pipeline.interpreters.execute import execute
 from pipeline.interpreters.trace import needed_for, trace
 from pipeline.outside import resolve, resolve_request
 from pipeline.processes import do_apart
-from pipeline.records import FINISHED, RunRecord, past_runs
+from pipeline.records import FINISHED, RunRecord, Step, past_runs
 from pipeline.runtime import Runtime
 from pipeline.session import Session
 from pipeline.stopping import Stopped
@@ -202,7 +202,8 @@ class Helper(Interpreter):
                 self._blame_the_first()
                 raise
         self.helped.append(name)
-        self.console.end(name, "helped", time.monotonic() - started, {})
+        seconds = round(time.monotonic() - started, 3)
+        self.console.end(Step(name, "helped", seconds, "", {}))
 
     def _blame_the_first(self) -> None:
         """Raise what has become of the first host, where that has ended what was helped with."""

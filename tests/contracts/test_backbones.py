@@ -12,7 +12,7 @@ import pytest
 
 from models.backbones import BACKBONES, build_backbone, find_backbone, load_weights
 from models.mistakes import Mistake
-from tests.test_splitting import SMALLEST, calibrate
+from tests.models.test_splitting import SMALLEST, calibrate
 
 # One of each kind is built always; the flow goes through the simplest and, where there is time, the
 # usual one. All are in the exhaustive tests.

@@ -103,7 +103,7 @@ def test_a_pipeline_for_kubeflow(in_process: Call, cluster_recipe: Path, tmp_pat
         (("--store", "here"), "--store must be below /mnt/shoulders"),
         (("--data.path", "/data/photos"), "data.path must be below /mnt/shoulders"),
         (("--runtime.volume", ""), "runtime.volume must name the volume"),
-        (("--runtime.target", "vertex"), "must be one that vertex knows, got 'google.com/tpu'"),
+        (("--runtime.target", "vertex"), "must be one that vertex knows, got 'nvidia.com/gpu'"),
         (("-o", "pipeline.json"), "--output must be a .yaml file, got 'pipeline.json'"),
         (
             ("--runtime.stages.extract.memory", "lots"),

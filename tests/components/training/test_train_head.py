@@ -12,10 +12,10 @@ from components.artifacts import Features
 from components.train_head import HeadConfig, train_head
 from models import heads, objectives, optimization, training
 from models.range_test import range_test
+from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import write_classes
 from tests.helpers import PLAIN, ingested, job
-from tests.test_activations import assembled, extracted
-from tests.test_training import separable
+from tests.models.test_training import separable
 
 
 @pytest.fixture(scope="module")

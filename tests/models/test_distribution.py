@@ -82,7 +82,7 @@ def run_on(backend: str, *, devices: int, hosts: int = 1) -> list[list[dict[str,
         "devices, hosts = map(int, sys.argv[1:]);"
         "one = [tf.config.LogicalDeviceConfiguration()] * devices;"
         "tf.config.set_logical_device_configuration(cpu, one) if devices > 1 else None;"
-        "from tests.test_distribution import curve;"
+        "from tests.models.test_distribution import curve;"
         "found = curve(devices * hosts, several_hosts=hosts > 1);"
         "sys.stdout.write('RESULT' + json.dumps(found))"
     )

@@ -12,7 +12,7 @@ from models import freezing, heads, minibatches, objectives, optimization, train
 from models.backbones import BACKBONES, build_backbone
 from models.folding import Folded, fold
 from models.splitting import block_starts, split
-from tests.test_splitting import FAMILIES, SMALLEST, calibrate
+from tests.models.test_splitting import FAMILIES, SMALLEST, calibrate
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
     from components.modalities.giants import Pretrained
     from components.tasks.learning import Learning
     from components.train_head import HeadConfig, train_head
+    from tests.components.frozen.test_activations import extracted
     from tests.helpers import PLAIN, assembled, ingested, job
-    from tests.test_activations import extracted
 
     examples = ingested(directory / "examples", write_classes(directory / "photos", 40))
     pretrained = Pretrained("digest", "of a test", weights)
@@ -53,7 +53,7 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
 def phases_on(backend: str, directory: Path, weights: Path) -> dict[str, float]:
     """`phases` in a process of its own."""
     code = (
-        "import json, sys, pathlib, tests.test_backends as t;"
+        "import json, sys, pathlib, tests.models.test_backends as t;"
         "sys.stdout.write('RESULT' + json.dumps(t.phases(*map(pathlib.Path, sys.argv[1:]))))"
     )
     done = subprocess.run(

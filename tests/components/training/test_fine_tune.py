@@ -18,9 +18,9 @@ from components.tasks.learning import Learning
 from components.train_head import HeadConfig, train_head
 from models import hardware, training
 from models.mistakes import Mistake
+from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import InProcess, write_classes
 from tests.helpers import PLAIN, ingested, job
-from tests.test_activations import assembled, extracted
 
 
 @pytest.fixture(scope="module")

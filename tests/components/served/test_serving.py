@@ -227,7 +227,7 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     manifest["files"] = manifest_of(model.path, leave_out=manifests.MANIFEST)
     (model.path / manifests.MANIFEST).write_text(json.dumps(manifest))
     script = (
-        "import sys; from pathlib import Path; from tests.test_serving import *\n"
+        "import sys; from pathlib import Path; from tests.components.served.test_serving import *\n"
         "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=(), version=1)\n"
         "to, serving = Path(sys.argv[2]), ServingDirectory(Path(sys.argv[3]))\n"
         "push(job(to), m, blessing(to), serving)"

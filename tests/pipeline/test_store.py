@@ -19,8 +19,9 @@ from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from components.modalities.giants import ModelConfig
 from components.tasks.protocol import Target
-from pipeline.config import Config, to_toml
+from pipeline.config import Config
 from pipeline.flow import Run
+from pipeline.showing import to_toml
 from pipeline.store import Call, Store, hashed
 
 

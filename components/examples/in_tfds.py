@@ -1,0 +1,132 @@
+"""Datasets of TFDS as sources: of its catalogue, or prepared ones by their folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.examples.source import Source
+from components.examples.tables import SPLIT_NAMES, Record
+from components.files import sha256_of_each, sha256_of_json
+from components.tasks.protocol import Column, Space, Target
+from components.tasks.table import TASKS
+from models.mistakes import Mistake, nearest
+
+with epy.lazy_imports():
+    import apache_beam as beam
+    import tensorflow_datasets as tfds
+
+TFDS = "tfds:"
+
+
+def find(location: str, modality: str, columns: tuple[Column, ...], download: bool) -> Source:
+    """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
+    try:
+        builder = open_builder(location)
+        if download:
+            builder.download_and_prepare()
+        elif not builder.is_prepared():
+            raise OSError("it is not prepared yet; a run does that")
+    except Exception as error:  # TFDS's own errors, and those of the network.
+        reason = str(error).strip().splitlines()[0][:200]
+        raise Mistake(f"data.path must name a TFDS dataset, got {location!r}: {reason}") from error
+    if modality not in builder.info.features:
+        raise Mistake(f"data.path must have a feature {modality!r} and a label, got {location!r}")
+    targets = []
+    for column, name in zip(columns, _features(builder, location, columns), strict=True):
+        try:
+            labels = TASKS[column.task].labels_of_tfds(builder.info.features[name])
+        except ValueError as error:
+            raise Mistake(f"data.path {error}, got {location!r} with {name!r}") from error
+        targets.append(Target(name=column.name, task=column.task, space=Space(labels=labels)))
+    splits = _splits(builder)
+    files = [Path(f) for split in splits for f in builder.info.splits[split].filepaths]
+    listed = [target.model_dump() for target in targets]
+    return Source(
+        location,
+        modality,
+        sha256_of_json([location.split("/")[-1], listed, splits, sha256_of_each(files)]),
+        columns,
+        tuple(targets),
+        {SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},
+    )
+
+
+def records(source: Source, pipeline: Any) -> Any:
+    builder = open_builder(source.location)
+    parts = []
+    for split in _splits(builder):
+        rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
+            builder, split=split, decoders={source.modality: tfds.decode.SkipDecoding()}
+        )
+        given = (split, source.modality, *_columns(builder, source))
+        parts.append(rows | f"Name {split}" >> beam.FlatMap(_from_tfds, *given))
+    return parts | beam.Flatten()
+
+
+def iterate(source: Source) -> Iterator[Record]:
+    builder = open_builder(source.location)
+    names, features, tasks = _columns(builder, source)
+    for split in _splits(builder):
+        rows = builder.as_dataset(
+            split=split,
+            decoders={source.modality: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+        for row in rows:
+            yield from _from_tfds(row, split, source.modality, names, features, tasks)
+
+
+def _columns(builder: Any, source: Source) -> tuple[list[str], list[Any], list[str]]:
+    """For each target: the feature with its answers, by name and itself, and its task."""
+    names = _features(builder, source.location, source.columns)
+    features = [builder.info.features[name] for name in names]
+    return names, features, [column.task for column in source.columns]
+
+
+def _features(builder: Any, location: str, columns: tuple[Column, ...]) -> list[str]:
+    """The name of the feature with the answers to each target."""
+    found = []
+    for column in columns:
+        name, *more = column.columns
+        if columns == (Column(task=column.task),) and builder.info.supervised_keys:
+            name = builder.info.supervised_keys[1]  # Whatever it is called.
+        if more or name not in builder.info.features:
+            raise Mistake(
+                f"data.path must have a feature {name!r}, got {location!r}: "
+                f"{nearest(name, builder.info.features)}"
+            )
+        found.append(name)
+    return found
+
+
+def open_builder(location: str) -> Any:
+    """The builder of `tfds:NAME`, a name of the catalogue or a prepared dataset's folder.
+
+    Raises:
+        Exception: TFDS's own, of many kinds, where there is no such dataset.
+    """
+    name = location.removeprefix(TFDS)
+    return tfds.builder_from_directory(name) if Path(name).is_dir() else tfds.builder(name)
+
+
+def _splits(builder: Any) -> dict[str, int]:
+    """The splits that are read; beside the usual ones IMDb has one without labels, for example."""
+    every = {key: info.num_examples for key, info in builder.info.splits.items()}
+    return {key: count for key, count in every.items() if key in SPLIT_NAMES} or every
+
+
+def _from_tfds(
+    row: Any, split: str, modality: str, names: list[str], features: list[Any], tasks: list[str]
+) -> Iterator[Record]:
+    """The record, where it has any answer."""
+    answers = tuple(
+        TASKS[task].of_tfds(feature, row[name].numpy())
+        for name, feature, task in zip(names, features, tasks, strict=True)
+    )
+    if any(answer is not None for answer in answers):
+        raw: bytes = row[modality].numpy()
+        yield Record(split, answers, SPLIT_NAMES.get(split, ""), raw=raw)

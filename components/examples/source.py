@@ -1,0 +1,43 @@
+"""Raw examples at one place, as a value that a run is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from components.examples.tables import Record
+from components.tasks.protocol import Column, Target
+from models.mistakes import Mistake
+
+
+@dataclass(frozen=True)
+class Source:
+    """Raw examples at one place.
+
+    Attributes:
+        location: as the user wrote it.
+        digest: over everything that decides what the examples are.
+        columns: where the answers are, at that place.
+        targets: what is asked, and which answers there are.
+        splits: how many records are in each split; "" counts those not assigned to any.
+        listing: the records, where they are files or rows of tables. It is not sent to other
+            machines: they list the place again, and stop if they find something else.
+    """
+
+    location: str
+    modality: str
+    digest: str
+    columns: tuple[Column, ...]
+    targets: tuple[Target, ...]
+    splits: dict[str, int]
+    listing: tuple[Record, ...] | None = field(default=None, repr=False, compare=False)
+
+
+def check_is_one_label(location: str, columns: tuple[Column, ...]) -> None:
+    """Where nothing but one label is said of each example."""
+    if columns == (Column(),):
+        return
+    asked = columns[0].task if columns[0].task != "one_label" else "columns or a separator"
+    raise Mistake(
+        f"data.path must be a table, .csv or .jsonl, where more than one label is asked for, got "
+        f"{location!r}, which has one for each example, and {asked}"
+    )

@@ -1,0 +1,95 @@
+"""What of a config does not go together, told before anything runs."""
+
+from __future__ import annotations
+
+import re
+
+from components import bless as blessing
+from components.modalities.table import MODALITIES
+from components.tasks.protocol import Target
+from components.tasks.table import TASKS
+from models.mistakes import Mistake, nearest
+from pipeline.config import Config
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def check(config: Config) -> None:
+    """A `Mistake` where sections do not go together.
+
+    Not a validator of `Config`: flags are parsed before it is known which recipe they change.
+    """
+    _check_modality(config)
+    _check_targets(config)
+    targets = [Target(name=column.name, task=column.task) for column in config.columns]
+    blessing.check(config.bless, targets)
+    monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
+    for name in ("head", "fine_tune", "control"):
+        monitor = getattr(config, name).monitor
+        if monitor not in monitors:
+            raise Mistake(
+                f"{name}.monitor must be what is watched, got {monitor!r}: "
+                f"{nearest(monitor, monitors)}"
+            )
+
+
+def _check_modality(config: Config) -> None:
+    modality = config.data.modality
+    row = MODALITIES[modality]
+    if config.model.weights == "pretrain" and config.pretrain.data.modality != modality:
+        raise Mistake(
+            f"pretrain.data.modality must be that of the data, {modality}, got "
+            f"{config.pretrain.data.modality!r}"
+        )
+    for other in MODALITIES.values():
+        section = getattr(config, other.section)
+        for key in type(section).model_fields if other is not row else ():
+            given = getattr(section, key)
+            if given != type(section).model_fields[key].default:
+                raise Mistake(
+                    f"{other.section}.{key} must be left out for {modality}, got {given!r}"
+                )
+    if config.model.pooling not in ("auto", *row.poolings):
+        raise Mistake(
+            f"model.pooling must be auto or one of {', '.join(row.poolings)} for {modality}, got "
+            f"{config.model.pooling!r}"
+        )
+    for name in config.augment.policies:
+        if name not in row.policies:
+            raise Mistake(
+                f"augment.policies must be policies for {modality}, got {name!r}: "
+                f"{nearest(name, row.policies)}"
+            )
+
+
+def _check_targets(config: Config) -> None:
+    if config.targets and (config.data.columns or config.data.separator):
+        raise Mistake(
+            "data.columns and data.separator must be left out where there are targets, which have "
+            "their own"
+        )
+    taken = {*MODALITIES, "id", "name", "label", "valid"}
+    for name in config.targets:
+        if not _NAME.fullmatch(name) or name in taken:
+            raise Mistake(
+                f"targets must have names of small letters, digits and _, other than "
+                f"{', '.join(sorted(taken))}, got {name!r}"
+            )
+    for column in config.columns:
+        field = f"targets.{column.name}" if column.name else "data"
+        task = TASKS[column.task]
+        if len(column.columns) > 1 and not task.many:
+            raise Mistake(
+                f"{field}.columns must be one column for {column.task}, got "
+                f"{', '.join(column.columns)}"
+            )
+        if column.separator and (not task.many or len(column.columns) > 1):
+            raise Mistake(
+                f"{field}.separator must be for several labels in one column, got "
+                f"{column.separator!r} for {column.task}"
+            )
+    if config.data.labels_per_class and [c.task for c in config.columns] != ["one_label"]:
+        raise Mistake(
+            f"data.labels_per_class must be left out where more than one label is asked for, got "
+            f"{config.data.labels_per_class}"
+        )

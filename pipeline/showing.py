@@ -1,0 +1,42 @@
+"""A config as TOML, every key with its meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tomlkit
+
+from components.section import Section
+
+
+def to_toml(config: Section) -> str:
+    """The config as TOML, every key with its meaning."""
+    document = tomlkit.document()
+    _fill(document, config)
+    return tomlkit.dumps(document).strip()
+
+
+def _fill(table: Any, config: Section) -> None:
+    sections: dict[str, Section] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        meaning = " ".join((field.description or "").split())
+        if isinstance(value, Section):
+            if value.shown_by_default or value != field.default:
+                sections[name] = value
+        elif isinstance(value, dict):
+            if value:
+                inner = tomlkit.table(is_super_table=True)
+                for key, each in value.items():
+                    inner[key] = tomlkit.table()
+                    _fill(inner[key], each)
+                table[name] = inner
+        elif value is None:
+            table.add(tomlkit.comment(f"{name} =   # {meaning}"))
+        else:
+            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+            table.add(name, item.comment(meaning) if meaning else item)
+    for name, value in sections.items():
+        inner = tomlkit.table()
+        _fill(inner, value)
+        table[name] = inner
