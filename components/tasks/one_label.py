@@ -29,6 +29,7 @@ figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
     Figure("log_loss", "the mean of -log of the right answer's probability", False, "none"),
     Figure("least_recall", "the recall of the class that has the least"),
+    Figure("macro_f1", "the mean over classes of F1"),
 )
 monitors: tuple[str, ...] = ("accuracy",)
 activation: Literal["softmax", "sigmoid", "linear"] = "softmax"
@@ -224,6 +225,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             "accuracy": float(metrics.accuracy_score(answers, named)),
             "log_loss": float(metrics.log_loss(answers, probabilities, labels=known)),
             "least_recall": float(min(recall)),
+            "macro_f1": float(np.mean(f1)),
         },
         trivial=float(np.max(support) / len(answers)),
         trivially="the most frequent class",
