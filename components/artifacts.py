@@ -289,10 +289,16 @@ class PushedModel(Artifact):
 
 
 class Report(Artifact):
-    """`report.html`, one page that needs nothing else."""
+    """One page that needs nothing else, and what travels with the model, with its figures.
 
-    # It tells times.
-    not_content: ClassVar[tuple[str, ...]] = ("report.html",)
+    ```
+    report.html
+    model_card.md
+    ```
+    """
+
+    # The page tells times; the card says again what the evaluation says.
+    not_content: ClassVar[tuple[str, ...]] = ("report.html", "model_card.md")
 
     evaluation: Evaluation
     blessing: Blessing
@@ -300,6 +306,10 @@ class Report(Artifact):
     @property
     def path(self) -> Path:
         return self.directory / "report.html"
+
+    @property
+    def card(self) -> Path:
+        return self.directory / "model_card.md"
 
 
 class TrackedRun(Artifact):

@@ -46,7 +46,7 @@ def assemble(
     examples = checks.examples
     keras.utils.set_random_seed(seed)
     published = isinstance(pretrained, Pretrained) and pretrained.published
-    network, form, pooling = MODALITIES[examples.modality].begin(
+    network, form, pooling = MODALITIES[examples.modality].giants.begin(
         config, own, giant, job.directory, published=published
     )
     path: Path | None

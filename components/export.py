@@ -77,7 +77,7 @@ def export(
             (path / "assets" / own).write_text(content)
     extra = path / "assets.extra"
     extra.mkdir()
-    write_json(extra / "contract.json", modality.contract(base))
+    write_json(extra / "contract.json", modality.giants.contract(base))
     (extra / "model_card.md").write_text(_card(model, targets, examples, modality))
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
     serving = tf.saved_model.load(path).signatures
@@ -210,7 +210,7 @@ def _write_warmup(path: Path, modality: Modality, count: int) -> None:
         return
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
-            raws = [modality.sample()] * (1 if number % 2 == 0 else 8)
+            raws = [modality.raw.sample()] * (1 if number % 2 == 0 else 8)
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = "serving_default"
             request.inputs["raw"].CopyFrom(tf.make_tensor_proto(raws, tf.string))
@@ -224,7 +224,8 @@ def _card(
     model: TrainedModel, targets: tuple[Target, ...], examples: Examples, modality: Modality
 ) -> str:
     base = model.base
-    contract = "\n".join(f"- {key}: {value}" for key, value in modality.contract(base).items())
+    told = modality.giants.contract(base)
+    contract = "\n".join(f"- {key}: {value}" for key, value in told.items())
     counts = ", ".join(f"{count} {split}" for split, count in examples.counts.items())
     asked = "\n".join(
         f"- {target.title} ({target.task}): {task_of(target).card(target.space)}"
@@ -236,7 +237,7 @@ def _card(
 - Weights: {model.kept}
 - Examples: {counts}
 
-## What it says of {modality.plural}
+## What it says of {modality.raw.plural}
 
 {asked}
 

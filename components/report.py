@@ -31,7 +31,7 @@ MISTAKES = 12
 
 @stage(version=5)
 def report(job: Job, so_far: SoFar) -> Report:
-    """Write `report.html`: the verdict, did transferring help, curves, mistakes, lineage."""
+    """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     pages, tasks = (Path(__file__).parent / name for name in ("pages", "tasks"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([pages, tasks]),
@@ -54,11 +54,30 @@ def report(job: Job, so_far: SoFar) -> Report:
         checks=read_json(checks.directory / "checks.json"),
         quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
         phases=[phase for phase in map(_phase, (so_far.head, so_far.tuned)) if phase],
-        legend=MODALITIES[so_far.exported.modality].legend,
+        legend=MODALITIES[so_far.exported.modality].shown.legend,
         lineage=_lineage([part for part in parts if part]),
     )
     (job.directory / "report.html").write_text(page, encoding="utf-8")
+    (job.directory / "model_card.md").write_text(_card(so_far), encoding="utf-8")
     return Report(directory=job.directory, evaluation=evaluation, blessing=so_far.blessing)
+
+
+def _card(so_far: SoFar) -> str:
+    """The card that travels with the model, and its figures, which came after it."""
+    evaluation = so_far.evaluation
+    card = (so_far.exported.path / "assets.extra" / "model_card.md").read_text(encoding="utf-8")
+    known = figures_of(evaluation.targets)
+    lines = [
+        f"- {name}: {known[name].text(value)} ({known[name].meaning})"
+        for name, value in evaluation.figures.items()
+    ]
+    verdict = "blessed" if so_far.blessing.blessed else "not blessed"
+    figures = "\n".join(lines)
+    reasons = "\n".join(f"- {reason}" for reason in so_far.blessing.reasons)
+    return (
+        f"{card}\n## Figures\n\nOn {evaluation.examples} test examples, through the signature that "
+        f"is served:\n\n{figures}\n\n## Verdict: {verdict}\n\n{reasons}\n"
+    )
 
 
 def _title(target: Target) -> str:
@@ -158,7 +177,7 @@ def _mistakes(so_far: SoFar) -> list[list[dict[str, Any]]]:
         for example in dataset.read(examples, "test").as_numpy_iterator():
             if (identity := example["id"].decode()) in wanted:
                 raws[identity] = example[examples.modality]
-    show = MODALITIES[examples.modality].show
+    show = MODALITIES[examples.modality].shown.show
     return [
         [
             {

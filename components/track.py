@@ -78,7 +78,7 @@ def track(job: Job, so_far: SoFar, report: Report, config: MlflowConfig) -> Trac
             mlflow.set_tag("blessed", str(blessed).lower())
             mlflow.set_tag("reasons", " ".join(so_far.blessing.reasons))
             mlflow.log_artifact(str(report.path))
-            mlflow.log_artifact(str(exported.path / "assets.extra" / "model_card.md"))
+            mlflow.log_artifact(str(report.card))
             registered = _log_model(exported, config.model if blessed else None)
         if registered:
             client = mlflow.MlflowClient()

@@ -57,9 +57,9 @@ def validate(
     for (what, *which), times in counted.items():
         if what == "fact":
             values[which[0]][which[1]] = times
-    modality = MODALITIES[examples.modality]
-    facts = modality.summary(values)
-    warnings += [*_warnings(counted, quarantined, total), *modality.warnings(facts)]
+    kind = MODALITIES[examples.modality].raw
+    facts = kind.summary(values)
+    warnings += [*_warnings(counted, quarantined, total), *kind.warnings(facts)]
     statistics = {
         "counts": {
             target.name: task_of(target).summary(target.space, answers[number])

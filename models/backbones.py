@@ -38,7 +38,6 @@ class Backbone:
         weights_file: the ImageNet weights' file name in `$KERAS_HOME/models`; `{size}` in it is
             the input size, or 224 where that is not one of `weights_sizes`.
         arguments: further arguments of the constructor.
-        modality: the kind of input it reads, a key of `components.modalities.MODALITIES`.
     """
 
     family: str
@@ -51,7 +50,6 @@ class Backbone:
     weights_file: str = ""
     weights_sizes: tuple[int, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    modality: str = "image"
 
 
 def _family(sizes: Mapping[str, tuple[int, str]], **shared: Any) -> dict[str, Backbone]:

@@ -49,9 +49,10 @@ def _check_modality(config: Config) -> None:
                 raise Mistake(
                     f"{other.section}.{key} must be left out for {modality}, got {given!r}"
                 )
-    if config.model.pooling not in ("auto", *row.poolings):
+    poolings = ("auto", *row.giants.poolings)
+    if config.model.pooling not in poolings:
         raise Mistake(
-            f"model.pooling must be auto or one of {', '.join(row.poolings)} for {modality}, got "
+            f"model.pooling must be one of {', '.join(poolings)} for {modality}, got "
             f"{config.model.pooling!r}"
         )
     for name in config.augment.policies:

@@ -1,7 +1,7 @@
 """Which of several hosts this is, by the environment variables that Keras and TensorFlow know.
 
 Each host runs the same command with the same store. The first one makes everything; the others
-help it to train, and write nowhere: see `helping`.
+help it to train, and write nowhere: see `interpreters.help`.
 """
 
 from __future__ import annotations

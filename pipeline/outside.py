@@ -57,7 +57,9 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
     source = _source(config.data, config.columns, "data", download)
-    giant = MODALITIES[config.data.modality].find(config.model, config.own, download=download)
+    giant = MODALITIES[config.data.modality].giants.find(
+        config.model, config.own, download=download
+    )
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
         pretrain_source = _source(config.pretrain.data, (Column(),), "pretrain.data", download)
@@ -152,7 +154,7 @@ def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:
     if weights == "none":
         return NO_WEIGHTS
     if weights in ("pretrained", "imagenet"):
-        find_weights = MODALITIES[config.data.modality].find_weights
+        find_weights = MODALITIES[config.data.modality].giants.find_weights
         return find_weights(config.model, config.own, giant, download=download)
     path = Path(weights)
     if not path.is_file():

@@ -62,6 +62,6 @@ def assembled(
     row = MODALITIES[examples.modality]
     own = row.config(**{k: config.pop(k) for k in [*config] if k in row.config.model_fields})
     settings = ModelConfig(**config)
-    giant = row.find(settings, own, download=False)
-    weights = pretrained or row.find_weights(settings, own, giant, download=False)
+    giant = row.giants.find(settings, own, download=False)
+    weights = pretrained or row.giants.find_weights(settings, own, giant, download=False)
     return assemble(job(directory / "model"), checks, giant, weights, settings, own, seed=0)

@@ -41,7 +41,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         features = {
             "id": tfds.features.Text(),
             "name": tfds.features.Text(),
-            self._modality: MODALITIES[self._modality].feature(),
+            self._modality: MODALITIES[self._modality].raw.feature(),
             **{t.name or LABEL: task_of(t).feature(t.space) for t in self._targets},
         }
         return tfds.core.DatasetInfo(

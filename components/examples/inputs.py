@@ -81,7 +81,7 @@ def _of_file(path: Path, name: str = "") -> Input:
 
 
 def _of_table(table: Path, modality: str) -> Iterator[Input]:
-    row = MODALITIES[modality]
+    row = MODALITIES[modality].raw
     for number, values in enumerate(read_rows(table, "INPUT", row.column), start=1):
         name, value = f"{table.name}:{number}", None
         if isinstance(values, dict):

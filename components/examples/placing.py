@@ -59,17 +59,17 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
     Args:
         known: by `known_facts`.
     """
-    modality = MODALITIES[wanted.source.modality]
+    kind = MODALITIES[wanted.source.modality].raw
     try:
         raw = record.read()
         identity = content_id(raw)
-        facts = known[identity] if identity in known else modality.check(raw)
+        facts = known[identity] if identity in known else kind.check(raw)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _unusable(record.name, list(record.answers), reason)
     return {
         "id": identity,
-        "same": content_id(modality.canonical(raw)),
+        "same": content_id(kind.canonical(raw)),
         "name": record.name,
         "answers": list(record.answers),
         "split": record.split,
@@ -189,7 +189,7 @@ def place(rows: Iterable[Row], places: Iterable[tuple[str, str]], wanted: Wanted
     Args:
         places: (given split, assigned split), by `assign`.
     """
-    may_repeat = MODALITIES[wanted.source.modality].may_repeat
+    may_repeat = MODALITIES[wanted.source.modality].raw.may_repeat
     splits: dict[str, str] = {}
     for given, assigned in sorted(places):
         # Content with two answers is assigned once for each; all its rows follow one of them.

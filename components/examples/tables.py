@@ -82,7 +82,8 @@ def read(table: Path, modality: str, columns: tuple[Column, ...]) -> Iterator[Re
     Args:
         columns: where the answers are. A cell that is no answer makes its row unusable.
     """
-    column, is_path = MODALITIES[modality].column, MODALITIES[modality].is_path
+    kind = MODALITIES[modality].raw
+    column, is_path = kind.column, kind.is_path
     rows = read_rows(table, "data.path", column)
     # An empty text is quarantined; a row without a path is no row.
     _check_column(table, rows, column, may_be_empty=not is_path)

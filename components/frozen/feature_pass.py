@@ -140,7 +140,7 @@ class FeaturePass:
             "weights": network_digest(wanted),
             "preset": sha256_of_each(files_below(self.model.directory / "preset")),
             "output": f"before {block}" if block else f"{self.model.pooling} pooled",
-            "preprocessing": MODALITIES[self.model.modality].contract(self.model),
+            "preprocessing": MODALITIES[self.model.modality].giants.contract(self.model),
             "dtype": dtype,
             "version": VERSION,
         }

@@ -16,14 +16,14 @@ with epy.lazy_imports():
 
 def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     """The frozen backbone of `model`, with the weights in the file `weights`."""
-    network = MODALITIES[model.modality].build(model)
+    network = MODALITIES[model.modality].giants.build(model)
     backbones.load_weights(network, weights)
     return network
 
 
 def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:
     """The blocks of the backbone of `model`; see `splitting.block_starts`."""
-    pattern, ends = MODALITIES[model.modality].blocks(model)
+    pattern, ends = MODALITIES[model.modality].giants.blocks(model)
     return splitting.block_starts(network, pattern, ends=ends)
 
 

@@ -1,17 +1,22 @@
-"""What a modality is: how examples of a kind are read, and where their giants come from."""
+"""What a modality is: a package with a module for each of four protocols.
+
+`Raw`, `Giants`, `Reader` and `Shown`; a module can be one (PEP 544).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from etils import epy
+from pydantic import BaseModel
 
 from components.artifacts import AssembledModel
-from components.modalities.giants import Giant, Pretrained
+from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.section import Section, Views
 
 with epy.lazy_imports():
@@ -83,69 +88,120 @@ class Reader(Protocol):
         """How long these examples are."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Modality:
-    """What the stages need to know about a kind of input.
+class Raw(Protocol):
+    """A raw example: what it is, and whether it will do.
 
     Attributes:
         plural: what examples are called.
         column: what a table (CSV, JSONL) calls the column with the example.
         is_path: the column, or the listing of a folder, names a file with the example.
-        section: the name of its own section of the config, …
-        config: … the section itself, …
-        view_options: … and the keys of it that decide the views.
-        poolings: the values of `model.pooling` that it has besides `auto`.
-        policies: the names that `augment.policies` may have.
-        usual: those that are meant where none are given.
-        model_dependent: those whose views depend on what the giant has learned.
-        feature: → the TFDS feature that stores an example's raw form.
-        check: raw → facts (width, height …); raises ValueError with the reason it is unusable.
-        canonical: raw → the form that two examples share which must be on one side of a split.
         may_repeat: the same example may come again without anybody's mistake: where the data's own
             splits share one, the copy in training is set aside. Otherwise it is an error.
-        find: (config, own section, download) → the giant that is asked for.
-        find_weights: (config, own section, giant, download) → its published weights.
-        begin: (config, own section, giant, directory, published) → the network with published or
-            random weights, its form, its pooling; what is needed to build it again is left in the
-            directory.
-        build: model → its network again, with random weights.
-        blocks: model → the arguments of `splitting.block_starts`.
-        reader: (model, views, seed) → its reader.
-        contract: model → the preprocessing in words, to travel with the model.
-        warnings: the summary → what a person should know of it, a sentence each.
-        summary: each fact → how often each of its values occurs → figures for the report.
-        sample: → a made-up raw example, for warming up a server.
-        load_ops: lets TensorFlow know the ops that an exported model may have.
-        show: (raw, ask) → HTML that shows the example in the report. `ask` says of raw examples
-            how much each speaks for the answer that the first one gets, (examples,), to find out
-            what counted.
-        legend: what a person must know to read that; may be empty.
     """
 
     plural: str
     column: str
     is_path: bool
+    may_repeat: bool
+
+    def feature(self) -> Any:
+        """The TFDS feature that stores an example's raw form."""
+
+    def check(self, raw: bytes) -> dict[str, Any]:
+        """Facts (width, height …); raises ValueError with the reason it is unusable."""
+
+    def canonical(self, raw: bytes) -> bytes:
+        """The form that two examples share which must be on one side of a split."""
+
+    def summary(self, facts: dict[str, Counter[Any]]) -> dict[str, Any]:
+        """Each fact → how often each of its values occurs → figures for the report."""
+
+    def warnings(self, summary: dict[str, Any]) -> list[str]:
+        """What a person should know of the summary, a sentence each."""
+
+    def sample(self) -> bytes:
+        """A made-up raw example, for warming up a server."""
+
+
+class Giants(Protocol):
+    """Where pretrained networks come from, and how they are built.
+
+    `own` is the modality's section of the config.
+
+    Attributes:
+        poolings: the values of `model.pooling` that they have besides `auto`.
+    """
+
+    poolings: tuple[str, ...]
+
+    def find(self, config: ModelConfig, own: Any, *, download: bool) -> Giant:
+        """The giant that is asked for."""
+
+    def find_weights(
+        self, config: ModelConfig, own: Any, giant: Giant, *, download: bool
+    ) -> Pretrained:
+        """Its published weights."""
+
+    def begin(
+        self, config: ModelConfig, own: Any, giant: Giant, directory: Path, *, published: bool
+    ) -> tuple[keras.Model, BaseModel, str]:
+        """The network with published or random weights, its form and its pooling.
+
+        What is needed to build it again is left in the directory.
+        """
+
+    def build(self, model: AssembledModel) -> keras.Model:
+        """The network of `model` again, with random weights."""
+
+    def blocks(self, model: AssembledModel) -> tuple[str, bool]:
+        """The arguments of `splitting.block_starts`."""
+
+    def contract(self, model: AssembledModel) -> dict[str, Any]:
+        """The preprocessing in words, to travel with the model."""
+
+    def load_ops(self) -> None:
+        """Let TensorFlow know the ops that an exported model may have."""
+
+
+class Shown(Protocol):
+    """What a person sees of an example.
+
+    Attributes:
+        legend: what must be known to read that; may be empty.
+    """
+
+    legend: str
+
+    def show(self, raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
+        """HTML that shows the example in the report.
+
+        Args:
+            ask: raw examples → how much each speaks for the answer that the first one gets,
+                (examples,), to find out what counted.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """A kind of input.
+
+    Attributes:
+        section: the name of its own section of the config, …
+        config: … the section itself, …
+        view_options: … and the keys of it that decide the views.
+        policies: the names that `augment.policies` may have.
+        usual: those that are meant where none are given.
+        model_dependent: those whose views depend on what the giant has learned.
+        reader: (model, views, seed) → its reader.
+    """
+
     section: str
     config: type[Section]
     view_options: tuple[str, ...]
-    poolings: tuple[str, ...]
     policies: tuple[str, ...]
     usual: tuple[str, ...]
     model_dependent: frozenset[str]
-    feature: Callable[[], Any]
-    check: Callable[[bytes], dict[str, Any]]
-    canonical: Callable[[bytes], bytes]
-    may_repeat: bool
-    find: Callable[..., Giant]
-    find_weights: Callable[..., Pretrained]
-    begin: Callable[..., tuple[keras.Model, Any, str]]
-    build: Callable[[AssembledModel], keras.Model]
-    blocks: Callable[[AssembledModel], tuple[str, bool]]
+    raw: Raw
+    giants: Giants
     reader: Callable[[AssembledModel, Views, int], Reader]
-    contract: Callable[[AssembledModel], dict[str, Any]]
-    summary: Callable[[dict[str, Counter[Any]]], dict[str, Any]]
-    warnings: Callable[[dict[str, Any]], list[str]]
-    sample: Callable[[], bytes]
-    load_ops: Callable[[], None]
-    show: Callable[[bytes, Callable[[list[bytes]], np.ndarray]], str]
-    legend: str = ""
+    shown: Shown

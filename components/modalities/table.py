@@ -5,11 +5,13 @@ from __future__ import annotations
 from etils import epy
 
 from components.artifacts import AssembledModel
-from components.modalities.photos import giants as applications
-from components.modalities.photos import raw as photos
+from components.modalities.photos import giants as photo_giants
+from components.modalities.photos import raw as photo_raw
+from components.modalities.photos import shown as photo_shown
 from components.modalities.protocols import Modality, Reader
-from components.modalities.sentences import giants as presets
-from components.modalities.sentences import raw as sentences
+from components.modalities.sentences import giants as sentence_giants
+from components.modalities.sentences import raw as sentence_raw
+from components.modalities.sentences import shown as sentence_shown
 from components.section import Views
 
 with epy.lazy_imports():
@@ -18,61 +20,28 @@ with epy.lazy_imports():
 
 MODALITIES: dict[str, Modality] = {
     "image": Modality(
-        plural="pictures",
-        column="path",
-        is_path=True,
         section="photos",
-        config=photos.PhotosConfig,
+        config=photo_raw.PhotosConfig,
         view_options=(),
-        poolings=("avg", "max"),
-        policies=photos.POLICIES,
-        usual=photos.USUAL,
+        policies=photo_raw.POLICIES,
+        usual=photo_raw.USUAL,
         model_dependent=frozenset(),
-        feature=photos.feature,
-        check=photos.check,
-        canonical=lambda raw: raw,
-        may_repeat=False,
-        find=applications.find,
-        find_weights=applications.find_weights,
-        begin=applications.begin,
-        build=applications.build,
-        blocks=applications.blocks,
+        raw=photo_raw,
+        giants=photo_giants,
         reader=lambda *given: photo_reader.PhotoReader(*given),
-        contract=photos.contract,
-        summary=photos.summary,
-        warnings=photos.warnings,
-        sample=photos.sample,
-        load_ops=lambda: None,
-        show=photos.show,
+        shown=photo_shown,
     ),
     "text": Modality(
-        plural="texts",
-        column="text",
-        is_path=False,
         section="sentences",
-        config=sentences.SentencesConfig,
+        config=sentence_raw.SentencesConfig,
         view_options=("rate", "translator"),
-        poolings=("mean", "cls", "last"),
-        policies=sentences.POLICIES,
-        usual=sentences.USUAL,
+        policies=sentence_raw.POLICIES,
+        usual=sentence_raw.USUAL,
         model_dependent=frozenset({"insertion", "synonym"}),
-        feature=sentences.feature,
-        check=sentences.check,
-        canonical=sentences.canonical,
-        may_repeat=True,
-        find=presets.find,
-        find_weights=presets.find_weights,
-        begin=presets.begin,
-        build=presets.build,
-        blocks=presets.blocks,
+        raw=sentence_raw,
+        giants=sentence_giants,
         reader=lambda *given: sentence_reader.SentenceReader(*given),
-        contract=presets.contract,
-        summary=sentences.summary,
-        warnings=lambda facts: [],
-        sample=sentences.sample,
-        load_ops=sentences.load_ops,
-        show=sentences.show,
-        legend=sentences.LEGEND,
+        shown=sentence_shown,
     ),
 }
 

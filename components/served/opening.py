@@ -77,5 +77,5 @@ def named_said(targets: Sequence[Target], said: Sequence[Said]) -> Said:
 
 def open_model(path: Path, modality: str) -> Any:
     """The signature `serving_default` of the model at `path`, to be called with `raw`."""
-    MODALITIES[modality].load_ops()
+    MODALITIES[modality].giants.load_ops()
     return tf.saved_model.load(path).signatures["serving_default"]

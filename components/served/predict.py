@@ -29,7 +29,7 @@ def predict(model: Path, inputs: tuple[str, ...]) -> list[Prediction]:
             f"MODEL_DIR must be a model that was pushed or exported: {mistake}"
         ) from mistake
     modality, targets = manifest["modality"], targets_of(manifest)
-    is_path = MODALITIES[modality].is_path
+    is_path = MODALITIES[modality].raw.is_path
     raws = [_read(name) if is_path else os.fsencode(name) for name in inputs]
     answers = Opened(model, modality, targets).ask(raws).said()
     return [

@@ -11,6 +11,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.files import sha256, sha256_of_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
+from components.modalities.photos import raw
 from components.modalities.photos.raw import PhotosConfig, Picture
 from models import backbones
 from models.mistakes import Mistake
@@ -18,6 +19,8 @@ from models.quiet import import_tensorflow
 
 with epy.lazy_imports():
     import keras
+
+poolings: tuple[str, ...] = ("avg", "max")
 
 
 def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
@@ -81,3 +84,24 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
     row = backbones.find_backbone(model.backbone)
     return row.block, row.block_ends
+
+
+def contract(model: AssembledModel) -> dict[str, Any]:
+    """What a client may send, and what becomes of it."""
+    form = Picture(**model.form)
+    return {
+        "modality": "image",
+        "formats": list(raw.FORMATS),
+        "max_pixels": raw.MAX_PIXELS,
+        "decoder": "TensorFlow, JPEG with dct_method=INTEGER_ACCURATE",
+        "exif_orientation": "ignored",
+        "channels": "RGB",
+        "resize": f"{form.resize}, bilinear, antialiased",
+        "size": [form.input_size, form.input_size],
+        "range": [0, 255],
+        "scaling": "inside the model",
+    }
+
+
+def load_ops() -> None:
+    """TensorFlow has them all."""

@@ -6,7 +6,6 @@ JPEG. Neither training nor serving turns a picture the way its EXIF orientation 
 
 from __future__ import annotations
 
-import base64
 import io
 from collections import Counter
 from typing import Any, Literal
@@ -14,7 +13,6 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.artifacts import AssembledModel
 from components.modalities.statistics import spread
 from components.section import Section
 
@@ -22,6 +20,11 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
     from PIL import Image
+
+plural = "pictures"
+column = "path"
+is_path = True
+may_repeat = False
 
 FORMATS = ("JPEG", "PNG")
 # What many phones write: a JPEG with further pictures behind it.
@@ -84,6 +87,11 @@ def check(raw: bytes) -> dict[str, Any]:
     return {"width": width, "height": height, "format": kind, "exif": _exif_orientation(raw)}
 
 
+def canonical(raw: bytes) -> bytes:
+    """The very bytes."""
+    return raw
+
+
 def _exif_orientation(raw: bytes) -> int:
     """1, upright, where it does not say, or says it wrongly: nothing else depends on it."""
     try:
@@ -111,23 +119,6 @@ def decode(form: Picture, raw: Any) -> Any:
             pixels = _central_square(pixels)
         resized = tf.image.resize(pixels, (size, size), antialias=True)
     return tf.ensure_shape(resized, (size, size, 3))
-
-
-def contract(model: AssembledModel) -> dict[str, Any]:
-    """What a client may send, and what becomes of it."""
-    form = Picture(**model.form)
-    return {
-        "modality": "image",
-        "formats": list(FORMATS),
-        "max_pixels": MAX_PIXELS,
-        "decoder": "TensorFlow, JPEG with dct_method=INTEGER_ACCURATE",
-        "exif_orientation": "ignored",
-        "channels": "RGB",
-        "resize": f"{form.resize}, bilinear, antialiased",
-        "size": [form.input_size, form.input_size],
-        "range": [0, 255],
-        "scaling": "inside the model",
-    }
 
 
 def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
@@ -158,21 +149,6 @@ def sample() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (256, 256), (128, 128, 128)).save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def show(raw: bytes, ask: Any) -> str:
-    """An `<img>` of at most 160 pixels that carries its data; Pillow must be able to read it."""
-    del ask
-    with Image.open(io.BytesIO(raw)) as picture:
-        small = picture.convert("RGB")
-        small.thumbnail((160, 160))
-        if max(small.size) < 64:
-            small = small.resize((small.width * 8, small.height * 8), Image.Resampling.NEAREST)
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=80)
-    return (
-        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-    )
 
 
 def _pixels(raw: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ USUAL_LENGTH = 128
 _DESCRIPTIONS = (".json", ".txt", ".spm", ".model")
 _WEIGHTS = (".safetensors", ".weights.h5")
 _NOT_THERE = "to be downloaded"
+
+poolings: tuple[str, ...] = ("mean", "cls", "last")
 
 
 def find(config: ModelConfig, own: SentencesConfig, *, download: bool) -> Giant:
@@ -126,6 +129,11 @@ def contract(model: AssembledModel) -> dict[str, Any]:
         "most_tokens": form.sequence_length,
         "longer_texts": "are cut at the end",
     }
+
+
+def load_ops() -> None:
+    """Those of the tokenizers, which TensorFlow Serving has built in."""
+    importlib.import_module("tensorflow_text")
 
 
 def _folder(name: str, download: bool) -> Path | None:

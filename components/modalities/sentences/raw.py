@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import importlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
 from typing import Annotated, Any
 
-import numpy as np
 from etils import epy
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,19 +15,17 @@ from components.section import NOT_HASHED, Section, UnhashedStr
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
 
-# What `sentence_views` can do; here, so that a config is checked without TensorFlow.
+plural = "texts"
+column = "text"
+is_path = False
+may_repeat = True
+
+# What `views` can do; here, so that a config is checked without TensorFlow.
 POLICIES = ("deletion", "swap", "insertion", "synonym", "wordnet", "backtranslation")
 # Those that are meant where none are given.
 USUAL = ("deletion", "swap")
 # More than this is no sentence or page, but a file that came in by mistake.
 MAX_CHARACTERS = 1_000_000
-LEGEND = (
-    "Without a red word the answer given is less probable, without a blue one more; point at a "
-    "word to see by how much."
-)
-_RED, _BLUE = "220 38 38", "37 99 235"
-# So many words of a mistake are looked at.
-_EXPLAINED = 60
 
 
 class SentencesConfig(Section):
@@ -92,32 +86,11 @@ def summary(facts: dict[str, Counter[int]]) -> dict[str, Any]:
     return {name: spread(facts[name]) for name in ("characters", "words") if name in facts}
 
 
+def warnings(summary: dict[str, Any]) -> list[str]:
+    """None so far."""
+    del summary
+    return []
+
+
 def sample() -> bytes:
     return b"This is a sentence that somebody made up, neither good nor bad."
-
-
-def load_ops() -> None:
-    """Those of the tokenizers, which TensorFlow Serving has built in."""
-    importlib.import_module("tensorflow_text")
-
-
-def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
-    """The text, with the words marked that drove the answer.
-
-    By occlusion (Zeiler & Fergus 2014, arXiv:1311.2901): how much less probable the answer is
-    without the word. Red words spoke for it, blue ones against it.
-    """
-    words = raw.decode("utf-8", "replace").split()
-    looked_at = words[:_EXPLAINED]
-    without = [" ".join(words[:i] + words[i + 1 :]).encode() for i in range(len(looked_at))]
-    speaks_for = ask([raw, *without])
-    counted = speaks_for[0] - speaks_for[1:]
-    counted[[is_blank(text.decode("utf-8", "replace")) for text in without]] = 0.0
-    most = max(float(np.abs(counted).max(initial=0.0)), 1e-6)
-    marked = [
-        f'<span title="{weight:+.3f}" style="background: rgb({_RED if weight > 0 else _BLUE} / '
-        f'{0.6 * abs(weight) / most:.2f})">{html.escape(word)}</span>'
-        for word, weight in zip(looked_at, counted.tolist(), strict=True)
-    ]
-    rest = f" … and {len(words) - _EXPLAINED} more words" if len(words) > _EXPLAINED else ""
-    return f'<blockquote class="text">{" ".join(marked)}{rest}</blockquote>'

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import types
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -144,11 +145,13 @@ def test_only_what_is_new_is_decoded(
 
     def check(raw: bytes) -> dict[str, Any]:
         decoded.append(raw)
-        return MODALITIES["image"].check(raw)
+        return MODALITIES["image"].raw.check(raw)
 
     source, data = find_source(str(photos), modality="image"), DataConfig(path=str(photos))
     with monkeypatch.context() as patch:
-        row = dataclasses.replace(MODALITIES["image"], check=check)
+        usual = MODALITIES["image"].raw
+        watched: Any = types.SimpleNamespace(**{**vars(usual), "check": check})
+        row = dataclasses.replace(MODALITIES["image"], raw=watched)
         patch.setattr("components.examples.placing.MODALITIES", {**MODALITIES, "image": row})
         more = ingest(
             dataclasses.replace(job(tmp_path / "more"), earlier=lambda: iter([first])), source, data

@@ -291,7 +291,7 @@ def test_presets_that_are_none(
 MISTAKES = [
     (["--sentences.sequence-length", "99"], "must be at most the 24 positions that the model has"),
     (["--photos.input-size", "99"], "photos.input_size must be left out for text, got 99"),
-    (["--model.pooling", "max"], "model.pooling must be auto or one of mean, cls, last for text"),
+    (["--model.pooling", "max"], "model.pooling must be one of auto, mean, cls, last for text"),
     (["--model.weights", "pretrain"], "pretrain.data.modality must be that of the data, text"),
     (["--augment.policies", "flip"], "augment.policies must be policies for text, got 'flip'"),
     (["--model.weights", "imagenet"], "model.weights must be pretrained, none, pretrain or a"),
