@@ -264,6 +264,8 @@ class Evaluation(Artifact):
     """The main figures of always giving the same answer, which is …"""
     trivially: dict[str, str]
     """… this one."""
+    judged: dict[str, int]
+    """On how many examples, those with an answer, each main figure is."""
     invalid: int
 
 

@@ -100,7 +100,7 @@ def _judgements(
         if value is None:
             yield False, f"No test example has an answer to judge {name} by."
             continue
-        yield True, f"Its {_words(name)} is {value:.3f} on {candidate.examples} test examples."
+        yield True, f"Its {_words(name)} is {value:.3f} on {candidate.judged[name]} test examples."
         if config.beat_trivial:
             yield _against_trivial(name, figure, value, candidate)
         if blessed is not None:

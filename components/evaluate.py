@@ -45,6 +45,7 @@ def evaluate(
     figures: dict[str, float] = {}
     trivial: dict[str, float] = {}
     trivially: dict[str, str] = {}
+    judged: dict[str, int] = {}
     details: dict[str, Any] = {}
     for number, target in enumerate(examples.targets):
         at = known.get((target.name, target.task))
@@ -56,10 +57,11 @@ def evaluate(
         main = target.named(task_of(target).figures[0].name)
         figures |= {target.named(name): value for name, value in scores.figures.items()}
         trivial[main], trivially[main] = scores.trivial, scores.trivially
-        details[target.name] = scores.details | {"examples": len(told)}
+        judged[main] = len(told)
+        details[target.name] = scores.details
     invalid = sum(not row["valid"] for row in predictions)
-    told_of = {"figures": figures, "trivial": trivial, "trivially": trivially, "targets": details}
-    write_json(job.directory / "metrics.json", told_of | {"examples": len(predictions)})
+    figured = {"figures": figures, "trivial": trivial, "trivially": trivially, "judged": judged}
+    write_json(job.directory / "metrics.json", figured | {"targets": details})
     write_jsonl(job.directory / "predictions.jsonl", predictions)
     return Evaluation(
         directory=job.directory,
@@ -69,6 +71,7 @@ def evaluate(
         figures=figures,
         trivial=trivial,
         trivially=trivially,
+        judged=judged,
         invalid=invalid,
         stats={**figures, "examples": len(predictions), "invalid": invalid},
     )

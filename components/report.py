@@ -93,7 +93,7 @@ def _figures(so_far: SoFar) -> list[tuple[str, str]]:
         if name not in evaluation.figures:
             continue
         words = name.replace("_", " ")
-        on = f"{words} on {evaluation.examples} test examples"
+        on = f"{words} on {evaluation.judged[name]} test examples"
         found.append((figure.text(evaluation.figures[name]), on))
         others = {
             "the same network from scratch": so_far.control,

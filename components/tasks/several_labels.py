@@ -42,7 +42,8 @@ template = "several_labels.html.jinja"
 # Of a label that no validation example has.
 USUAL_THRESHOLD = 0.5
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
-_NOT_SAID = -1
+# Instead of the numbers of labels, where an answer is missing.
+_MISSING = [-1]
 
 
 class SeveralLabelsConfig(Section):
@@ -121,24 +122,20 @@ def summary(space: Space, counts: Mapping[str, Counter[Any]]) -> dict[str, Any]:
 
 
 def feature(space: Space) -> Any:
-    return tfds.features.Sequence(tfds.features.Text())
+    return tfds.features.Sequence(tfds.features.ClassLabel(names=list(space.labels)))
 
 
 def stored(answer: Answer) -> Any:
-    return ["\0"] if answer is None else answer
+    return _MISSING if answer is None else answer
 
 
 def restored(value: Any, space: Space) -> Answer:
-    del space
-    found = [label.decode() for label in value]
-    return None if found == ["\0"] else found
+    return None if list(value) == _MISSING else [space.labels[int(number)] for number in value]
 
 
 def of_tfds(feature: Any, value: Any) -> Answer:
-    inner = feature.feature
-    if isinstance(inner, tfds.features.ClassLabel):
-        return sorted(inner.names[int(number)] for number in value)
-    return sorted(label.decode() for label in value)
+    found = restored(value, Space(labels=tuple(feature.feature.names)))
+    return found and sorted(found)
 
 
 def labels_of_tfds(feature: Any) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from components.section import BeamConfig
 from components.tasks.protocol import Space, Target
 from components.validate import validate
 from models.mistakes import Mistake
+from pipeline.config import Config
 from tests.conftest import picture, write_classes
 from tests.helpers import ingested, job
 
@@ -226,3 +227,45 @@ def test_checks_compare_labels_with_the_last_blessed_model(tmp_path: Path, photo
     with pytest.raises(Mistake, match=r"new labels bee and lost labels wasp: say"):
         validate(job(tmp_path / "c"), examples, other, False)
     assert validate(job(tmp_path / "d"), examples, other, True).warnings == ()
+
+
+TARGETS = {
+    "colours": {"task": "several_labels", "separator": "|"},
+    "size": {"task": "number"},
+    "kind": {"task": "one_label"},
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path, photos: Path) -> Path:
+    """Three answers to each example, some of which are missing."""
+    lines = ["path,colours,size,kind"]
+    for number, path in enumerate(sorted(photos.rglob("*.*"))):
+        colours = "|".join(("red", "green", "blue")[: number % 4])
+        size = "" if number % 5 == 0 else f"{number}.5"
+        kind = "" if number % 7 == 0 else path.parent.name
+        lines.append(f"{path.relative_to(tmp_path)},{colours},{size},{kind}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    return tmp_path / "t.csv"
+
+
+def test_several_targets_by_a_beam_runner_and_from_tfds(tmp_path: Path, table: Path) -> None:
+    """The same answers and splits by Beam, and from the dataset that ingest itself wrote."""
+    here = ingested(tmp_path / "a", table, targets=TARGETS)
+    assert [target.name for target in here.targets] == list(TARGETS)
+    assert here.targets[0].space.labels == ("blue", "green", "red")
+    config = Config.model_validate({"data": {"path": str(table)}, "targets": TARGETS})
+    source = find_source(str(table), modality="image", columns=config.columns)
+    other = dataclasses.replace(job(tmp_path / "b"), beam=BeamConfig(runner="FnApiRunner"))
+    there = ingest(other, source, config.data)
+    assert index(there) == index(here)
+    assert there.targets == here.targets
+
+    again = ingested(tmp_path / "c", f"tfds:{here.dataset}", targets=TARGETS)
+
+    def known(examples: Examples) -> list[tuple[str, str, list[Any]]]:
+        return sorted((row["id"], row["split"], row["answers"]) for row in index(examples))
+
+    assert [t.space for t in again.targets] == [t.space for t in here.targets]
+    assert {row[0]: row[2] for row in known(again)} == {row[0]: row[2] for row in known(here)}
+    assert known(again) == known(here)

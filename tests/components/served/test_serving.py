@@ -143,6 +143,7 @@ def evaluation(directory: Path, accuracy: float, **changed: Any) -> Evaluation:
         figures={"accuracy": accuracy, "log_loss": 0.3, "least_recall": accuracy - 0.1},
         trivial={"accuracy": 0.5},
         trivially={"accuracy": "the most frequent class"},
+        judged={"accuracy": 100},
         invalid=0,
         **changed,
     )

@@ -34,6 +34,7 @@ def test_macro_f1_is_scikit_learns_and_can_be_asked_for(tmp_path: Path) -> None:
         figures=scores.figures,
         trivial={"accuracy": scores.trivial},
         trivially={"accuracy": scores.trivially},
+        judged={"accuracy": 6},
         invalid=0,
     )
     for asked, blessed in ((0.6, True), (0.7, False)):
