@@ -89,6 +89,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             f"data.path must give at least one usable example for each of {', '.join(SPLITS)}, "
             f"got {source.location!r}; {len(reasons)} quarantined"
             + (f", the first: {reasons[0]}" if reasons else "")
+            + _rare(index, wanted.targets)
         )
     write_jsonl(job.directory / INDEX, index)
     write_jsonl(job.directory / "quarantine.jsonl", quarantine)
@@ -122,6 +123,21 @@ def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
             )
     space = target.space.model_copy(update={"labels": tuple(sorted(set(config.classes)))})
     return (target.model_copy(update={"space": space}),)
+
+
+def _rare(index: list[Row], targets: tuple[Target, ...]) -> str:
+    """What else may leave a split empty: answers that are too rare to be tested."""
+    for number, target in enumerate(targets):
+        if target.space.labels:
+            task = task_of(target)
+            counts = Counter(key for row in index for key in task.keys(row["answers"][number]))
+            rare = [key for key, count in counts.items() if key and count < 3]
+            if rare:
+                return (
+                    f"; {len(rare)} labels have fewer than 3 examples, which are all trained on, "
+                    f"such as {rare[0]!r}"
+                )
+    return ""
 
 
 def _settled(target: Target, number: int, index: list[Row]) -> Target:

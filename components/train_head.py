@@ -11,11 +11,11 @@ from pydantic import Field, field_validator
 
 from components.artifacts import TRAINED_ON, Features, HeadForm, TrainedModel
 from components.files import read_jsonl, write_json
+from components.frozen.networks import open_backbone
 from components.job import Job, stage
-from components.modalities.giants import WarmHead
 from components.tasks.learning import Learning
 from components.training.data import TrainingData, training_data
-from components.training.heads import new_head
+from components.training.heads import WarmHead, carry, new_head
 from components.training.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
 
@@ -110,8 +110,13 @@ def train_head(
 
 
 def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
-    """The head as it came."""
-    shutil.copy2(start.path, job.directory / "head.weights.h5")
+    """The head as it came, for the targets as they are now."""
+    model = features.model
+    width = open_backbone(model, model.weights).output_shape[-1]
+    head = new_head(model.targets, start.form, features=width)
+    head.load_weights(start.path)
+    carry(head, start.targets, model.targets)
+    head.save_weights(job.directory / "head.weights.h5")
     trained_on = {row["id"] for row in read_jsonl(start.seen) if row["split"] in TRAINED_ON}
     index = read_jsonl(features.examples.directory / "index.jsonl")
     test = [row["id"] for row in index if row["split"] == "test"]
@@ -163,6 +168,7 @@ class _Trials:
         )
         if self._start:
             head.load_weights(self._start.path)
+            carry(head, self._start.targets, self._features.model.targets)
             return head
         heads.adapt(head, (gather(rows[i : i + size], 0)[0] for i in range(0, len(rows), size)))
         return head

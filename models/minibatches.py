@@ -30,6 +30,7 @@ class Data:
         size: how many examples there are.
         gather: (rows, epoch) → inputs, targets and weights of these rows, as the model is to see
             them in this epoch; ragged inputs are as long as the longest of them.
+        weights: (examples, parts), how much each example counts in each part of the targets.
         lengths: epoch → how long each example is, in any unit, so that batches are of examples
             of one length and little is padding; None where all are of one shape.
         widths: how many of the targets' columns belong to each part; all to one where empty.
@@ -37,6 +38,7 @@ class Data:
 
     size: int
     gather: Callable[[np.ndarray, int], Batch]
+    weights: np.ndarray
     lengths: Callable[[int], np.ndarray] | None = None
     widths: tuple[int, ...] = ()
 
@@ -70,7 +72,7 @@ def labelled(
     def whole(rows: np.ndarray, epoch: int) -> Batch:
         return gather(rows, epoch), targets[rows], given[rows]
 
-    return Data(len(targets), whole, lengths, widths)
+    return Data(len(targets), whole, given, lengths, widths)
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

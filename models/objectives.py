@@ -76,6 +76,14 @@ class Objective:
             start += part.width
         return found
 
+    def part_of_figures(self) -> dict[str, int]:
+        """The name of each figure that is watched → the number of its part."""
+        return {
+            _named(part.name, watched.name): number
+            for number, part in enumerate(self.parts)
+            for watched in part.watched
+        }
+
     def more_is_better(self, monitor: str) -> bool:
         """Whether a greater `monitor`, such as `val_accuracy`, is a better one."""
         return any(
@@ -107,7 +115,8 @@ class _Joint(keras.losses.Loss):
             each = each if factor == 1.0 else each * factor
             if self._balance is not None:
                 uncertainty = keras.ops.convert_to_tensor(self._balance)[number]
-                each = each * keras.ops.exp(-uncertainty) + 0.5 * uncertainty
+                price = 0.5 * len(self._parts) * uncertainty
+                each = each * keras.ops.exp(-uncertainty) + price
             losses.append(each)
             start += part.width
         return keras.ops.stack(losses, axis=-1)

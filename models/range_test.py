@@ -42,7 +42,7 @@ def range_test(
         value = model.train_on_batch(x, y, sample_weight=w)
         average = _MOMENTUM * average + (1 - _MOMENTUM) * float(np.ravel(value)[0])
         smoothed = average / (1 - _MOMENTUM**step)
-        if losses and not smoothed < _BLOWN_UP * min(losses):  # NaN has blown up, too.
+        if losses and not smoothed < _limit(losses):  # NaN has blown up, too.
             break
         losses.append(smoothed)
     until = max(int(np.argmin(losses)) + 1, min(3, len(losses)))
@@ -50,3 +50,9 @@ def range_test(
         return LOWEST
     slopes = np.gradient(np.array(losses[:until]))
     return float(rates[int(np.argmax(slopes <= _ALMOST * slopes.min()))])
+
+
+def _limit(losses: list[float]) -> float:
+    """From where on it has blown up; a loss with learned weights may be below 0."""
+    least = min(losses)
+    return _BLOWN_UP * least if least > 0 else least + _BLOWN_UP * abs(losses[0])

@@ -114,7 +114,7 @@ def train(
     optimizer.build(model.trainable_variables)
     distribution.build(model, lambda: validation.gather(np.arange(1), 0))
     averages = _averages(model)
-    before = _validate(model, validation, length.batch_size)
+    before = _validate(model, validation, objective, length.batch_size)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, early) if state else []
     for epoch, row in enumerate(rows):
@@ -125,9 +125,9 @@ def train(
             break
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         number = length.first_epoch + epoch
-        seen = _epoch(model, training, number, length.batch_size, seed, mixup)
+        seen = _epoch(model, training, objective, number, length.batch_size, seed, mixup)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
-        logs = seen | _validate(model, validation, length.batch_size)
+        logs = seen | _validate(model, validation, objective, length.batch_size)
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
         averages.on_epoch_begin(epoch + 1)  # … and the weights that training goes on from.
@@ -161,10 +161,16 @@ def _early_stopping(
 
 
 def _epoch(
-    model: keras.Model, data: Data, number: int, batch_size: int, seed: int, mixup: float
+    model: keras.Model,
+    data: Data,
+    objective: Objective,
+    number: int,
+    batch_size: int,
+    seed: int,
+    mixup: float,
 ) -> dict[str, float]:
     """Train one epoch; returns the mean loss and figures while it went on."""
-    seen = _Means()
+    seen = _Means(data, objective)
     rng = np.random.default_rng([seed, number])
     lengths = data.lengths(number) if data.lengths else None
     for chosen, weights in minibatches.batches(
@@ -175,24 +181,28 @@ def _epoch(
             batch = distribution.part(minibatches.mix(batch, mixup, rng, data.widths))
         x, y, w = distribution.shared(batch)
         logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
-        seen.add(logs, int(np.count_nonzero(weights)))
+        seen.add(logs, chosen[weights > 0])
     return seen.result()
 
 
-def evaluate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
+def evaluate(
+    model: keras.Model, data: Data, objective: Objective, batch_size: int
+) -> dict[str, float]:
     """Loss and what is watched of a compiled model on `data`, each example as it is in epoch 0."""
-    seen = _Means()
+    seen = _Means(data, objective)
     lengths = data.lengths(0) if data.lengths else None
     for rows, weights in minibatches.batches(np.arange(len(data)), batch_size, lengths):
         x, y, w = distribution.shared(minibatches.part_of(data, rows, weights, 0))
         batch = model.test_on_batch(x, y, sample_weight=w, return_dict=True)
-        seen.add(batch, int(np.count_nonzero(weights)))
+        seen.add(batch, rows[weights > 0])
     return seen.result()
 
 
-def _validate(model: keras.Model, data: Data, batch_size: int) -> dict[str, float]:
+def _validate(
+    model: keras.Model, data: Data, objective: Objective, batch_size: int
+) -> dict[str, float]:
     """In larger batches: without gradients there is room for them, and fewer steps are faster."""
-    figures = evaluate(model, data, 4 * batch_size)
+    figures = evaluate(model, data, objective, 4 * batch_size)
     return {f"val_{name}": value for name, value in figures.items()}
 
 
@@ -208,16 +218,24 @@ def _averages(model: keras.Model) -> keras.callbacks.Callback:
 
 
 class _Means:
-    """The mean over examples of what is known for each batch."""
+    """The mean over examples of what is known for each batch.
 
-    def __init__(self) -> None:
+    The loss counts every example alike. A figure counts those of its part as much as they weigh:
+    where an answer is missing, not at all.
+    """
+
+    def __init__(self, data: Data, objective: Objective) -> None:
+        self._weights, self._parts = data.weights, objective.part_of_figures()
         self._sums: dict[str, float] = defaultdict(float)
-        self._examples = 0
+        self._counts: dict[str, float] = defaultdict(float)
 
-    def add(self, logs: dict[str, Any], examples: int) -> None:
-        self._examples += examples
+    def add(self, logs: dict[str, Any], rows: np.ndarray) -> None:
+        """The figures of a batch of these rows."""
         for name, value in logs.items():
-            self._sums[name] += examples * float(value)
+            part = self._parts.get(name)
+            count = len(rows) if part is None else float(self._weights[rows, part].sum())
+            self._counts[name] += count
+            self._sums[name] += count * float(value)
 
     def result(self) -> dict[str, float]:
-        return {name: value / self._examples for name, value in self._sums.items()}
+        return {name: value / (self._counts[name] or 1.0) for name, value in self._sums.items()}

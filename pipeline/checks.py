@@ -24,7 +24,9 @@ def check(config: Config) -> None:
     targets = [Target(name=column.name, task=column.task) for column in config.columns]
     blessing.check(config.bless, targets)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
-    for name in ("head", "fine_tune", "control"):
+    known = dict.fromkeys(("head", "fine_tune", "control"), monitors)
+    known["pretrain"] = ["val_loss", *(f"val_{m}" for m in TASKS["one_label"].monitors)]
+    for name, monitors in known.items():
         monitor = getattr(config, name).monitor
         if monitor not in monitors:
             raise Mistake(
@@ -64,6 +66,11 @@ def _check_modality(config: Config) -> None:
 
 
 def _check_targets(config: Config) -> None:
+    if config.pretrain.data.separator or len(config.pretrain.data.columns) > 1:
+        raise Mistake(
+            "pretrain.data must have one label for each example: separator must be left out, and "
+            "columns be one column"
+        )
     if config.targets and (config.data.columns or config.data.separator):
         raise Mistake(
             "data.columns and data.separator must be left out where there are targets, which have "

@@ -115,6 +115,11 @@ class Config(Section):
         )
 
     @property
+    def pretrain_columns(self) -> tuple[Column, ...]:
+        """Where the one label of a source task is."""
+        return (Column(columns=self.pretrain.data.columns or ("label",)),)
+
+    @property
     def learning(self) -> Learning:
         """How the targets are learned."""
         tasks = {column.task for column in self.columns}

@@ -29,7 +29,7 @@ from components.extract import extract
 from components.fine_tune import fine_tune
 from components.ingest import ingest
 from components.job import Job
-from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained, WarmHead
+from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.push import ServingDirectory, push
 from components.report import report
 from components.served.manifest import ServedModel
@@ -38,6 +38,7 @@ from components.tasks.protocol import Target
 from components.track import track
 from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import train_head
+from components.training.heads import WarmHead
 from components.validate import validate
 from pipeline.config import Config
 

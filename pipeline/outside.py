@@ -62,12 +62,15 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     )
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
-        pretrain_source = _source(config.pretrain.data, (Column(),), "pretrain.data", download)
+        pretrain_source = _source(
+            config.pretrain.data, config.pretrain_columns, "pretrain.data", download
+        )
     else:
         pretrained = _pretrained(config, giant, download)
     what = {name: value for name, value in hashed(config).items() if name not in _WHERE}
     parts: list[Any] = [
         what,
+        config.views,
         config.model.warm_start,
         stage_versions(),
         source,
@@ -91,7 +94,13 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
     )
     pretrained, head = request.pretrained, None
     if blessed and request.config.model.warm_start == "blessed":
-        pretrained, head = warm_start(Store(runtime.store), blessed, request.giant, request.targets)
+        pretrained, head = warm_start(
+            Store(runtime.store),
+            blessed,
+            request.giant,
+            request.targets,
+            by_uncertainty=request.config.learning.by_uncertainty,
+        )
     return Outside(
         source=request.source,
         pretrain_source=request.pretrain_source,

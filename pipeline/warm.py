@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from components.artifacts import ExportedModel
 from components.files import read_json, sha256, sha256_of_json
-from components.modalities.giants import Giant, Pretrained, WarmHead
+from components.modalities.giants import Giant, Pretrained
 from components.served.manifest import ServedModel
 from components.tasks.protocol import Target
+from components.training.heads import WarmHead
 from models.mistakes import Mistake
 from pipeline.store import ARTIFACT, Store
 
 
 def warm_start(
-    store: Store, blessed: ServedModel, giant: Giant, targets: tuple[Target, ...]
+    store: Store,
+    blessed: ServedModel,
+    giant: Giant,
+    targets: tuple[Target, ...],
+    *,
+    by_uncertainty: bool,
 ) -> tuple[Pretrained, WarmHead]:
     """The weights that `blessed` was exported from, which only the store has.
 
     Raises:
-        Mistake: the store does not have them; another backbone; other labels.
+        Mistake: the store does not have them; another backbone, other labels, another balance.
     """
     exported = _exported(store, blessed)
     if exported is None or exported.trained is None:
@@ -37,20 +43,23 @@ def warm_start(
             f"{_words(targets)}, got {str(blessed.path)!r} with {_words(trained.base.targets)}: "
             f"say --model.warm-start none"
         )
-    if any(not target.space.labels for target in targets):
+    if trained.form.balance != by_uncertainty:
+        was = "uncertainty" if trained.form.balance else "given"
         raise Mistake(
-            "model.warm_start must be none where a number is asked for, whose scale changes with "
-            "the data, got 'blessed'"
+            f"model.warm_start must be of a model with the same balance, got {str(blessed.path)!r} "
+            f"with {was!r}: say --balance {was} or --model.warm-start none"
         )
+    told = [target.model_dump() for target in trained.base.targets]
     weights, head = trained.backbone_weights, trained.directory / "head.weights.h5"
     description = f"those of {blessed.path.parent.name} version {blessed.path.name}"
     return (
         Pretrained(sha256(weights), description, weights),
         WarmHead(
-            digest=sha256_of_json([sha256(head), trained.form.model_dump()]),
+            digest=sha256_of_json([sha256(head), trained.form.model_dump(), told]),
             path=head,
             seen=trained.features.examples.directory / "index.jsonl",
             form=trained.form,
+            targets=trained.base.targets,
         ),
     )
 

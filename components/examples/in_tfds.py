@@ -44,7 +44,8 @@ def find(location: str, modality: str, columns: tuple[Column, ...], download: bo
         targets.append(Target(name=column.name, task=column.task, space=Space(labels=labels)))
     splits = _splits(builder)
     files = [Path(f) for split in splits for f in builder.info.splits[split].filepaths]
-    listed = [target.model_dump() for target in targets]
+    listed = [column.model_dump() for column in columns]
+    listed += [target.model_dump() for target in targets]
     return Source(
         location,
         modality,

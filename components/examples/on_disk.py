@@ -77,7 +77,9 @@ def _of_records(
         task = TASKS[column.task]
         named = ", ".join(map(repr, column.columns))
         task.check_column(answers, f"{location!r}, whose column {named} is")
-        space = task.space(answers, Space())
+        # A column for each label names them all, those that no row has, too.
+        known = Space(labels=tuple(sorted(column.columns)) if len(column.columns) > 1 else ())
+        space = task.space(answers, known)
         targets.append(Target(name=column.name, task=column.task, space=space))
     listing = [[r.name, r.answers, r.split, r.problem] for r in records]
     raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from components.artifacts import HeadForm
 from components.section import NOT_HASHED, Section, UnhashedStr
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
@@ -58,22 +57,6 @@ class Pretrained:
     description: str
     path: Path | None = None
     published: bool = False
-
-
-@dataclass(frozen=True)
-class WarmHead:
-    """The head of the last blessed model, to go on with; resolved before the flow.
-
-    Attributes:
-        digest: of its weights and its architecture.
-        path: of its weights.
-        seen: the index of the examples that it was trained, validated and tested with.
-    """
-
-    digest: str
-    path: Path
-    seen: Path
-    form: HeadForm
 
 
 NO_WEIGHTS = Pretrained(digest="none", description="random weights")

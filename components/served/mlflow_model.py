@@ -49,7 +49,9 @@ class Served(mlflow.pyfunc.PythonModel):
 
 
 def _text(value: Any) -> Any:
-    return [each.decode() for each in value] if isinstance(value, list) else value.decode()
+    if isinstance(value, list):  # Padded with empty ones.
+        return [each.decode() for each in value if each]
+    return value.decode()
 
 
 mlflow.models.set_model(Served())

@@ -145,7 +145,8 @@ def _known(counted: Counter[Any]) -> Counter[float]:
 
 def feature(space: Space) -> Any:
     del space
-    return tfds.features.Scalar(np.float64)
+    # As bytes: TFDS would round it to 32 bits.
+    return tfds.features.Tensor(shape=(), dtype=np.float64, encoding="bytes")
 
 
 def stored(answer: Answer) -> Any:
@@ -163,7 +164,9 @@ def of_tfds(feature: Any, value: Any) -> Answer:
 
 
 def labels_of_tfds(feature: Any) -> tuple[str, ...]:
-    if isinstance(feature, tfds.features.ClassLabel) or tuple(feature.shape or ()):
+    kind = getattr(feature, "np_dtype", None)
+    is_number = kind is not None and np.issubdtype(kind, np.number)
+    if isinstance(feature, tfds.features.ClassLabel) or not is_number or tuple(feature.shape or ()):
         raise ValueError("must have a number for an answer")
     return ()
 
@@ -199,6 +202,10 @@ def weights(own: Any, targets: np.ndarray) -> np.ndarray:
     return np.ones(len(targets), np.float32)
 
 
+def carried(before: Space, now: Space) -> tuple[float, float]:
+    return before.deviation / now.deviation, (before.mean - now.mean) / now.deviation
+
+
 def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
     del answers, outputs
     return space
@@ -215,9 +222,10 @@ def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
-    """A number that is none stands for the mean, which is what is known without the example."""
+    """None where the example is not valid."""
+    del space
     return [
-        {"value": float(value) if math.isfinite(value) else space.mean}
+        {"value": float(value) if math.isfinite(value) else None}
         for value in served["value"].tolist()
     ]
 
@@ -228,7 +236,7 @@ def columns(space: Space) -> list[tuple[str, Kind]]:
 
 
 def short(said: Said) -> tuple[str, str]:
-    return f"{said['value']:.6g}", ""
+    return "" if said["value"] is None else f"{said['value']:.6g}", ""
 
 
 def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -237,9 +245,10 @@ def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: Space) -> Scores:
-    """What is invalid is taken for the mean, which is what `rows` has for it."""
+    """What is invalid is taken for the mean, which is what is known without the example."""
     del model
-    truth, given = np.array(answers, np.float64), np.array([each["value"] for each in said])
+    truth = np.array(answers, np.float64)
+    given = np.array([_or_mean(each, space) for each in said])
     vary = len(truth) > 1 and truth.std() > 0 and given.std() > 0
     spans = np.linspace(truth.min(), truth.max(), 6)
     return Scores(
@@ -272,12 +281,16 @@ def mistakes(
     answers: Sequence[Answer], said: Sequence[Said], space: Space
 ) -> list[tuple[int, str, str, str]]:
     """Those that are farthest off."""
-    del space
-    off = [abs(answer - each["value"]) for answer, each in zip(answers, said, strict=True)]
+    given = [_or_mean(each, space) for each in said]
+    off = [abs(answer - value) for answer, value in zip(answers, given, strict=True)]
     return [
-        (i, f"{answers[i]:.4g}", f"{said[i]['value']:.4g}", f"off by {off[i]:.4g}")
+        (i, f"{answers[i]:.4g}", short(said[i])[0] or "invalid", f"off by {off[i]:.4g}")
         for i in sorted(range(len(off)), key=lambda i: -off[i])
     ]
+
+
+def _or_mean(said: Said, space: Space) -> float:
+    return space.mean if said["value"] is None else float(said["value"])
 
 
 def card(space: Space) -> str:

@@ -212,6 +212,9 @@ class Task(Protocol):
     def weights(self, own: Any, targets: np.ndarray) -> np.ndarray:
         """(examples,), how much each training example counts."""
 
+    def carried(self, before: Space, now: Space) -> tuple[float, float]:
+        """(scale, shift) of outputs for the space `before`, so that they are ones for `now`."""
+
     # Serving.
 
     def settle(self, space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from etils import epy
 
@@ -17,15 +19,47 @@ with epy.lazy_imports():
     from models import heads
 
 
+@dataclass(frozen=True)
+class WarmHead:
+    """The head of the last blessed model, to go on with; resolved before the flow.
+
+    Attributes:
+        digest: of its weights and its architecture.
+        path: of its weights.
+        targets: that it was trained for.
+        seen: the index of the examples that it was trained, validated and tested with.
+    """
+
+    digest: str
+    path: Path
+    seen: Path
+    form: HeadForm
+    targets: tuple[Target, ...]
+
+
 def new_head(
     targets: Sequence[Target], form: HeadForm, *, features: int, seed: int = 0
 ) -> keras.Model:
     """A head for feature vectors of this length; see `heads.build_head`."""
-    outputs = [
-        (t.name or "probabilities", task_of(t).units(t.space), task_of(t).activation)
-        for t in targets
-    ]
+    outputs = [(_layer(t), task_of(t).units(t.space), task_of(t).activation) for t in targets]
     return heads.build_head(features=features, outputs=outputs, seed=seed, **form.model_dump())
+
+
+def _layer(target: Target) -> str:
+    """What the dense layer of a target is called: like no other layer of a head."""
+    return f"target_{target.name}" if target.name else "probabilities"
+
+
+def carry(head: keras.Model, before: Sequence[Target], now: Sequence[Target]) -> None:
+    """Let a head that was trained for targets of before mean the same for those of now.
+
+    Numbers are standardized, and the mean and the deviation change with the examples.
+    """
+    for old, new in zip(before, now, strict=True):
+        scale, shift = task_of(new).carried(old.space, new.space)
+        layer = head.get_layer(_layer(new))
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel * scale, bias * scale + shift])
 
 
 def open_head(model: TrainedModel, *, features: int) -> keras.Model:

@@ -71,7 +71,9 @@ def test_ends_with_the_weights_of_the_best_epoch() -> None:
     losses = [row["val_loss"] for row in history.epochs]
     assert history.best_epoch == int(np.argmin(losses)) == 0
     assert len(history.epochs) == 3
-    assert training.evaluate(head, swapped, 8)["loss"] == pytest.approx(losses[0], rel=1e-6)
+    assert training.evaluate(head, swapped, objectives.single(2), 8)["loss"] == pytest.approx(
+        losses[0], rel=1e-6
+    )
 
 
 def test_metrics_are_those_of_all_examples_not_of_the_last_batch() -> None:
@@ -91,7 +93,7 @@ def test_uneven_batches_weigh_every_example_the_same(examples: int) -> None:
     )
     head = new_head()
     train(head, separable(40, 3), some, epochs=1)
-    got = training.evaluate(head, some, 8)
+    got = training.evaluate(head, some, objectives.single(2), 8)
     probabilities = np.asarray(head(inputs_of(data, np.arange(examples)), training=False))
     losses = -np.log((probabilities * targets_of(some)).sum(axis=1))
     assert got["loss"] == pytest.approx(losses.mean(), rel=1e-4)
@@ -134,7 +136,7 @@ def test_where_no_epoch_may_be_the_best_the_last_one_is_reported() -> None:
         start_from_epoch=9,
     )
     assert history.best_epoch == 2
-    loss = training.evaluate(head, separable(20, 1), 8)["loss"]
+    loss = training.evaluate(head, separable(20, 1), objectives.single(2), 8)["loss"]
     assert history.best["val_loss"] == pytest.approx(loss)
 
 
@@ -257,7 +259,7 @@ def test_moving_averages_are_what_is_validated_and_kept() -> None:
     history = train(averaged, examples, examples, epochs=4, ema=0.99)
     norms = [np.abs(head.get_weights()[0]).sum() for head in (plain, averaged)]
     assert 0 < norms[1] < 0.5 * norms[0]
-    loss = training.evaluate(averaged, examples, 8)["loss"]
+    loss = training.evaluate(averaged, examples, objectives.single(2), 8)["loss"]
     assert history.best["val_loss"] == pytest.approx(loss, rel=1e-4)
 
 
@@ -353,3 +355,20 @@ def test_mixed_labels_bring_their_own_weights() -> None:
         mixed, labels, both = minibatches.mix((inputs, targets, weights), 1.0, rng, (2,))
         assert 1 <= mixed.min() <= mixed.max() <= 3
         np.testing.assert_allclose(both[:, 0] @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)
+
+
+def test_figures_are_of_those_that_have_an_answer() -> None:
+    """Few of them do, and all of those are right."""
+    data = separable(64, 0)
+    told = np.zeros((64, 1), np.float32)
+    told[[3, 40]] = 32.0
+    some = minibatches.labelled(
+        targets_of(data), lambda rows, epoch: inputs_of(data, rows), weights=told
+    )
+    head = new_head()
+    train(head, separable(200, 1), separable(20, 2), epochs=8)
+    right = np.asarray(head(inputs_of(data, np.array([3, 40])), training=False)).argmax(1)
+    expected = np.mean(right == targets_of(data)[[3, 40]].argmax(1))
+    figures = training.evaluate(head, some, objectives.single(2), 8)
+    assert figures["accuracy"] == pytest.approx(expected)
+    assert expected > 0

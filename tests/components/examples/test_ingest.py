@@ -22,7 +22,7 @@ from components.files import read_jsonl
 from components.ingest import DataConfig, ingest
 from components.modalities.table import MODALITIES
 from components.section import BeamConfig
-from components.tasks.protocol import Space, Target
+from components.tasks.protocol import Column, Space, Target
 from components.validate import validate
 from models.mistakes import Mistake
 from pipeline.config import Config
@@ -232,6 +232,7 @@ def test_checks_compare_labels_with_the_last_blessed_model(tmp_path: Path, photo
 TARGETS = {
     "colours": {"task": "several_labels", "separator": "|"},
     "size": {"task": "number"},
+    "weight": {"task": "number"},
     "kind": {"task": "one_label"},
 }
 
@@ -239,12 +240,12 @@ TARGETS = {
 @pytest.fixture
 def table(tmp_path: Path, photos: Path) -> Path:
     """Three answers to each example, some of which are missing."""
-    lines = ["path,colours,size,kind"]
+    lines = ["path,colours,size,weight,kind"]
     for number, path in enumerate(sorted(photos.rglob("*.*"))):
         colours = "|".join(("red", "green", "blue")[: number % 4])
         size = "" if number % 5 == 0 else f"{number}.5"
         kind = "" if number % 7 == 0 else path.parent.name
-        lines.append(f"{path.relative_to(tmp_path)},{colours},{size},{kind}")
+        lines.append(f"{path.relative_to(tmp_path)},{colours},{size},{7 * number},{kind}")
     (tmp_path / "t.csv").write_text("\n".join(lines))
     return tmp_path / "t.csv"
 
@@ -269,3 +270,17 @@ def test_several_targets_by_a_beam_runner_and_from_tfds(tmp_path: Path, table: P
     assert [t.space for t in again.targets] == [t.space for t in here.targets]
     assert {row[0]: row[2] for row in known(again)} == {row[0]: row[2] for row in known(here)}
     assert known(again) == known(here)
+
+
+def test_another_column_of_a_dataset_is_another_source(tmp_path: Path, table: Path) -> None:
+    """Two numbers of one dataset have the same space, and are not the same answers."""
+    location = f"tfds:{ingested(tmp_path / 'a', table, targets=TARGETS).dataset}"
+    digests = [
+        find_source(
+            location,
+            modality="image",
+            columns=(Column(name="x", task="number", columns=(column,)),),
+        ).digest
+        for column in ("size", "weight", "size")
+    ]
+    assert digests[0] == digests[2] != digests[1]

@@ -242,7 +242,7 @@ def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting)
     every = extracted(tmp_path / "a", setting, "all")
     data = training_data(job(tmp_path / "x"), every, "at_cut", PLAIN)
     classifier.compile(loss=data.objective.loss(classifier))
-    figures = training.evaluate(classifier, data.validation, 8)
+    figures = training.evaluate(classifier, data.validation, data.objective, 8)
     assert figures["loss"] == pytest.approx(tuned.stats["val_loss"], abs=1e-5)
     assert tuned.stats["val_loss"] < tuned.stats["before_val_loss"]
 

@@ -41,10 +41,11 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
-def figures(here: InProcess, size: int, *arguments: object) -> dict[str, float]:
+def figures(here: InProcess, name: str, size: int, *arguments: object) -> dict[str, float]:
     recipe = here.directory / "digits.toml"
     recipe.write_text(RECIPE.format(size=size))
-    result = here.result(recipe, *arguments, "--bless.force", "a test")
+    serving = ("--serving-dir", here.directory / name)
+    result = here.result(recipe, *arguments, *serving, "--bless.force", "a test")
     assert result["pushed"]
     found: dict[str, float] = result["metrics"]["test"]
     return found
@@ -65,6 +66,7 @@ def test_how_far_a_digit_is_turned(here: InProcess, seed: int) -> None:
     table = write_table(here.directory / "t.csv", rows)
     found = figures(
         here,
+        "turned",
         32,
         "--data.path",
         table,
@@ -103,9 +105,12 @@ def test_a_second_target_with_missing_answers_costs_no_accuracy(here: InProcess)
         both = write_table(here.directory / "both.csv", rows)
         one = write_table(here.directory / "one.csv", (row for row in rows if row["digit"] != ""))
         usual = ("--seed", seed)
-        single = figures(here, 16, "--data.path", one, "--data.columns", "digit", *usual)
+        single = figures(
+            here, f"one{seed}", 16, "--data.path", one, "--data.columns", "digit", *usual
+        )
         several = figures(
             here,
+            f"both{seed}",
             16,
             *("--data.path", both, *usual),
             *("--target", "digit=one_label:digit", "--target", "ink=number:ink"),

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn import metrics
 
@@ -165,25 +166,50 @@ def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: 
     result, model = pushed(
         here,
         *(recipe, "--data.path", table, "--balance", "uncertainty"),
-        *("--target", "hue=one_label:colour", "--target", "light=number:bright"),
-        *("--bless.at-most", "light/mae=30", "--bless.at-least", "hue/accuracy=0.6"),
+        *("--target", "dropout=one_label:colour", "--target", "light=number:bright"),
+        *("--bless.at-most", "light/mae=30", "--bless.at-least", "dropout/accuracy=0.6"),
     )
     ingest = next(s for s in result["stages"] if s["name"] == "ingest")["stats"]
     reasons = {row["name"]: row["reason"] for row in ingest["quarantine"]}
     assert reasons["7.png"] == "row 8 has 'NaN' in 'bright', which is no number"
     assert reasons["8.png"] == "row 9 has 'much' in 'bright', which is no number"
     figures = result["metrics"]["test"]
-    assert {"hue/accuracy", "light/mae", "light/r2"} <= figures.keys()
+    assert {"dropout/accuracy", "light/mae", "light/r2"} <= figures.keys()
     assert figures["light/mae"] < 30
     served = tf.saved_model.load(model).signatures["serving_default"]
     answer = served(raw=tf.constant([(folder / "0.png").read_bytes(), b"nothing"]))
-    assert answer.keys() == {"hue/probabilities", "hue/labels", "light/value", "valid"}
+    assert answer.keys() == {"dropout/probabilities", "dropout/labels", "light/value", "valid"}
     assert 20 < float(answer["light/value"][0]) < 230
     assert np.isnan(answer["light/value"][1])
     listed = here("runs", "--store", here.store).stdout
-    assert "hue/accuracy" in listed
+    assert "dropout/accuracy" in listed
     said = here("predict", model, folder / "0.png").stdout.split("\t")
     assert said[1] in ("plain", "red")
+
+
+@pytest.mark.slow
+def test_a_number_goes_on_from_the_last_model(here: InProcess, recipe: Path) -> None:
+    """Warm start, when more examples have moved the mean: the head is carried to the new scale."""
+    folder = here.directory / "pictures"
+    folder.mkdir()
+    rows = []
+    for i in range(140):
+        bright = 40 + i if i < 100 else 200.0
+        Image.fromarray(np.full((16, 16, 3), bright, np.uint8) + np.uint8(i % 3)).save(
+            folder / f"{i}.png"
+        )
+        rows.append((f"{i}.png", 1000 + 10 * bright))
+    asked = ["--task", "number", "--data.columns", "bright", "--model.warm-start", "blessed"]
+    asked += ["--fine-tune.unfreeze", "1", "--fine-tune.epochs", "1", "--bless.max-drop", "1"]
+    write_table(folder / "t.csv", ["path", "bright"], rows[:100])
+    pushed(here, recipe, "--data.path", folder / "t.csv", *asked)
+    write_table(folder / "t.csv", ["path", "bright"], rows)
+    result, _ = pushed(here, recipe, "--data.path", folder / "t.csv", *asked)
+    stages = {stage["name"]: stage for stage in result["stages"]}
+    assert stages["train_head"]["status"] == "skipped"
+    before = stages["fine_tune"]["stats"]["before_val_mae"]
+    last = stages["blessed.evaluate"]["stats"]["mae"]
+    assert before == pytest.approx(last, rel=0.6)  # One on validation, the other on test examples.
 
 
 BAD: list[tuple[list[str], list[list[Any]], list[str], str]] = [
@@ -217,6 +243,18 @@ BAD: list[tuple[list[str], list[list[Any]], list[str], str]] = [
         [[f"{i}.png", i % 2, 2] for i in range(9)],
         ["--task", "several_labels", "--data.columns", "a,b"],
         "row 1 has '2' in 'b', which is neither 0 nor 1",
+    ),
+    (
+        ["path", "toxic"],
+        [[f"{i}.png", i % 2] for i in range(9)],
+        ["--task", "several_labels", "--data.columns", "toxic"],
+        "where there is one question, say --task one_label",
+    ),
+    (
+        ["path", "a", "never"],
+        [[f"{i}.png", i % 2, 0] for i in range(27)],
+        ["--task", "several_labels", "--data.columns", "a,never"],
+        "got none with 'never'",
     ),
     (
         ["path", "a", "split"],
@@ -270,6 +308,8 @@ COMMANDS = [
         ["--task", "number", "--head.monitor", "val_accuracy"],
         "head.monitor must be what is watched",
     ),
+    (["--pretrain.monitor", "val_acuracy"], "pretrain.monitor must be what is watched"),
+    (["--pretrain.data.separator", "|"], "pretrain.data must have one label for each example"),
     (["--data.separator", "|"], "data.separator must be for several labels in one column"),
     (["--model.input-size", "32"], "--model.input-size is now --photos.input-size"),
     (["--bless.no-beat-majority"], "is now --bless.beat-trivial"),
@@ -399,7 +439,72 @@ def test_uncertainty_is_learned() -> None:
     parts = tuple(objectives.Part(1, objectives.squared, (), 1.0, name) for name in ("a", "b"))
     objective = objectives.Objective(parts, by_uncertainty=True)
     head.compile(keras.optimizers.Adam(0.05), loss=objective.loss(head), jit_compile=False)
-    for _ in range(150):
+    for _ in range(250):
         head.train_on_batch(x, y, sample_weight=np.ones((256, 2), np.float32))
     easy, noise = np.asarray(objectives.find_balance(head))
     assert easy < 0 < noise == pytest.approx(np.log(2 * 9), abs=0.4)
+
+
+def test_a_single_label_is_judged_like_any_other() -> None:
+    """scikit-learn takes one column for two classes."""
+    space = Space(labels=("a",), thresholds=(0.5,))
+    answers = [["a"], [], [], [], ["a"]]
+    said = [{"labels": ["a"], "probabilities": [0.9]}]
+    said += [{"labels": [], "probabilities": [0.1]} for _ in range(4)]
+    scores = several_labels.score(answers, said, space, space)
+    row = scores.details["labels"]["a"]
+    assert (row["precision"], row["recall"], row["support"]) == (1.0, 0.5, 2)
+    assert scores.figures["macro_f1"] == pytest.approx(2 / 3)
+    assert scores.figures["micro_f1"] == pytest.approx(2 / 3)
+
+
+def test_figures_of_several_labels_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    space = Space(labels=LABELS, thresholds=(0.5, 0.5, 0.5))
+    truth, scores = rng.random((40, 3)) < 0.4, rng.random((40, 3))
+    answers = [[x for x, there in zip(LABELS, row, strict=True) if there] for row in truth]
+    said = [
+        {
+            "labels": [x for x, p in zip(LABELS, row, strict=True) if p > 0.5],
+            "probabilities": row.tolist(),
+        }
+        for row in scores
+    ]
+    found = several_labels.score(answers, said, space, space).figures
+    named = scores > 0.5
+    for figure, expected in (
+        ("macro_f1", metrics.f1_score(truth, named, average="macro")),
+        ("micro_f1", metrics.f1_score(truth, named, average="micro")),
+        ("auroc", metrics.roc_auc_score(truth, scores)),
+        ("average_precision", metrics.average_precision_score(truth, scores)),
+        ("exact_match", metrics.accuracy_score(truth, named)),
+    ):
+        assert found[figure] == pytest.approx(expected), figure
+
+
+def test_what_is_empty_and_what_is_missing() -> None:
+    cell = Column(task="several_labels", separator="|")
+    assert several_labels.parse("", cell) == []
+    assert several_labels.parse([], cell) == []
+    assert several_labels.parse(None, cell) is None
+    assert several_labels.parse({"a": "", "b": None}, cell) is None
+    assert several_labels.parse({"a": "1", "b": ""}, cell) == ["a"]
+    with pytest.raises(ValueError, match="which is no list of labels"):
+        several_labels.parse(["b", None], cell)
+
+
+def test_a_number_keeps_all_its_digits_in_a_dataset() -> None:
+    features = tfds.features.FeaturesDict({"x": number.feature(Space())})
+    written = features.serialize_example({"x": 1700000001.25})
+    assert number.restored(features.deserialize_example(written)["x"].numpy(), Space()) == (
+        1700000001.25
+    )
+
+
+def test_a_head_goes_on_with_another_mean_and_deviation() -> None:
+    """Outputs for the old space mean the same as carried ones for the new one."""
+    old, new = Space(mean=10.0, deviation=2.0), Space(mean=50.0, deviation=8.0)
+    scale, shift = number.carried(old, new)
+    before = np.array([[-1.0], [0.5]])
+    value = number.served(before, old)["value"]
+    np.testing.assert_allclose(number.served(before * scale + shift, new)["value"], value)
