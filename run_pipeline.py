@@ -18,24 +18,29 @@ from pydantic import ValidationError
 
 from components.section import BeamConfig
 from models.mistakes import Mistake
+from models.version import described
 from pipeline import config as configs
 from pipeline.checks import check
 from pipeline.config import Config
 from pipeline.console import log_json
-from pipeline.moved import check_flags
+from pipeline.flags import CONFIGURED, understood, unknown_command
 from pipeline.showing import to_toml
 from pipeline.stopping import Stopped, has_stopped, on_sigterm
 from pipeline.store import StoreIsHeld
 from pipeline.targets import expanded
+from pipeline.usage import Usage
 
-BUG, MISTAKE, NOT_BLESSED, HELD, STOPPED = 1, 2, 3, 4, 143
+BUG, MISTAKE, NOT_BLESSED, HELD, INTERRUPTED, STOPPED = 1, 2, 3, 4, 130, 143
 DEFAULT_STORE = Path(".store")
 
+usage = Usage()
 app = cyclopts.App(
     name="run_pipeline.py",
     help=__doc__,
     help_format="plaintext",
-    version_flags=[],
+    help_formatter=usage,
+    version=lambda: f"Shoulders {described()}",
+    suppress_keyboard_interrupt=False,
 )
 Flags = Annotated[Config, cyclopts.Parameter(name="*")]
 
@@ -43,6 +48,7 @@ Flags = Annotated[Config, cyclopts.Parameter(name="*")]
 @app.command
 def run(
     recipe: str = "digits",
+    path: str = "",
     *,
     config: Flags = Config(),
     store: Path = DEFAULT_STORE,
@@ -55,6 +61,7 @@ def run(
 
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
         store: Where artifacts are kept and reused from.
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
         fresh: Compute every stage again.
@@ -63,6 +70,7 @@ def run(
     """
     from pipeline import commands
 
+    config = _with_path(config, path)
     check(config)
     return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
 
@@ -70,6 +78,7 @@ def run(
 @app.command
 def plan(
     recipe: str = "digits",
+    path: str = "",
     *,
     config: Flags = Config(),
     store: Path = DEFAULT_STORE,
@@ -81,6 +90,7 @@ def plan(
 
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
         store: Where artifacts are kept and reused from.
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
         fresh: As if every stage were to be computed again.
@@ -88,6 +98,7 @@ def plan(
     """
     from pipeline import commands
 
+    config = _with_path(config, path)
     check(config)
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
@@ -95,6 +106,7 @@ def plan(
 @app.command(name="compile")
 def compile_(
     recipe: str = "digits",
+    path: str = "",
     *,
     config: Flags = Config(),
     output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("pipeline.yaml"),
@@ -106,6 +118,7 @@ def compile_(
 
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
         output: The file to write, kfp's intermediate representation.
         store: Where artifacts are kept, as the tasks see it.
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
@@ -113,6 +126,7 @@ def compile_(
     """
     from pipeline import commands
 
+    config = _with_path(config, path)
     check(config)
     return commands.compile_pipeline(recipe, config, store, serving_dir, output, fresh=fresh)
 
@@ -120,6 +134,7 @@ def compile_(
 @app.command
 def submit(
     recipe: str = "digits",
+    path: str = "",
     *,
     config: Flags = Config(),
     host: str = "",
@@ -132,6 +147,7 @@ def submit(
 
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
         host: Kubeflow Pipelines' API; kfp's own way to find it if not given.
         schedule: Run it at these times, cron with six fields, the first of which are seconds.
         store: Where artifacts are kept, as the tasks see it.
@@ -140,33 +156,37 @@ def submit(
     """
     from pipeline import commands
 
+    config = _with_path(config, path)
     check(config)
     return commands.submit(recipe, config, store, serving_dir, host, schedule, fresh=fresh)
 
 
 @app.command
-def show(recipe: str = "digits", *, config: Flags = Config()) -> int:
+def show(recipe: str = "digits", path: str = "", *, config: Flags = Config()) -> int:
     """Print the config that a recipe and flags come to, as TOML.
 
     Args:
         recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
     """
+    config = _with_path(config, path)
     check(config)
     sys.stdout.write(to_toml(config) + "\n")
     return 0
 
 
 @app.command
-def runs(*, store: Path = DEFAULT_STORE, json: bool = False) -> int:
+def runs(recipe: str = "", *, store: Path = DEFAULT_STORE, json: bool = False) -> int:
     """List past runs and what became of them.
 
     Args:
+        recipe: Only runs of this one.
         store: Where artifacts are kept.
         json: Print them as one JSON array.
     """
     from pipeline import commands
 
-    return commands.runs(store, as_json=json)
+    return commands.runs(store, recipe, as_json=json)
 
 
 @app.command
@@ -189,6 +209,7 @@ def predict(
     inputs: tuple[str, ...],
     /,
     *,
+    store: Path = DEFAULT_STORE,
     output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
     batch_size: int = 64,
     beam: BeamConfig = BeamConfig(),
@@ -200,8 +221,10 @@ def predict(
     cannot be read goes to OUTPUT.quarantine.jsonl.
 
     Args:
-        model: A version's directory.
+        model: A version's directory; or the name of what was pushed, such as photos, or its
+            serving directory, whose newest version is meant.
         inputs: Files to classify; the texts themselves where the model reads text.
+        store: Where a name is looked for.
         output: Write the answers there: .jsonl, .parquet or .tfrecord.
         batch_size: Examples a request, in bulk.
         json: Print the answers as one JSON array; in bulk, what was written as one object.
@@ -209,24 +232,25 @@ def predict(
     from pipeline import commands
 
     if output:
-        return commands.predict_in_bulk(model, inputs, output, batch_size, beam, as_json=json)
-    return commands.predict(model, inputs, as_json=json)
+        return commands.predict_in_bulk(model, inputs, store, output, batch_size, beam, as_json=json)
+    return commands.predict(model, inputs, store, as_json=json)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command line; returns the exit status."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    Args:
+        arguments: those of the process where not given.
+    """
     on_sigterm()
-    as_json = "--log=json" in arguments or ("--log", "json") in itertools.pairwise(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--log=json" in given or ("--log", "json") in itertools.pairwise(given)
     try:
-        if not arguments:
-            arguments = ["run", "digits"]
-        arguments = expanded(arguments)
-        check_flags(arguments)
+        words = usage.asked(expanded(understood(given)))
+        _check_command(words[0])
         app.config = []
-        app.config = [_recipe_of(arguments)]
-        result: Any = app(
-            arguments, print_error=False, exit_on_error=False, result_action="return_value"
-        )
+        app.config = [_recipe_of(words)]
+        result: Any = app(words, print_error=False, exit_on_error=False, result_action="return_value")
         return int(result or 0)
     except Mistake as mistake:
         return _fail(str(mistake), MISTAKE, as_json)
@@ -234,20 +258,35 @@ def main(arguments: list[str]) -> int:
         return _fail(_one_line(error), MISTAKE, as_json)
     except StoreIsHeld as held:
         return _fail(str(held), HELD, as_json)
+    except KeyboardInterrupt:
+        return _fail(f"stopped; {GO_ON}", INTERRUPTED, as_json)
     except Stopped as stopped:
         has_stopped()
-        why = str(stopped) or "stopped"
-        return _fail(f"{why}; run the same command again to go on", STOPPED, as_json)
+        return _fail(f"{str(stopped) or 'stopped'}; {GO_ON}", STOPPED, as_json)
     except Exception:
         if not as_json:
             raise
         return _fail(traceback.format_exc(), BUG, as_json)
 
 
+def _check_command(word: str) -> None:
+    known = [name for name in app if not name.startswith("-")]
+    if not word.startswith("-") and word not in known:
+        raise unknown_command(word, known, configs.recipes())
+
+
+def _with_path(config: Config, path: str) -> Config:
+    """The config with the examples at `path`, where that was given beside the recipe."""
+    if not path:
+        return config
+    data = config.data.model_copy(update={"path": os.path.expanduser(path)})
+    return config.model_copy(update={"data": data})
+
+
 def _recipe_of(arguments: list[str]) -> Any:
     """The recipe named on the command line, between the defaults and the flags."""
     command, *rest = arguments
-    if command not in ("run", "plan", "compile", "submit", "show") or {"-h", "--help"} & set(rest):
+    if command not in CONFIGURED or {"-h", "--help"} & set(rest):
         return lambda *_: None
     path = configs.recipe_path(_named_recipe(command, rest))
     content = configs.read_recipe(path)
@@ -258,7 +297,15 @@ def _recipe_of(arguments: list[str]) -> Any:
 def _named_recipe(command: str, rest: list[str]) -> str:
     """Which recipe the arguments bind, wherever among the flags it stands."""
     _, bound, _ = app.parse_args([command, *rest], print_error=False, exit_on_error=False)
-    return str(bound.arguments.get("recipe", "digits"))
+    recipe, config = bound.arguments.get("recipe"), bound.arguments.get("config")
+    if recipe is None and config and config.data.path:
+        raise Mistake(
+            f"RECIPE must be given where there is a path, got {config.data.path!r} alone: "
+            f"{command} photos, {command} sentiment …; known: {', '.join(configs.recipes())}"
+        )
+    if (path := bound.arguments.get("path")) and config and config.data.path:
+        raise Mistake(f"the examples must be named once, got {path!r} and {config.data.path!r}")
+    return str(recipe or "digits")
 
 
 def _one_line(error: cyclopts.CycloptsError) -> str:
@@ -266,7 +313,13 @@ def _one_line(error: cyclopts.CycloptsError) -> str:
     if isinstance(cause, ValidationError):
         field, _, said = str(configs.mistake_of(cause)).partition(" ")
         return f"--{field.replace('_', '-')} {said}"
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        words = " ".join(map(repr, error.unused_tokens))
+        return f"there must be nothing behind the recipe and the path, got {words} (see --help)"
     return str(error)
+
+
+GO_ON = "run the same command again to go on"
 
 
 def _fail(message: str, status: int, as_json: bool) -> int:

@@ -56,6 +56,16 @@ class Artifact(BaseModel):
             return found
         return handler(value)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should read at once, a sentence each."""
+        return ()
+
+    @property
+    def bytes_elsewhere(self) -> int:
+        """What it takes on disk besides its own files."""
+        return 0
+
     def still_valid(self) -> bool:
         """Whether what the artifact says of the world outside its directory is still so."""
         return True
@@ -86,6 +96,15 @@ class Examples(Artifact):
     def dataset(self) -> Path:
         return self.directory / "examples" / "1.0.0"
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why how many files or rows are not used."""
+        return tuple(
+            f"{row['count']} not used: {row['name']} {row['reason']}"
+            + (" …" if row["count"] > 1 else "")
+            for row in self.stats.get("set_aside", [])
+        )
+
 
 class Checks(Artifact):
     """What validate found out about examples that passed: `checks.json`."""
@@ -94,6 +113,10 @@ class Checks(Artifact):
 
     examples: Examples
     warnings: tuple[str, ...]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self.warnings
 
 
 class HeadForm(BaseModel):
@@ -164,6 +187,14 @@ class Features(Artifact):
     counts: dict[str, int]
     store: Path = Field(exclude=True)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return tuple(filter(None, [self.stats.get("note")]))
+
+    @property
+    def bytes_elsewhere(self) -> int:
+        return int(self.stats.get("bytes", 0))
+
     def still_valid(self) -> bool:
         shards = json.loads((self.directory / "shards.json").read_text())
         return all(
@@ -202,6 +233,14 @@ class TrainedModel(Artifact):
     @property
     def base(self) -> AssembledModel:
         return self.features.model
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """That what was trained is not what is kept."""
+        thrown_away = self.phase == "fine_tune" and not self.backbone_changed
+        if thrown_away and not self.stats.get("skipped"):
+            return (f"The model has {self.kept}.",)
+        return ()
 
     @property
     def backbone_weights(self) -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from components.artifacts import Blessing, Evaluation
 from components.job import Job, stage
-from components.section import Section
+from components.section import Columns, Section
 from components.tasks.protocol import Figure, Target
 from components.tasks.table import figures_of, main_figures
 from models.mistakes import Mistake, nearest
@@ -17,9 +17,9 @@ from models.mistakes import Mistake, nearest
 class BlessConfig(Section):
     """What a model must reach on the test examples."""
 
-    at_least: tuple[str, ...] = ()
+    at_least: Columns = ()
     """Figures that must not be less, such as accuracy=0.9 or species/accuracy=0.9."""
-    at_most: tuple[str, ...] = ()
+    at_most: Columns = ()
     """Figures that must not be more, such as mae=2.5."""
     max_drop: float = Field(0.01, ge=0, le=1)
     """How much worse than the last blessed model its main figures may be, on the same examples: a

@@ -19,7 +19,7 @@ from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage
-from components.section import Columns, Section, UnhashedBool, UnhashedStr
+from components.section import Columns, Place, Section, UnhashedBool
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.mistakes import Mistake, nearest
@@ -37,11 +37,11 @@ _CHUNK = 256
 class DataConfig(Section):
     """The labelled examples."""
 
-    path: UnhashedStr = ""
+    path: Place = ""
     """Folder of class folders, folder of splits, CSV or JSONL file, `tfds:NAME`, or `digits`."""
     modality: Literal["image", "text"] = "image"
     """What kind of input the examples are."""
-    classes: tuple[str, ...] = ()
+    classes: Columns = ()
     """Use only these classes; all where empty."""
     columns: Columns = ()
     """Tables: the column with the answers, `label` where not given; for several labels also one
@@ -102,6 +102,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             **{split: counts[split] for split in SPLITS},
             "quarantined": len(quarantine),
             "quarantine": quarantine[:20],
+            "set_aside": _set_aside(quarantine),
             "location": source.location,
         },
     )
@@ -123,6 +124,16 @@ def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
             )
     space = target.space.model_copy(update={"labels": tuple(sorted(set(config.classes)))})
     return (target.model_copy(update={"space": space}),)
+
+
+def _set_aside(quarantine: list[Row]) -> list[dict[str, Any]]:
+    """How many could not be used for the same reason, the most frequent ones first."""
+    counts = Counter(row["reason"] for row in quarantine)
+    named = {row["reason"]: row["name"] for row in reversed(quarantine)}
+    return [
+        {"reason": reason, "count": count, "name": named[reason]}
+        for reason, count in counts.most_common(3)
+    ]
 
 
 def _rare(index: list[Row], targets: tuple[Target, ...]) -> str:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Told how far long work is."""
+    """Told how far long work is; `total` is 0 where nobody knows."""
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
@@ -45,6 +45,10 @@ class Job:
     progress: Progress
     beam: BeamConfig = field(default_factory=BeamConfig)
     earlier: Callable[[], Iterator[Artifact]] = _nothing
+
+    def doing(self, what: str) -> None:
+        """Work of which nobody knows how much there is."""
+        self.progress(what, 0, 0)
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """`items`, telling the progress how many have been gone through."""

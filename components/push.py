@@ -53,7 +53,7 @@ def push(
     serving.path.mkdir(parents=True, exist_ok=True)
     if already := _already_served(model, serving):
         reason = f"It is served already, as version {already.name}."
-        stats = {"version": int(already.name), "path": str(already)}
+        stats = {"version": int(already.name), "path": str(already), "already": True}
         return PushedModel(directory=job.directory, path=already, reason=reason, stats=stats)
     _clear_up(serving)
     incoming = serving.path / f"{_INCOMING}{uuid.uuid4().hex}"

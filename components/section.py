@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, ClassVar, Literal
 
 from cyclopts import Parameter
@@ -35,6 +36,13 @@ class _NotHashed:
     """
 
 
+NOT_HASHED = _NotHashed()
+
+
+def _home(value: Any) -> Any:
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
 def _split(value: Any) -> Any:
     """The command line has a,b,c; a recipe may have a list."""
     given = [value] if isinstance(value, str) else value
@@ -43,8 +51,9 @@ def _split(value: Any) -> Any:
     return tuple(name.strip() for each in given for name in str(each).split(",") if name.strip())
 
 
+# A path or a name of something from outside, whose content is hashed; `~` is the user's home.
+Place = Annotated[str, BeforeValidator(lambda value: _home(value)), NOT_HASHED]
 Columns = Annotated[tuple[str, ...], BeforeValidator(_split)]
-NOT_HASHED = _NotHashed()
 UnhashedBool = Annotated[bool, NOT_HASHED]
 UnhashedStr = Annotated[str, NOT_HASHED]
 
@@ -54,7 +63,7 @@ class AugmentConfig(Section):
 
     views: int | Literal["fresh"] = 1
     """Views of each training example, each computed once; or `fresh`: a new one every epoch."""
-    policies: tuple[str, ...] = ()
+    policies: Columns = ()
     """What is done to the other views, in this order; the usual ones of the modality where not
     given."""
 

@@ -5,6 +5,7 @@ A new backbone is a new row. Nothing else in the program knows a backbone by nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,6 +216,16 @@ BACKBONES: dict[str, Backbone] = {
         block=r"\w+?_(stage_\d+_block_\d+|downsampling_block_\d+)",
     ),
 }
+
+
+def backbone_name(name: str) -> str:
+    """The name in the table that is meant by one in another spelling, such as resnet-50."""
+    found = [known for known in BACKBONES if _letters(known) == _letters(name)]
+    return found[0] if len(found) == 1 else name
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def find_backbone(name: str) -> Backbone:

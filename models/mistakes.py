@@ -14,10 +14,16 @@ class Mistake(Exception):
         super().__init__(" ".join(message.split()))
 
 
+# More names than these are not read.
+_MOST = 12
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A half sentence with the known names closest to `name`, to end an error with."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(by_lower[match] for match in close) + "?"
-    return "known: " + ", ".join(by_lower.values())
+    names = list(by_lower.values())
+    more = f" … ({len(names)} in all)" if len(names) > _MOST else ""
+    return "known: " + ", ".join(names[:_MOST]) + more

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ with epy.lazy_imports():
 
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
+# Called with (epoch, step, steps of the epoch) after every step.
+OnStep = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def train(
     mixup: float = 0.0,
     stopping: Stopping = Stopping(),
     on_epoch: OnEpoch | None = None,
+    on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train what is trainable in `model`; early stopping is Keras's own.
@@ -100,6 +104,7 @@ def train(
         mixup: alpha of MixUp (Zhang et al. 2018, arXiv:1710.09412) on the model's inputs, whatever
             they are; 0 for none.
         on_epoch: called after every epoch; of those before a stop, when training goes on.
+        on_step: called after every step.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
@@ -125,7 +130,8 @@ def train(
             break
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         number = length.first_epoch + epoch
-        seen = _epoch(model, training, objective, number, length.batch_size, seed, mixup)
+        tell = partial(on_step, epoch) if on_step else None
+        seen = _epoch(model, training, objective, number, length.batch_size, seed, mixup, tell)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
         logs = seen | _validate(model, validation, objective, length.batch_size)
         rows.append(logs | {"learning_rate": rate})
@@ -168,20 +174,27 @@ def _epoch(
     batch_size: int,
     seed: int,
     mixup: float,
+    tell: Callable[[int, int], None] | None,
 ) -> dict[str, float]:
-    """Train one epoch; returns the mean loss and figures while it went on."""
+    """Train one epoch; returns the mean loss and figures while it went on.
+
+    Args:
+        tell: called with (step, steps) after every step.
+    """
     seen = _Means(data, objective)
     rng = np.random.default_rng([seed, number])
     lengths = data.lengths(number) if data.lengths else None
-    for chosen, weights in minibatches.batches(
-        rng.permutation(len(data)), batch_size, lengths, rng
-    ):
+    batches = minibatches.batches(rng.permutation(len(data)), batch_size, lengths, rng)
+    steps = data.steps(batch_size)
+    for step, (chosen, weights) in enumerate(batches, start=1):
         batch = minibatches.part_of(data, chosen, weights, number, whole=mixup > 0)
         if mixup:
             batch = distribution.part(minibatches.mix(batch, mixup, rng, data.widths))
         x, y, w = distribution.shared(batch)
         logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
         seen.add(logs, chosen[weights > 0])
+        if tell:
+            tell(step, steps)
     return seen.result()
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from components import bless as blessing
+from components.files import read_json
+from components.modalities.giants import Giant
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Target
 from components.tasks.table import TASKS
+from models import splitting
 from models.mistakes import Mistake, nearest
+from models.quiet import import_tensorflow
 from pipeline.config import Config
+from pipeline.store import ARTIFACT, Store, hashed
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -33,6 +39,36 @@ def check(config: Config) -> None:
                 f"{name}.monitor must be what is watched, got {monitor!r}: "
                 f"{nearest(monitor, monitors)}"
             )
+
+
+def check_blocks(config: Config, giant: Giant, store: Store) -> None:
+    """A `Mistake` where what is to be unfrozen is no part of the giant.
+
+    The store knows the blocks of giants that were assembled before; others are built, without
+    weights, as they will have to be.
+    """
+    unfreeze = config.fine_tune.unfreeze
+    if not config.fine_tune.epochs or unfreeze in (0, "all"):
+        return
+    blocks = _known_blocks(config, giant, store)
+    if blocks is None:
+        import_tensorflow()
+        row = MODALITIES[config.data.modality]
+        blocks = row.giants.block_names(config.model, config.own, giant)
+    if blocks:
+        splitting.resolve_block(dict.fromkeys(blocks, 0), unfreeze)
+
+
+def _known_blocks(config: Config, giant: Giant, store: Store) -> list[str] | None:
+    """The blocks of the giant, by what was assembled of it with the same section of its own."""
+    for path in (store.root / "assemble").glob(f"*/{ARTIFACT}"):
+        with suppress(OSError, ValueError, KeyError):
+            made = read_json(path)
+            inputs, own = made["inputs"], hashed(config.own)
+            if inputs["giant"] == {"digest": giant.digest} and inputs["own"] == own:
+                blocks: list[str] = made["stats"]["blocks"]
+                return blocks
+    return None
 
 
 def _check_modality(config: Config) -> None:

@@ -6,29 +6,28 @@ import contextlib
 import json
 import sys
 import tempfile
-import time
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
 from etils import epy
 
 from components.section import BeamConfig
+from components.served.manifest import find_model
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
+from pipeline import api
 from pipeline.config import Config, recipe_path
-from pipeline.console import Log, open_log
-from pipeline.flow import flow
+from pipeline.console import open_log
+from pipeline.estimates import duration, size
 from pipeline.hosts import Hosts
-from pipeline.interpreters.execute import Executor, execute
-from pipeline.interpreters.help import help_to_train, leading
-from pipeline.interpreters.plan import Planner, print_plan
-from pipeline.outside import resolve, resolve_request
+from pipeline.interpreters.help import help_to_train
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
-from pipeline.records import Step, past_runs
-from pipeline.session import begin, runtime_of
-from pipeline.stopping import Stopped, deadline, has_stopped
+from pipeline.records import Step
+from pipeline.results import Plan, RunResult
+from pipeline.session import runtime_of
 from pipeline.store import Store
 
 with epy.lazy_imports():
@@ -65,27 +64,15 @@ def run(
         helped = help_to_train(name, config, runtime, store, console)
         _tell_of_help(runtime.hosts, helped, as_json)
         return 0
-    with store.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
-        started = time.monotonic()
-        session = begin(name, config, runtime, store)
-        steps: list[Step] = []
-        try:
-            several = runtime.hosts.count > 1
-            announce = stack.enter_context(leading(session)) if several else None
-            executor = Executor(store, runtime, console, steps, announce)
-            outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
-        except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | Stopped)
-            if stopped:
-                has_stopped()
-            console.stop()
-            why = "stopped" if stopped else f"failed: {error}"
-            session.fail(time.monotonic() - started, why)
-            raise
-        seconds = time.monotonic() - started
-        result = session.end(seconds, outcome, steps)
-    _tell(result, seconds, console, as_json)
-    return 0 if outcome.blessing.blessed else 3
+    result = api.run(
+        recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh, log=console
+    )
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        console.say("")
+        _tell(result)
+    return 0 if result.blessed else 3
 
 
 def plan(
@@ -98,21 +85,45 @@ def plan(
     as_json: bool,
 ) -> int:
     """Trace the flow and print what would run."""
-    store = Store(store_path)
-    runtime = runtime_of(config, store, serving_dir, recipe_path(recipe).stem, fresh=fresh)
-    request = resolve_request(config, download=False)
-    outside = resolve(request, runtime, past_runs(store.runs))
-    steps: list[Step] = []
-    flow(Planner(store, fresh, steps), config, outside)
+    found = api.plan(recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh)
     if as_json:
-        rows = [
-            {"name": s.name, "status": s.status, "why": s.why, "artifact": s.artifact or None}
-            for s in steps
-        ]
-        _print_json({"recipe": recipe, "stages": rows})
-    else:
-        print_plan(steps)
+        _print_json({"recipe": found.recipe, "stages": list(map(_planned, found.steps, repeat(found)))})
+        return 0
+    width = max(len(step.name) for step in found.steps)
+    for step in found.steps:
+        before = found.known.get(step.name) if step.status == "would run" else None
+        took = f"{duration(before.seconds)}, {size(before.bytes)}" if before else ""
+        why = f"  ({step.why})" if step.why else ""
+        sys.stdout.write(f"{step.name:<{width}}  {step.status:<9}  {took:<18}{why}".rstrip() + "\n")
+    _sum_up(found)
     return 0
+
+
+def _planned(step: Step, found: Plan) -> dict[str, Any]:
+    before = found.known.get(step.name)
+    return {
+        "name": step.name,
+        "status": step.status,
+        "why": step.why,
+        "artifact": step.artifact or None,
+        "expected_seconds": before.seconds if before else None,
+        "expected_bytes": before.bytes if before else None,
+    }
+
+
+def _sum_up(found: Plan) -> None:
+    """What all that would run took when it last ran here, as far as that is known."""
+    left = [step.name for step in found.steps if step.status == "would run"]
+    known = [found.known[name] for name in left if name in found.known]
+    if not left:
+        said = "Nothing would run."
+    elif not known:
+        said = f"{len(left)} stages would run; none of them ran here before, so nobody knows how long."
+    else:
+        took = f"{duration(sum(e.seconds for e in known))} and {size(sum(e.bytes for e in known))}"
+        which = "these took" if len(known) == len(left) else f"{len(known)} of them took"
+        said = f"{len(left)} stages would run; {which} {took} the last time."
+    sys.stdout.write(f"\n{said}\n")
 
 
 def compile_pipeline(
@@ -146,20 +157,22 @@ def submit(
     return 0
 
 
-def runs(store_path: Path, *, as_json: bool) -> int:
+def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
     """List the records of past runs."""
-    records = past_runs(Store(store_path).runs)
+    records = api.runs(store_path, recipe)
     if as_json:
-        _print_json([r.model_dump() | {"outcome": r.says()} for r in records])
+        _print_json([r.model_dump() | {"outcome": r.became} for r in records])
+        return 0
+    if not records:
+        sys.stdout.write(f"no run in {store_path} yet: run_pipeline.py run\n")
         return 0
     table = rich_table.Table(
         "run", "outcome", "figures", "seconds", "pushed", box=None, pad_edge=False
     )
     for record in records:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in record.figures.items())
-        table.add_row(
-            record.run_id, record.says(), figures, f"{record.seconds:.1f}", record.pushed or ""
-        )
+        pushed = record.pushed if record.pushed and record.outcome == "pushed" else ""
+        table.add_row(record.run_id, record.says(), figures, f"{record.seconds:.1f}", pushed)
     rich_console.Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
 
@@ -184,15 +197,17 @@ def prune(store_path: Path, *, remove: bool, as_json: bool) -> int:
     return 0
 
 
-def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
+def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool) -> int:
     """Print what an exported model says of each input, in the order given."""
     if not inputs:
         raise Mistake("INPUT must name at least one example, got none")
-    import_tensorflow()
-    found = asking.predict(model, inputs)
+    opened = api.load(model, store)
+    asking.check_inputs(inputs, opened.modality)
+    found = opened.predict(inputs)
     if as_json:
         _print_json([each.as_json() for each in found])
         return 0
+    sys.stderr.write(f"{opened.title}\n")
     for each in found:
         sys.stdout.write(f"{each.as_line()}\n")
     return 0
@@ -201,6 +216,7 @@ def predict(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> int:
 def predict_in_bulk(
     model: Path,
     inputs: tuple[str, ...],
+    store: Path,
     output: Path,
     batch_size: int,
     beam: BeamConfig,
@@ -212,9 +228,9 @@ def predict_in_bulk(
         raise Mistake("INPUT must name at least one folder, file or dataset, got none")
     if batch_size < 1:
         raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
-    import_tensorflow()
     beam_runner.check(beam)
-    asked = answers.asked(model, output, batch_size)
+    asked = answers.asked(find_model(model, store / "serving"), output, batch_size)
+    import_tensorflow()
     if beam.runner:
         done = on_beam_bulk.predict(asked, inputs, output.absolute(), beam)
     else:
@@ -236,15 +252,18 @@ def _tell_of_help(hosts: Hosts, helped: list[str], as_json: bool) -> None:
     sys.stdout.write(f"host {hosts.rank} of {hosts.count} helped with {stages}\n")
 
 
-def _tell(result: dict[str, Any], seconds: float, console: Log, as_json: bool) -> None:
-    if as_json:
-        _print_json(result)
-        return
-    console.say("")
-    verdict = "BLESSED" if result["blessed"] else "NOT BLESSED"
-    lines = [f"{verdict} after {seconds:.1f} s", *(f"  {r}" for r in result["reasons"])]
-    lines += [f"{'pushed':<8}{result['pushed'] or 'nothing'}", f"{'report':<8}{result['report']}"]
+def _tell(result: RunResult) -> None:
+    """The verdict; of a run in which nothing changed, that alone."""
+    lines = [f"{result.verdict} after {result.seconds:.1f} s"]
+    if result.outcome != "unchanged" or _ran(result, "bless"):
+        lines += [f"  {reason}" for reason in result.reasons]
+    where = "served" if result.outcome == "unchanged" else "pushed"
+    lines += [f"{where:<8}{result.pushed or 'nothing'}", f"{'report':<8}{result.report}"]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _ran(result: RunResult, name: str) -> bool:
+    return any(step.name == name and step.status == "ran" for step in result.steps)
 
 
 def _print_json(value: Any) -> None:

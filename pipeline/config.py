@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -135,13 +137,24 @@ class Config(Section):
         return Learning(own={"one_label": self.one_label.model_dump()})
 
 
+def recipes() -> list[str]:
+    """The names of our own recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
 def recipe_path(recipe: str) -> Path:
     """The TOML file that `recipe` names: one of ours, or a path."""
-    known = {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+    known = recipes()
     if recipe in known:
-        return known[recipe]
-    if (path := Path(recipe)).is_file():
+        return RECIPES / f"{recipe}.toml"
+    path = Path(recipe).expanduser()
+    if path.is_file() and path.suffix == ".toml":
         return path
+    if path.exists():
+        raise Mistake(
+            f"RECIPE must come before the examples, got {recipe!r}, which is no TOML file: say "
+            f"photos {recipe}, sentiment {recipe} …; known: {', '.join(known)}"
+        )
     raise Mistake(
         f"RECIPE must be a recipe's name or a TOML file, got {recipe!r}: {nearest(recipe, known)}"
     )
@@ -157,6 +170,25 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return content
 
 
+def merged(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's content with changes to it: nested like it, or under keys with dots."""
+    nested: dict[str, Any] = {}
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        inner = functools.reduce(lambda at, section: at.setdefault(section, {}), sections, nested)
+        inner[name] = value
+    _check_keys(nested, Config, "changes", "")
+    return _over(content, nested)
+
+
+def _over(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    found = dict(content)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = _over(found[key], value) if both else value
+    return found
+
+
 def validate(content: dict[str, Any]) -> Config:
     """The config that `content` departs to; a `Mistake` tells the first thing wrong with it."""
     try:
@@ -170,8 +202,20 @@ def mistake_of(error: ValidationError) -> Mistake:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"] if not _is_union_member(part))
     rule = re.sub(r"^Input should be", "must be", first["msg"])
+    rule = re.sub(r"^must be a valid (number|integer), unable to parse.*$", r"must be a \1", rule)
+    rule = rule.replace("a integer", "an integer").replace("'", "")
     rule = re.sub(r"^could not parse .* byte string$", "must be a size such as 500MB", rule)
-    return Mistake(f"{field} {rule}, got {first['input']!r}")
+    meant = _MEANT.get(str(first["input"]).lower().replace("-", "_"), "")
+    hint = f": did you mean {meant}?" if meant and meant in rule else ""
+    return Mistake(f"{field} {rule}, got {first['input']!r}{hint}")
+
+
+# What other tools call a task.
+_MEANT = {
+    **dict.fromkeys(("classification", "classify", "binary", "multiclass"), "one_label"),
+    **dict.fromkeys(("multilabel", "multi_label", "tagging"), "several_labels"),
+    **dict.fromkeys(("regression", "regress", "scalar"), "number"),
+}
 
 
 def _is_union_member(part: int | str) -> bool:

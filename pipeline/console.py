@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from etils import epy
 
+from pipeline.estimates import Estimate, duration
 from pipeline.records import Step
 
 with epy.lazy_imports():
-    from rich import console, progress
+    from rich import console, live, spinner, text
 
-# So often long work is told of where there is no bar.
+# So often long work is told of where there is no terminal; how wide a bar is.
 _EVERY_SECONDS = 15
+_BAR = 16
 
 
 class Log(Protocol):
     """Told what happens in a run."""
+
+    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
+        """A run begins: its stages, and what each took when it last ran."""
 
     def say(self, message: str) -> None:
         """One line of news."""
@@ -29,10 +35,16 @@ class Log(Protocol):
         """A stage starts."""
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Where the running stage is."""
+        """Where the running stage is; how much of it there is to do is not known where `total`
+        is 0."""
 
-    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
-        """A stage is done. Statistics matter whose names begin like one of `shown`."""
+    def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
+        """A stage is done.
+
+        Args:
+            shown: statistics matter whose names begin like one of these.
+            remarks: sentences that a person should read.
+        """
 
     def stop(self) -> None:
         """Nothing runs any more."""
@@ -48,6 +60,12 @@ class JsonLines:
     def __init__(self) -> None:
         self._stage = ""
         self._said = time.monotonic()
+        self._known: Mapping[str, Estimate] = {}
+
+    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
+        self._known = known
+        stages = [{"name": step.name, "status": step.status} for step in planned]
+        log_json("info", "run began", recipe=recipe, stages=stages)
 
     def say(self, message: str) -> None:
         if message:
@@ -55,7 +73,8 @@ class JsonLines:
 
     def begin(self, name: str) -> None:
         self._stage, self._said = name, time.monotonic()
-        log_json("info", "stage began", stage=name)
+        before = self._known.get(name)
+        log_json("info", "stage began", stage=name, expected=before.seconds if before else None)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         if time.monotonic() - self._said > _EVERY_SECONDS:
@@ -64,7 +83,7 @@ class JsonLines:
                 "info", "progress", stage=self._stage, work=what, done=done, total=total, note=note
             )
 
-    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
+    def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
         del shown
         log_json(
             "info",
@@ -73,6 +92,7 @@ class JsonLines:
             status=step.status,
             seconds=step.seconds,
             stats=step.stats,
+            remarks=remarks,
         )
 
     def stop(self) -> None:
@@ -88,38 +108,51 @@ def log_json(level: str, event: str, **facts: Any) -> None:
 
 
 class Console:
-    """Bars on a terminal, plain lines elsewhere."""
+    """A line that moves on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
         self._console = console.Console(stderr=True, highlight=False)
-        self._bar: progress.Progress | None = None
-        self._task: progress.TaskID | None = None
+        self._names: list[str] = []
+        self._known: Mapping[str, Estimate] = {}
+        self._running: Running | None = None
+        self._live: live.Live | None = None
         self._said = time.monotonic()
+
+    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
+        self._names, self._known = [step.name for step in planned], known
+        left = [step.name for step in planned if step.status == "would run"]
+        reused = len(planned) - len(left)
+        told = [f"{recipe}: {len(planned)} stages"]
+        if reused:
+            told.append(f"{reused} of them reused")
+        if left and all(name in known for name in left):
+            took = duration(sum(known[name].seconds for name in left))
+            told.append(f"the {'others' if reused else 'stages'} took {took} the last time")
+        self.say(", ".join(told))
 
     def say(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=True)
 
     def begin(self, name: str) -> None:
+        before = self._known.get(name)
+        self._running = Running(self._numbered(name), before.seconds if before else None)
         if self._console.is_terminal:
-            columns = (
-                progress.TextColumn("  {task.description:<24}"),
-                progress.BarColumn(30),
-                progress.TextColumn("{task.completed:.0f}/{task.total} {task.fields[note]}"),
-                progress.TimeElapsedColumn(),
+            self._live = live.Live(
+                self._running, console=self._console, transient=True, refresh_per_second=8
             )
-            self._bar = progress.Progress(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task(name, total=None, note="")
-            self._bar.start()
+            self._live.start()
+        elif before and before.seconds > 4 * _EVERY_SECONDS:
+            self.say(f"{self._numbered(name)} … took {duration(before.seconds)} the last time")
         self._said = time.monotonic()
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, note=note)
-        elif time.monotonic() - self._said > _EVERY_SECONDS:
+        running = self._running or Running("", None)
+        running.at(what, done, total, note)
+        if self._live is None and time.monotonic() - self._said > _EVERY_SECONDS:
             self._said = time.monotonic()
-            self.say(f"  {what} {done}/{total} {note}".rstrip())
+            self.say(f"      {running.words()}")
 
-    def end(self, step: Step, shown: tuple[str, ...] = ()) -> None:
+    def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
         self.stop()
         ran = step.status in ("ran", "helped")
         time_taken = f"{step.seconds:6.1f} s" if ran else " " * 8
@@ -129,12 +162,90 @@ class Console:
             for key, value in step.stats.items()
             if key.startswith(beginning) and value not in (None, [], 0)
         )
-        self.say(f"{step.name:<28} {step.status:<7} {time_taken}  {figures}".rstrip())
+        width = max(map(len, map(self._numbered, self._names or [step.name])))
+        line = f"{self._numbered(step.name):<{width}}  {step.status:<7} {time_taken}  {figures}"
+        self._console.print(
+            line.rstrip(),
+            markup=False,
+            no_wrap=True,
+            overflow="ellipsis" if self._console.is_terminal else "ignore",
+            crop=self._console.is_terminal,
+        )
+        for remark in remarks:
+            self.say(f"      {remark}")
 
     def stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self._running = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _numbered(self, name: str) -> str:
+        """The stage with its number, once it is known how many there are."""
+        if name not in self._names:
+            return name
+        count = len(self._names)
+        number = f"{self._names.index(name) + 1}/{count}"
+        return f"{number:>{2 * len(str(count)) + 1}} {name}"
+
+
+class Running:
+    """The stage at work, as one line of a terminal: a spinner where no total is known.
+
+    Args:
+        title: its number and name.
+        expected: the seconds that it took the last time; None where that is not known.
+    """
+
+    def __init__(self, title: str, expected: float | None) -> None:
+        self._title, self._expected = title, expected
+        self._began = time.monotonic()
+        self._first = (self._began, 0)
+        self._what, self._done, self._total, self._note = "", 0, 0, ""
+        self._spinner = spinner.Spinner("dots")
+
+    def at(self, what: str, done: int, total: int, note: str) -> None:
+        if total != self._total or done < self._done:
+            # The first of it was not done since the stage began, but may have been compiled.
+            self._first = (time.monotonic(), done)
+        self._what, self._done, self._total, self._note = what, done, total, note
+
+    def words(self) -> str:
+        """What it does, and how far it is."""
+        if not self._is_counted:
+            return self._what if self._total == 0 else "finishing"
+        count = f"{self._done}/{self._total} {self._what}".rstrip()
+        return f"{count}, {self._note}" if self._note else count
+
+    @property
+    def _is_counted(self) -> bool:
+        return 0 < self._done < self._total
+
+    def left(self) -> float | None:
+        """Seconds, by how fast it goes, or else by what it took before; None where unknown."""
+        now = time.monotonic()
+        began, first = self._first
+        if self._is_counted and self._done > first:
+            return (now - began) * (self._total - self._done) / (self._done - first)
+        if self._expected is None:
+            return None
+        return max(0.0, self._expected - (now - self._began)) or None
+
+    def __rich_console__(self, terminal: Any, options: Any) -> Iterator[Any]:
+        """One line, whatever the width is."""
+        elapsed = time.monotonic() - self._began
+        clock = duration(elapsed)
+        if (left := self.left()) is not None:
+            clock += f", ~{duration(left)} left"
+        line = text.Text.assemble(self._spinner.render(time.monotonic()), f" {self._title}  ")
+        if self._is_counted:
+            filled = round(_BAR * self._done / self._total)
+            line.append("━" * filled, "cyan").append("━" * (_BAR - filled), "bright_black")
+            line.append("  ")
+        line.append(f"{clock}  ").append(self.words(), "bright_black")
+        line.truncate(options.max_width, overflow="ellipsis")
+        line.no_wrap = True
+        yield line
 
 
 def _short(value: Any) -> str:

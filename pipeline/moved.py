@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from models.mistakes import Mistake
-
 _LOSS = {
     "label_smoothing": "one_label.label_smoothing",
     "focal_gamma": "one_label.focal_gamma",
@@ -27,13 +25,3 @@ MOVED = {
 }
 
 
-def check_flags(arguments: list[str]) -> None:
-    """A `Mistake` where a flag is one of before."""
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        if not flag.startswith("--"):
-            continue
-        key = flag[2:].replace("-", "_").replace(".no_", ".")
-        if new := MOVED.get(key):
-            name, _, value = new.partition(" ")
-            raise Mistake(f"{flag} is now --{name.replace('_', '-')} {value}".rstrip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from components.files import read_json, write_json
 
 # Outcomes of runs that came to their end.
-FINISHED = ("pushed", "not blessed")
+FINISHED = ("pushed", "unchanged", "not blessed")
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stage in a run. `seconds` are those of this run, so nearly none where it was reused."""
+    """A stage in a run.
+
+    Attributes:
+        name: with its branch, such as `control.extract`.
+        status: ran, reused, skipped, helped; in a plan, `would run`.
+        seconds: those of this run, so nearly none where it was reused.
+        artifact: its directory.
+        stats: the artifact's.
+        why: it would run.
+        bytes: on disk: its files, and activations that it refers to.
+    """
 
     name: str
     status: str
@@ -29,6 +40,29 @@ class Step:
     artifact: str
     stats: dict[str, Any]
     why: str = ""
+    bytes: int = 0
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the record of a run keeps of it."""
+        ref = "/".join(Path(self.artifact).parts[-2:])
+        return {
+            "name": self.name,
+            "status": self.status,
+            "seconds": self.seconds,
+            "artifact": ref,
+            "bytes": self.bytes,
+        }
+
+
+class Watch:
+    """Told of each stage of a run, before and after; does nothing."""
+
+    def before(self, name: str, directory: Path, *, trains: bool) -> None:
+        """The stage is about to write into `directory`."""
+
+    def after(self, steps: list[Step]) -> None:
+        """The last of `steps` is done."""
 
 
 class RunRecord(BaseModel):
@@ -40,7 +74,9 @@ class RunRecord(BaseModel):
         baseline: the blessed model it was compared with.
         host: where the process is; of a run on a cluster, nowhere.
         figures: the main one of each target.
-        outcome: running, pushed, not blessed, stopped, or failed; and why.
+        outcome: running, pushed, unchanged, not blessed, stopped, or failed; and why.
+        pushed: where the model is served; of an unchanged run, since an earlier one.
+        stages: those that are done, by `Step.row`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +114,13 @@ class RunRecord(BaseModel):
         return (datetime.now(UTC) - begun).total_seconds()
 
     def says(self) -> str:
+        """The outcome, for people."""
+        if self.outcome == "unchanged" and self.pushed:
+            return f"unchanged, version {Path(self.pushed).name} is still served"
+        return self.became
+
+    @property
+    def became(self) -> str:
         """The outcome, which a killed process could not write itself."""
         if self.outcome != "running" or self.host != platform.node():
             return self.outcome
@@ -86,6 +129,16 @@ class RunRecord(BaseModel):
     def save(self, runs: Path) -> None:
         runs.mkdir(parents=True, exist_ok=True)
         write_json(runs / f"{self.run_id}.json", self.model_dump())
+
+
+def last_of(records: Iterable[RunRecord], recipe: str) -> dict[str, str]:
+    """A stage's name, with its branch → what the newest run of this recipe had of it.
+
+    Args:
+        records: the oldest first.
+    """
+    stages = [stage for r in records if r.recipe == recipe for stage in r.stages]
+    return {stage["name"]: stage["artifact"] for stage in stages if stage.get("artifact")}
 
 
 def past_runs(runs: Path) -> list[RunRecord]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.tasks.table import main_figures
 from models.quiet import hide_gpus
+from pipeline.boards import CURVES, Boards
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
 from pipeline.processes import TENSORFLOW
-from pipeline.records import STARTED, RunRecord, Step, new_run_id, past_runs
+from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
+from pipeline.results import RunResult
+from pipeline.showing import departures
 from pipeline.runtime import Runtime, choose_backend, choose_hosts
 from pipeline.store import Store
 
@@ -28,24 +31,55 @@ class Session:
     record: RunRecord
     outside: Outside
 
-    def end(self, seconds: float, outcome: Outcome, steps: list[Step]) -> dict[str, Any]:
-        """Record what became of it; returns the object that `--json` prints."""
-        found = result(self.record, steps, outcome)
-        self._save(
-            outcome="pushed" if outcome.pushed.path else "not blessed",
+    @property
+    def boards(self) -> Boards:
+        return Boards(self.store.root, self.record.run_id)
+
+    def end(
+        self, config: Config, seconds: float, outcome: Outcome, steps: list[Step]
+    ) -> RunResult:
+        """Record what became of it."""
+        found = result(self.record, seconds, steps, outcome)
+        self.save(
+            steps,
+            outcome=found.outcome,
             seconds=round(seconds, 3),
             figures=_main(outcome),
-            pushed=found["pushed"],
-            report=found["report"],
-            stages=[{"name": s.name, "status": s.status, "seconds": s.seconds} for s in steps],
+            pushed=str(found.pushed) if found.pushed else None,
+            report=str(found.report),
         )
+        if found.outcome == "unchanged":
+            self.boards.discard()
+        else:
+            self.boards.write(departures(config), outcome.evaluation.figures)
         return found
 
-    def fail(self, seconds: float, why: str) -> None:
-        self._save(outcome=why, seconds=round(seconds, 3))
+    def fail(self, seconds: float, why: str, steps: list[Step]) -> None:
+        """Record that it did not end: `stopped`, or `failed: ` and the reason."""
+        self.save(steps, outcome=why, seconds=round(seconds, 3))
+        self.boards.abort(why.partition(":")[0])
 
-    def _save(self, **changes: Any) -> None:
-        self.record.model_copy(update=changes).save(self.store.runs)
+    def save(self, steps: list[Step], **changes: Any) -> None:
+        stages = [step.row for step in steps]
+        self.record.model_copy(update={"stages": stages, **changes}).save(self.store.runs)
+
+
+@dataclass(frozen=True)
+class Account(Watch):
+    """Keeps the record and the boards of a run while it goes on."""
+
+    session: Session
+
+    def before(self, name: str, directory: Path, *, trains: bool) -> None:
+        if trains:
+            self.session.boards.link(name, directory)
+
+    def after(self, steps: list[Step]) -> None:
+        done = steps[-1]
+        curves = Path(done.artifact)
+        if done.status == "reused" and (curves / CURVES).is_dir():
+            self.session.boards.link(done.name, curves)
+        self.session.save(steps)
 
 
 def begin(name: str, config: Config, runtime: Runtime, store: Store, **record: Any) -> Session:
@@ -57,7 +91,10 @@ def begin(name: str, config: Config, runtime: Runtime, store: Store, **record: A
     """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
         request = resolve_request(config, download=True)
-    outside = resolve(request, runtime, past_runs(store.runs))
+    earlier = past_runs(store.runs)
+    for killed in (r for r in earlier if r.says() == "killed"):
+        Boards(store.root, killed.run_id).abort("killed")
+    outside = resolve(request, runtime, earlier)
     begun = time.strftime(STARTED, time.gmtime())
     entry = RunRecord(
         run_id=new_run_id(name, begun),
@@ -78,22 +115,34 @@ def _main(outcome: Outcome) -> dict[str, float]:
     return {name: value for name, value in evaluation.figures.items() if name in wanted}
 
 
-def result(record: RunRecord, steps: list[Step], outcome: Outcome) -> dict[str, Any]:
-    """The object that --json prints."""
-    stages = [{k: v for k, v in asdict(step).items() if k != "why"} for step in steps]
+def result(record: RunRecord, seconds: float, steps: list[Step], outcome: Outcome) -> RunResult:
+    """What a run came to that has ended."""
     judged = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
     metrics = {"test": judged.pop("evaluate", outcome.evaluation.stats)}
     metrics |= {name.removesuffix(".evaluate"): stats for name, stats in judged.items()}
-    return {
-        "run_id": record.run_id,
-        "recipe": record.recipe,
-        "stages": stages,
-        "metrics": metrics,
-        "blessed": outcome.blessing.blessed,
-        "reasons": list(outcome.blessing.reasons),
-        "pushed": str(outcome.pushed.path) if outcome.pushed.path else None,
-        "report": str(outcome.report.path),
-    }
+    pushed = outcome.pushed.path
+    return RunResult(
+        run_id=record.run_id,
+        recipe=record.recipe,
+        outcome=_outcome(steps, pushed),
+        seconds=seconds,
+        steps=tuple(steps),
+        metrics=metrics,
+        blessed=outcome.blessing.blessed,
+        reasons=outcome.blessing.reasons,
+        version=int(pushed.name) if pushed else None,
+        pushed=pushed,
+        report=outcome.report.path,
+    )
+
+
+def _outcome(steps: list[Step], pushed: Path | None) -> str:
+    """What became of a run that came to its end; see `RunRecord`."""
+    if pushed is None:
+        return "not blessed"
+    by = [step for step in steps if step.name == "push"]
+    is_new = all(s.status == "ran" and not s.stats.get("already") for s in by)
+    return "pushed" if is_new else "unchanged"
 
 
 def runtime_of(

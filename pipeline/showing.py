@@ -1,4 +1,4 @@
-"""A config as TOML, every key with its meaning."""
+"""A config as TOML, every key with its meaning; and what of it is not as by default."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ def to_toml(config: Section) -> str:
     document = tomlkit.document()
     _fill(document, config)
     return tomlkit.dumps(document).strip()
+
+
+def departures(config: Section, prefix: str = "") -> dict[str, Any]:
+    """Each key whose value is not the default → the value."""
+    found: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, Section):
+            found |= departures(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                found |= departures(each, f"{prefix}{name}.{key}.")
+        elif value != field.get_default(call_default_factory=True):
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 def _fill(table: Any, config: Section) -> None:

@@ -101,7 +101,7 @@ class Store:
     """A directory of artifacts."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.root = root.expanduser().resolve()
         self.activations = self.root / "activations"
         self.runs = self.root / "runs"
 
@@ -189,6 +189,11 @@ class Store:
         write_json(artifact.directory / ARTIFACT, manifest)
         shutil.rmtree(self.scratch(call), ignore_errors=True)
         return committed
+
+    def bytes_of(self, artifact: Artifact) -> int:
+        """What it takes on disk."""
+        files = read_json(artifact.directory / ARTIFACT)["files"].values()
+        return sum(file["size"] for file in files) + artifact.bytes_elsewhere
 
     def abandon(self, call: Call) -> None:
         """Remove what a stage that failed has written."""

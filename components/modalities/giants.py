@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from components.section import NOT_HASHED, Section, UnhashedStr
+from components.section import NOT_HASHED, Place, Section
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
 
@@ -14,10 +14,10 @@ Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
 class ModelConfig(Section):
     """The pretrained giant."""
 
-    backbone: UnhashedStr = "MobileNetV2"
+    backbone: Place = "MobileNetV2"
     """Pictures: a name of Keras Applications, or ConvNet. Text: a KerasHub preset: a name, hf://…,
     kaggle://…, or a folder, KerasHub's own or one of Hugging Face."""
-    weights: UnhashedStr = "pretrained"
+    weights: Place = "pretrained"
     """`pretrained`, the published ones (for pictures `imagenet`, too); a file of the backbone's
     weights; `none`; or `pretrain`."""
     warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"

@@ -153,6 +153,9 @@ class Giants(Protocol):
     def build(self, model: AssembledModel) -> keras.Model:
         """The network of `model` again, with random weights."""
 
+    def block_names(self, config: ModelConfig, own: Any, giant: Giant) -> list[str]:
+        """The blocks of the network that `begin` would give; none where it is not there yet."""
+
     def blocks(self, model: AssembledModel) -> tuple[str, bool]:
         """The arguments of `splitting.block_starts`."""
 

@@ -34,6 +34,27 @@ def targets_of(manifest: dict[str, Any]) -> tuple[Target, ...]:
     return tuple(Target.model_validate(target) for target in manifest["targets"])
 
 
+def find_model(named: Path, serving: Path) -> Path:
+    """A version's directory.
+
+    Args:
+        named: it; a serving directory, whose newest version is meant; or a name in `serving`.
+    """
+    for path in (named, serving / named):
+        if (path / MANIFEST).is_file():
+            return path
+        versions = [each for each in path.glob("*") if each.name.isdecimal()]
+        whole = [each for each in versions if (each / MANIFEST).is_file()]
+        if whole:
+            return max(whole, key=lambda each: int(each.name))
+    names = sorted(p.name for p in serving.glob("*") if p.is_dir()) if serving.is_dir() else []
+    there = f"{str(serving)!r} has {', '.join(names)}" if names else f"{str(serving)!r} has none"
+    raise Mistake(
+        f"MODEL must be the directory of a version, of a model's versions, or a name in the "
+        f"store, got {str(named)!r}; {there}"
+    )
+
+
 def verify_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the model at `path`; a `Mistake` if a file is not what it says.
 

@@ -8,27 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from components.modalities.table import MODALITIES
-from components.served.manifest import targets_of, verify_manifest
 from components.served.opening import Opened, named_said
 from components.tasks.protocol import Said, Target
 from components.tasks.table import short
 from models.mistakes import Mistake
 
 
-def predict(model: Path, inputs: tuple[str, ...]) -> list[Prediction]:
+def predict(
+    model: Path, modality: str, targets: tuple[Target, ...], inputs: tuple[str, ...]
+) -> list[Prediction]:
     """What the model in `model` says of each input.
 
     Args:
-        model: the directory of an exported or pushed model; its files must match its manifest.
+        model: the directory of an exported or pushed model, whose manifest was verified.
+        modality: what it reads.
+        targets: what it says.
         inputs: files, or the examples themselves where the modality has no files.
     """
-    try:
-        manifest = verify_manifest(model)
-    except Mistake as mistake:
-        raise Mistake(
-            f"MODEL_DIR must be a model that was pushed or exported: {mistake}"
-        ) from mistake
-    modality, targets = manifest["modality"], targets_of(manifest)
     is_path = MODALITIES[modality].raw.is_path
     raws = [_read(name) if is_path else os.fsencode(name) for name in inputs]
     answers = Opened(model, modality, targets).ask(raws).said()
@@ -59,11 +55,24 @@ class Prediction:
         return {"input": self.input, "valid": self.valid, **named_said(self.targets, labelled)}
 
     def as_line(self) -> str:
-        """Tab-separated: the input, and for each target the answer and how sure it is."""
+        """Tab-separated: the input, whether it is valid, and what is said of each target."""
         if not self.valid:
-            return f"{self.input}\tinvalid\t"
-        cells = [cell for pair in short(self.targets, self.said) for cell in pair]
-        return "\t".join([self.input, *cells])
+            return f"{self.input}\tinvalid"
+        return "\t".join([self.input, "valid", *short(self.targets, self.said)])
+
+
+def check_inputs(inputs: tuple[str, ...], modality: str) -> None:
+    """A `Mistake` where what is to be read cannot be, before any model is loaded."""
+    if not MODALITIES[modality].raw.is_path:
+        return
+    for name in inputs:
+        if Path(name).is_dir():
+            raise Mistake(
+                f"INPUT must be files, got the folder {name!r}: to predict all that is in it, say "
+                f"--output predictions.jsonl"
+            )
+        if not Path(name).is_file():
+            raise Mistake(f"INPUT must be a file that can be read, got {name!r}, which is none")
 
 
 def _read(name: str) -> bytes:

@@ -235,8 +235,10 @@ def columns(space: Space) -> list[tuple[str, Kind]]:
     return [("value", "number")]
 
 
-def short(said: Said) -> tuple[str, str]:
-    return "" if said["value"] is None else f"{said['value']:.6g}", ""
+def short(said: Said, space: Space) -> list[str]:
+    """The number."""
+    del space
+    return ["" if said["value"] is None else f"{said['value']:.6g}"]
 
 
 def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -284,7 +286,7 @@ def mistakes(
     given = [_or_mean(each, space) for each in said]
     off = [abs(answer - value) for answer, value in zip(answers, given, strict=True)]
     return [
-        (i, f"{answers[i]:.4g}", short(said[i])[0] or "invalid", f"off by {off[i]:.4g}")
+        (i, f"{answers[i]:.4g}", short(said[i], space)[0] or "invalid", f"off by {off[i]:.4g}")
         for i in sorted(range(len(off)), key=lambda i: -off[i])
     ]
 

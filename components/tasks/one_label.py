@@ -200,8 +200,10 @@ def columns(space: Space) -> list[tuple[str, Kind]]:
     return [("label", "text"), ("probabilities", "numbers")]
 
 
-def short(said: Said) -> tuple[str, str]:
-    return said["label"], f"{max(said['probabilities']):.4f}"
+def short(said: Said, space: Space) -> list[str]:
+    """The most probable labels, three at most, each with its probability."""
+    pairs = sorted(zip(said["probabilities"], space.labels, strict=True), key=lambda pair: -pair[0])
+    return [cell for share, label in pairs[:3] for cell in (label, f"{share:.4f}")]
 
 
 def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:

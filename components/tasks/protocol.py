@@ -236,7 +236,7 @@ class Task(Protocol):
     def columns(self, space: Space) -> list[tuple[str, Kind]]:
         """The names and kinds of what `rows` has."""
 
-    def short(self, said: Said) -> tuple[str, str]:
+    def short(self, said: Said, space: Space) -> list[str]:
         """The answer, and how sure the model is, for a person."""
 
     def evidence(self, served: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -258,8 +258,10 @@ def columns(space: Space) -> list[tuple[str, Kind]]:
     return [("labels", "texts"), ("probabilities", "numbers")]
 
 
-def short(said: Said) -> tuple[str, str]:
-    return ", ".join(said["labels"]) or "none", f"{max(said['probabilities'], default=0.0):.4f}"
+def short(said: Said, space: Space) -> list[str]:
+    """The labels that are given, and the greatest probability."""
+    del space
+    return [", ".join(said["labels"]) or "none", f"{max(said['probabilities'], default=0.0):.4f}"]
 
 
 def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -38,6 +38,7 @@ def main_figures(targets: Sequence[Target]) -> dict[str, Figure]:
     return {t.named(task_of(t).figures[0].name): task_of(t).figures[0] for t in targets}
 
 
-def short(targets: Sequence[Target], said: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """What was said about each target, for a person."""
-    return [task_of(t).short(each) for t, each in zip(targets, said, strict=True)]
+def short(targets: Sequence[Target], said: Sequence[dict[str, Any]]) -> list[str]:
+    """What was said about all targets, a few cells each, for a person."""
+    pairs = zip(targets, said, strict=True)
+    return [cell for t, each in pairs for cell in task_of(t).short(each, t.space)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ with epy.lazy_imports():
     import keras
 
     from models import freezing, optimization, training
+
+
+# So often a phase tells of its steps.
+_STEPS_SECONDS = 0.2
 
 
 class PhaseConfig(Section):
@@ -84,6 +89,7 @@ def train_phase(
     rates: Mapping[str, float] | None = None,
     precision: str | None = None,
     on_epoch: training.OnEpoch | None = None,
+    on_step: training.OnStep | None = None,
     checkpoint: FileCheckpoint | None = None,
 ) -> training.History:
     """Train `model` as `config`, whose learning rate is a number, says; see `training.train`.
@@ -119,8 +125,38 @@ def train_phase(
             restore_best_weights=config.restore_best_weights,
         ),
         on_epoch=on_epoch,
+        on_step=on_step,
         checkpoint=checkpoint,
     )
+
+
+class Shown:
+    """How far a phase is, for who watches it: steps within epochs, and the last figures."""
+
+    def __init__(self, job: Job, name: str, epochs: int) -> None:
+        self._job, self._name, self._epochs = job, name, epochs
+        self._steps, self._said, self._note = 1, 0.0, ""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """A step is done, of so many in the epoch."""
+        self._steps = steps
+        if time.monotonic() - self._said > _STEPS_SECONDS:
+            self._tell(epoch, step)
+
+    def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
+        figures = [
+            f"{name.removeprefix(VALIDATION)} {value:.3f}"
+            for name, value in logs.items()
+            if name.startswith(VALIDATION)
+        ]
+        self._note = f"validation {', '.join(figures)}"
+        self._tell(epoch, self._steps)
+
+    def _tell(self, epoch: int, step: int) -> None:
+        self._said = time.monotonic()
+        what = f"steps of {self._name}, epoch {epoch + 1} of {self._epochs}"
+        done, total = epoch * self._steps + step, self._epochs * self._steps
+        self._job.progress(what, done, total, self._note)
 
 
 def run_phase(
@@ -142,23 +178,29 @@ def run_phase(
         arguments: of `train_phase`.
     """
 
-    board = Board(job.directory / "tensorboard" / name)
+    # The phases of gradual unfreezing have numbers.
+    board = Board(job.directory / "tensorboard" / name.partition(" ")[2])
+    shown = Shown(job, name, config.epochs)
 
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         board.write(epoch, logs)
-        figures = [
-            f"{name.removeprefix(VALIDATION)} {value:.3f}"
-            for name, value in logs.items()
-            if name.startswith(VALIDATION)
-        ]
-        job.progress(name, epoch + 1, config.epochs, f"{', '.join(figures)} on validation")
+        shown.end_epoch(epoch, logs)
 
     weights = freezing.named_weights(model, *others)
     before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
     checkpoint = FileCheckpoint(job.scratch / f"{name}.npz")
+    job.doing("compiling")
     history = train_phase(
-        model, data, config, seed, on_epoch=on_epoch, checkpoint=checkpoint, **arguments
+        model,
+        data,
+        config,
+        seed,
+        on_epoch=on_epoch,
+        on_step=shown.step,
+        checkpoint=checkpoint,
+        **arguments,
     )
+    job.doing("writing the weights")
     moved = freezing.movement(weights, before)
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")

@@ -88,14 +88,14 @@ def run_stage(store_path: str, run_id: str, name: str) -> str:
                 lambda: flow(some, asked.config, session.outside), executor.console, steps
             )
         except Exception as error:
-            session.fail(record.age(), f"failed: {error}")
+            session.fail(record.age(), f"failed: {error}", steps)
             raise
         for step in steps:
             write_json(directory / f"{step.name}.json", asdict(step))
         if name == list(nodes)[-1]:
             paths = [directory / f"{node}.json" for node in nodes]
             done = [Step(**read_json(path)) for path in paths if path.exists()]
-            session.end(record.age(), outcome, done)
+            session.end(asked.config, record.age(), outcome, done)
     made = {step.name: step.artifact for step in steps}.get(name)
     return Path(made).relative_to(store.root).as_posix() if made else ""
 

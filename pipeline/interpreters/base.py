@@ -29,6 +29,12 @@ class Invocation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
+    @property
+    def trains(self) -> bool:
+        """Whether several hosts compute it together."""
+        marks: Any = self.stage
+        return bool(marks.trains)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter(ABC):

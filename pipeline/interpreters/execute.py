@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.console import Log
 from pipeline.flow import Outcome
 from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.processes import do_apart
-from pipeline.records import Step
+from pipeline.records import Step, Watch
 from pipeline.runtime import Runtime
 from pipeline.store import Call, Store
 
@@ -26,6 +26,7 @@ class Executor(Interpreter):
 
     Attributes:
         announce: tells other hosts of a stage that is computed together; see `help.leading`.
+        watch: who keeps account of the run.
     """
 
     store: Store
@@ -33,6 +34,7 @@ class Executor(Interpreter):
     console: Log
     steps: list[Step]
     announce: Callable[[Call], None] | None = None
+    watch: Watch = field(default_factory=Watch)
 
     def interpret(self, asked: Invocation) -> Any:
         call, name = asked.call, asked.name
@@ -45,9 +47,17 @@ class Executor(Interpreter):
         if artifact.stats.get("skipped"):
             status = "skipped"
         seconds = time.monotonic() - started
-        step = Step(name, status, round(seconds, 3), str(artifact.directory), artifact.stats)
+        step = Step(
+            name,
+            status,
+            round(seconds, 3),
+            str(artifact.directory),
+            artifact.stats,
+            bytes=self.store.bytes_of(artifact),
+        )
         self.steps.append(step)
-        self.console.end(step, artifact.shown)
+        self.console.end(step, artifact.shown, artifact.remarks if status == "ran" else ())
+        self.watch.after(self.steps)
         return artifact
 
     def _again(self, call: Call) -> bool:
@@ -58,6 +68,7 @@ class Executor(Interpreter):
     def _execute(self, asked: Invocation) -> Artifact:
         call = asked.call
         directory = self.store.begin(call, fresh=self.runtime.fresh)
+        self.watch.before(asked.name, directory, trains=asked.trains)
         job = Job(
             directory=directory,
             activations=self.store.activations,

@@ -13,7 +13,7 @@ from components.files import sha256, sha256_of_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.photos import raw
 from components.modalities.photos.raw import PhotosConfig, Picture
-from models import backbones
+from models import backbones, splitting
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 
@@ -26,8 +26,9 @@ poolings: tuple[str, ...] = ("avg", "max")
 def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
     """The row of the table that is asked for."""
     del own, download
-    backbones.find_backbone(config.backbone)
-    return Giant(config.backbone, sha256_of_json(["keras.applications", config.backbone]))
+    name = backbones.backbone_name(config.backbone)
+    backbones.find_backbone(name)
+    return Giant(name, sha256_of_json(["keras.applications", name]))
 
 
 def find_weights(
@@ -78,6 +79,14 @@ def build(model: AssembledModel) -> keras.Model:
     form = Picture(**model.form)
     pooling: Any = model.pooling
     return backbones.build_backbone(model.backbone, input_size=form.input_size, pooling=pooling)
+
+
+def block_names(config: ModelConfig, own: PhotosConfig, giant: Giant) -> list[str]:
+    """The blocks of the row of the table."""
+    del config
+    row = backbones.find_backbone(giant.name)
+    network = backbones.build_backbone(giant.name, input_size=own.input_size)
+    return list(splitting.block_starts(network, row.block, ends=row.block_ends))
 
 
 def blocks(model: AssembledModel) -> tuple[str, bool]:

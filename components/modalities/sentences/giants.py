@@ -13,6 +13,7 @@ from components.artifacts import AssembledModel
 from components.files import files_below, read_json, sha256_of_each, sha256_of_json, write_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.sentences.raw import Sentence, SentencesConfig
+from models import splitting
 from models.encoders import FAMILIES, family_of
 from models.mistakes import Mistake, nearest
 from models.quiet import import_tensorflow
@@ -108,6 +109,19 @@ def build(model: AssembledModel) -> keras.Model:
     return encoders.build_encoder(
         backbone, form.family, pooling=pooling, sequence_length=form.sequence_length
     )
+
+
+def block_names(config: ModelConfig, own: SentencesConfig, giant: Giant) -> list[str]:
+    """The preset's transformer layers."""
+    del config, own
+    if giant.path is None:
+        return []
+    family = family_of(_description(giant.path))
+    backbone = encoders.open_preset(family, giant.path, weights=False)
+    network = encoders.build_encoder(
+        backbone, family, pooling=FAMILIES[family].pooling, sequence_length=8
+    )
+    return list(splitting.block_starts(network, FAMILIES[family].block))
 
 
 def blocks(model: AssembledModel) -> tuple[str, bool]:

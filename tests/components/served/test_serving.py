@@ -23,7 +23,7 @@ from components.bless import BlessConfig, bless
 from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.served import manifest as manifests
-from components.served.predict import predict
+
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 from tests.conftest import picture
@@ -86,7 +86,7 @@ def test_predict_on_the_command_line(
     assert first["label"] == max(first["probabilities"], key=lambda k: first["probabilities"][k])
     assert second["valid"] is False
     status, out, _ = in_process("predict", pushed, "a.png", "b.jpg")
-    assert out.splitlines()[1] == "b.jpg\tinvalid\t"
+    assert out.splitlines()[1] == "b.jpg\tinvalid"
     status, _, err = in_process("predict", pushed, "gone.png")
     assert (status, "INPUT must be a file" in err) == (2, True)
 
@@ -99,7 +99,7 @@ def test_a_model_that_was_changed_is_not_run(pushed: Path, tmp_path: Path) -> No
         data[len(data) // 2] ^= 1
         (copy / name).write_bytes(data)
         with pytest.raises(Mistake, match=f"got a changed {name}"):
-            predict(copy, ("x.png",))
+            api.load(copy)
 
 
 def tensor_names(model: Path) -> dict[str, str]:
@@ -125,7 +125,7 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
     command = [str(w) for w in (program, pushed, names["raw"], names["probabilities"], *files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     got = [[float(p) for p in line.split()] for line in done.stdout.splitlines()]
-    answers = predict(pushed, tuple(map(str, files)))
+    answers = api.load(pushed).predict(files)
     expected = [list(answer.as_json()["probabilities"].values()) for answer in answers]
     assert np.std(np.array(expected), axis=0).max() > 1e-3
     np.testing.assert_allclose(got, expected, atol=1e-5)

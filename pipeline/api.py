@@ -1,0 +1,226 @@
+"""Shoulders from Python, as the command line has it, which is a client of this module.
+
+```python
+from pipeline import api
+
+result = api.run("photos", {"data.path": "PHOTOS"})
+result.figures                                  # a pandas.DataFrame; a notebook shows `result` itself
+model = api.load(result.pushed)
+model.predict(["PHOTO.jpg"]).frame
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from etils import epy
+
+from components.modalities.table import MODALITIES
+from components.served.manifest import find_model, targets_of, verify_manifest
+from components.tasks.protocol import Target
+from models.mistakes import Mistake
+from models.quiet import import_tensorflow
+from pipeline.checks import check, check_blocks
+from pipeline.config import Config, merged, read_recipe, recipe_path, validate
+from pipeline.console import Log, open_log
+from pipeline.estimates import estimates
+from pipeline.flow import Outside, flow
+from pipeline.interpreters.execute import Executor, execute
+from pipeline.interpreters.help import leading
+from pipeline.interpreters.plan import Planner
+from pipeline.outside import resolve, resolve_request
+from pipeline.records import RunRecord, Step, last_of, past_runs
+from pipeline.results import Plan, Predictions, RunResult
+from pipeline.runtime import Runtime
+from pipeline.session import Account, begin, runtime_of
+from pipeline.stopping import Stopped, deadline, has_stopped
+from pipeline.store import Store, StoreIsHeld
+
+with epy.lazy_imports():
+    from components.served import predict as asking
+
+__all__ = [
+    "Mistake",
+    "Model",
+    "Plan",
+    "Predictions",
+    "RunResult",
+    "StoreIsHeld",
+    "configured",
+    "load",
+    "plan",
+    "run",
+    "runs",
+]
+
+STORE = Path(".store")
+
+
+def configured(recipe: str = "digits", changes: Mapping[str, Any] = {}) -> Config:
+    """The config that a recipe and changes come to.
+
+    Args:
+        recipe: a name in `pipeline/recipes/`, or a TOML file.
+        changes: as in a recipe, or with dots: `{"head": {"epochs": 3}}`, `{"head.epochs": 3}`.
+
+    Raises:
+        Mistake: a key or a value that will not do.
+    """
+    config = validate(merged(read_recipe(recipe_path(recipe)), changes))
+    check(config)
+    return config
+
+
+def run(
+    recipe: str = "digits",
+    changes: Mapping[str, Any] | Config = {},
+    *,
+    store: Path | str = STORE,
+    serving_dir: Path | str | None = None,
+    fresh: bool = False,
+    log: Literal["text", "json"] | Log = "text",
+) -> RunResult:
+    """Execute the pipeline: ingest to push.
+
+    Args:
+        recipe: a name in `pipeline/recipes/`, or a TOML file.
+        changes: see `configured`; or the whole config.
+        store: where artifacts are kept and reused from.
+        serving_dir: where versions are pushed; `STORE/serving/RECIPE` if not given.
+        fresh: compute every stage again.
+        log: how to tell of the run on stderr.
+
+    Raises:
+        Mistake: in the config or the data, in one line.
+        StoreIsHeld: another run is at work in this store.
+    """
+    config = changes if isinstance(changes, Config) else configured(recipe, changes)
+    name, opened = recipe_path(recipe).stem, Store(Path(store))
+    runtime = _runtime(config, opened, serving_dir, name, fresh=fresh)
+    console = open_log(log) if isinstance(log, str) else log
+    with opened.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
+        started = time.monotonic()
+        earlier = past_runs(opened.runs)
+        session = begin(name, config, runtime, opened)
+        steps: list[Step] = []
+        try:
+            check_blocks(config, session.outside.giant, opened)
+            planned = _plan(name, config, runtime, opened, session.outside, earlier)
+            console.open(name, planned.steps, planned.known)
+            several = runtime.hosts.count > 1
+            announce = stack.enter_context(leading(session)) if several else None
+            executor = Executor(
+                opened, runtime, console, steps, announce=announce, watch=Account(session)
+            )
+            outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | Stopped)
+            if stopped:
+                has_stopped()
+            console.stop()
+            why = "stopped" if stopped else f"failed: {error}"
+            session.fail(time.monotonic() - started, why, steps)
+            raise
+        return session.end(config, time.monotonic() - started, outcome, steps)
+
+
+def plan(
+    recipe: str = "digits",
+    changes: Mapping[str, Any] | Config = {},
+    *,
+    store: Path | str = STORE,
+    serving_dir: Path | str | None = None,
+    fresh: bool = False,
+) -> Plan:
+    """Which stages would run, and which would be reused; computes nothing.
+
+    What `run` would refuse before it computes anything is refused here, too.
+    """
+    config = changes if isinstance(changes, Config) else configured(recipe, changes)
+    name, opened = recipe_path(recipe).stem, Store(Path(store))
+    runtime = _runtime(config, opened, serving_dir, name, fresh=fresh)
+    request = resolve_request(config, download=False)
+    check_blocks(config, request.giant, opened)
+    earlier = past_runs(opened.runs)
+    outside = resolve(request, runtime, earlier)
+    return _plan(name, config, runtime, opened, outside, earlier)
+
+
+def runs(store: Path | str = STORE, recipe: str = "") -> list[RunRecord]:
+    """The records of past runs, the oldest first; of one recipe, where it is given."""
+    found = past_runs(Store(Path(store)).runs)
+    if recipe and not any(record.recipe == recipe for record in found):
+        known = ", ".join(sorted({record.recipe for record in found})) or "none at all"
+        raise Mistake(f"RECIPE must have runs in {str(store)!r}, got {recipe!r}: there are {known}")
+    return [record for record in found if recipe in ("", record.recipe)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was exported or pushed, and whose files match its manifest."""
+
+    path: Path
+    modality: str
+    targets: tuple[Target, ...]
+
+    def predict(self, inputs: Sequence[str | Path]) -> Predictions:
+        """What it says of each, through the signature that is served.
+
+        Args:
+            inputs: files; the texts themselves where the model reads text.
+        """
+        import_tensorflow()
+        names = tuple(map(str, inputs))
+        return Predictions(tuple(asking.predict(self.path, self.modality, self.targets, names)))
+
+    @property
+    def title(self) -> str:
+        """Which model it is, and what it says, in a line."""
+        plural = MODALITIES[self.modality].raw.plural
+        said = [
+            f"{t.name}: {words}" if t.name else words
+            for t in self.targets
+            for words in [", ".join(t.space.labels) or f"a {t.task}"]
+        ]
+        return f"{'/'.join(self.path.parts[-2:])} reads {plural} and says {'; '.join(said)}"
+
+
+def load(model: Path | str, store: Path | str = STORE) -> Model:
+    """A model, after its files were compared with its manifest; TensorFlow is not yet asked.
+
+    Args:
+        model: a version's directory; a serving directory, whose newest version is meant; or the
+            name of one in `STORE/serving`.
+
+    Raises:
+        Mistake: it is not there, or not what was written.
+    """
+    path = find_model(Path(model), Path(store) / "serving")
+    manifest = verify_manifest(path)
+    return Model(path.resolve(), manifest["modality"], targets_of(manifest))
+
+
+def _runtime(
+    config: Config, store: Store, serving_dir: Path | str | None, recipe: str, *, fresh: bool
+) -> Runtime:
+    serving = Path(serving_dir) if serving_dir else None
+    return runtime_of(config, store, serving, recipe, fresh=fresh)
+
+
+def _plan(
+    recipe: str,
+    config: Config,
+    runtime: Runtime,
+    store: Store,
+    outside: Outside,
+    earlier: list[RunRecord],
+) -> Plan:
+    steps: list[Step] = []
+    flow(Planner(store, runtime.fresh, steps, last_of(earlier, recipe)), config, outside)
+    return Plan(recipe, tuple(steps), estimates(earlier, recipe))
