@@ -232,7 +232,9 @@ def predict(
     from pipeline import commands
 
     if output:
-        return commands.predict_in_bulk(model, inputs, store, output, batch_size, beam, as_json=json)
+        return commands.predict_in_bulk(
+            model, inputs, store, output, batch_size, beam, as_json=json
+        )
     return commands.predict(model, inputs, store, as_json=json)
 
 
@@ -250,7 +252,9 @@ def main(arguments: list[str] | None = None) -> int:
         _check_command(words[0])
         app.config = []
         app.config = [_recipe_of(words)]
-        result: Any = app(words, print_error=False, exit_on_error=False, result_action="return_value")
+        result: Any = app(
+            words, print_error=False, exit_on_error=False, result_action="return_value"
+        )
         return int(result or 0)
     except Mistake as mistake:
         return _fail(str(mistake), MISTAKE, as_json)
@@ -314,7 +318,7 @@ def _one_line(error: cyclopts.CycloptsError) -> str:
         field, _, said = str(configs.mistake_of(cause)).partition(" ")
         return f"--{field.replace('_', '-')} {said}"
     if isinstance(error, cyclopts.UnusedCliTokensError):
-        words = " ".join(map(repr, error.unused_tokens))
+        words = " ".join(map(repr, error.unused_tokens or []))
         return f"there must be nothing behind the recipe and the path, got {words} (see --help)"
     return str(error)
 

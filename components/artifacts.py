@@ -228,6 +228,8 @@ class TrainedModel(Artifact):
     form: HeadForm
     kept: str
     """Which weights these are, as a sentence: this phase's, or those it began with."""
+    cut_short: str = ""
+    """Why it was not trained for as long as was asked, as half a sentence."""
     backbone_changed: bool = False
 
     @property
@@ -236,7 +238,9 @@ class TrainedModel(Artifact):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That what was trained is not what is kept."""
+        """That what was trained is not what is kept, or that less was trained."""
+        if self.cut_short:
+            return (f"Trained for less than was asked: {self.cut_short}.",)
         thrown_away = self.phase == "fine_tune" and not self.backbone_changed
         if thrown_away and not self.stats.get("skipped"):
             return (f"The model has {self.kept}.",)

@@ -44,6 +44,7 @@ def assemble(
         seed: of the random weights where there are no others.
     """
     examples = checks.examples
+    job.doing("building the network")
     keras.utils.set_random_seed(seed)
     published = isinstance(pretrained, Pretrained) and pretrained.published
     network, form, pooling = MODALITIES[examples.modality].giants.begin(

@@ -106,7 +106,7 @@ def _judgements(
         if blessed is not None:
             yield _against_blessed(name, figure, value, blessed, config.max_drop)
         if control is not None and config.beat_control and name in control.figures:
-            yield _against_control(name, figure, value, control.figures[name])
+            yield _against_control(name, figure, value, control)
 
 
 def _thresholds(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool, str]]:
@@ -150,13 +150,18 @@ def _against_blessed(
     )
 
 
-def _against_control(name: str, figure: Figure, value: float, control: float) -> tuple[bool, str]:
-    holds = figure.worse_by(value, control) < 0
+def _against_control(
+    name: str, figure: Figure, value: float, control: Evaluation
+) -> tuple[bool, str]:
+    reached = control.figures[name]
+    holds = figure.worse_by(value, reached) < 0
+    trained = control.model.trained if control.model else None
+    how = f" ({trained.cut_short})" if trained and trained.cut_short else ""
     return (
         holds,
-        f"The same network trained from scratch on the same labels has {_words(name)} "
-        f"{control:.3f}: transferring {'helped' if holds else 'did not help'} "
-        f"({value - control:+.3f}).",
+        f"The same network trained from scratch on the same labels{how} has {_words(name)} "
+        f"{reached:.3f}: transferring {'helped' if holds else 'did not help'} "
+        f"({value - reached:+.3f}).",
     )
 
 

@@ -39,6 +39,7 @@ def evaluate(
 
     What a model of before does not answer is left out.
     """
+    job.doing("loading the model")
     verify_manifest(model.path)
     predictions = list(_predict(job, model, examples, config.batch_size))
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
@@ -82,7 +83,7 @@ def _predict(
 ) -> Iterator[dict[str, Any]]:
     opened = Opened(model.path, examples.modality, model.targets)
     count = -(-examples.counts["test"] // batch_size)
-    for batch in job.track(_batches(examples, batch_size), count, "evaluate"):
+    for batch in job.track(_batches(examples, batch_size), count, "batches of test examples"):
         answered = opened.ask([row[examples.modality] for row in batch]).said()
         for row, (valid, said) in zip(batch, answered, strict=True):
             yield {

@@ -68,6 +68,7 @@ def export(
     network.compile(jit_compile=False)
     path = job.directory / "model"
     reader = open_reader(base)
+    job.doing("tracing the served graph")
     targets = _settled(network, base, reader, examples)
     _save(network, targets, reader, path)
     (path / "assets").mkdir(exist_ok=True)
@@ -79,6 +80,7 @@ def export(
     write_json(extra / "contract.json", modality.giants.contract(base))
     (extra / "model_card.md").write_text(_card(model, targets, examples, modality))
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
+    job.doing("checking that it says what the network in memory says")
     serving = tf.saved_model.load(path).signatures
     rows = dataset.read(examples, "validation").take(config.agreement_examples)
     raws = [row[examples.modality] for row in rows.as_numpy_iterator()]

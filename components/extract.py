@@ -58,6 +58,7 @@ def extract(
         pooled: whether a head is to be trained on the whole network's pooled features.
         seed: of the augmented views.
     """
+    job.doing("building the network")
     network = open_backbone(model, model.weights)
     block = first_block(model, network, unfreeze)
     variants = view_names(model, views, seed)
@@ -89,6 +90,7 @@ def extract(
     )
     vars(feature_pass)["network"] = network  # It need not be opened twice.
     computed = _compute(job, feature_pass, examples, counts, survey.length)
+    job.doing("writing what is where")
     stores = {name: output.store for name, output in feature_pass.outputs.items()}
     write_jsonl(job.directory / "rows.jsonl", rows)
     shards = {store.directory.name: store.shards() for store in stores.values()}
@@ -128,6 +130,7 @@ def _compute(
         counts: example id → how many of its views are wanted.
         length: of a row in what is ragged, on average.
     """
+    job.doing("looking for what is stored already")
     outputs = feature_pass.outputs
     missing = _missing(counts, outputs, feature_pass.variants)
     budget.require_room(job.activations, _bytes_of(missing, outputs, length))

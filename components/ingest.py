@@ -19,7 +19,7 @@ from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage
-from components.section import Columns, Place, Section, UnhashedBool
+from components.section import Columns, Place, Section, UnhashedBool, UnhashedStr
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.mistakes import Mistake, nearest
@@ -38,7 +38,8 @@ class DataConfig(Section):
     """The labelled examples."""
 
     path: Place = ""
-    """Folder of class folders, folder of splits, CSV or JSONL file, `tfds:NAME`, or `digits`."""
+    """Folder of class folders, folder of splits, CSV, TSV or JSONL file, `tfds:NAME`, or
+    `digits`."""
     modality: Literal["image", "text"] = "image"
     """What kind of input the examples are."""
     classes: Columns = ()
@@ -48,6 +49,13 @@ class DataConfig(Section):
     column of 0 and 1 for each."""
     separator: str = ""
     """Tables: what stands between several labels in one cell, such as | or ;."""
+    input_column: UnhashedStr = ""
+    """Tables: the column with the example, `path` or `text` where not given."""
+    split_column: UnhashedStr = "split"
+    """Tables: the column with the split."""
+    convert: bool = False
+    """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
+    ones as JPEG of quality 100. Who asks the model must convert likewise."""
     labels_per_class: int | None = Field(None, ge=2)
     """Use at most this many examples a class to train and to validate with, together."""
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)
@@ -69,6 +77,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     quarantined with the reason, and never stops the run. What the last ingest of the same place
     has made an example of is not decoded again.
     """
+    job.doing("listing the examples")
     source = sources.listed(source)
     shares = {"test": config.test_fraction, "validation": config.validation_fraction}
     wanted = Wanted(
@@ -76,6 +85,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         targets=chosen_targets(source, config),
         missing={split: share for split, share in shares.items() if not source.splits.get(split)},
         labels_per_class=config.labels_per_class,
+        convert=config.convert,
         known=_known(job, source),
     )
     tfds.disable_progress_bar()
@@ -111,6 +121,8 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
 def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
     """What is asked of `source`, with the classes that are used; a `Mistake` if one is missing."""
     if not config.classes:
+        for target in source.targets:
+            _check_two(target, target.space.labels)
         return source.targets
     target, *others = source.targets
     labels = target.space.labels
@@ -122,6 +134,7 @@ def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
                 f"data.classes must be classes of {source.location!r}, got {label!r}: "
                 f"{nearest(label, labels)}"
             )
+    _check_two(target, config.classes)
     space = target.space.model_copy(update={"labels": tuple(sorted(set(config.classes)))})
     return (target.model_copy(update={"space": space}),)
 
@@ -134,6 +147,11 @@ def _set_aside(quarantine: list[Row]) -> list[dict[str, Any]]:
         {"reason": reason, "count": count, "name": named[reason]}
         for reason, count in counts.most_common(3)
     ]
+
+
+def _check_two(target: Target, labels: tuple[str, ...]) -> None:
+    if len(labels) == 1 and not task_of(target).many:
+        raise Mistake(f"data.path must have at least two classes, got {labels[0]!r} alone")
 
 
 def _rare(index: list[Row], targets: tuple[Target, ...]) -> str:
@@ -186,8 +204,10 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     if {row["split"] for row in at.values()} != {*SPLITS}:
         return rows  # There is nothing to write.
 
+    sizes = Counter(row["split"] for row in at.values())
+
     def examples(split: str) -> Callable[[], Iterator[Any]]:
-        return lambda: _examples(wanted, at, split)
+        return lambda: job.track(_examples(wanted, at, split), sizes[split], f"{split} written")
 
     builder = dataset.Builder(
         splits={split: examples(split) for split in SPLITS},
@@ -217,7 +237,7 @@ def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:
     with ThreadPoolExecutor() as pool:
         while chunk := list(itertools.islice(records, _CHUNK)):
             yield from pool.map(check, chunk)
-            job.progress("check", chunk[-1][0] + 1, total)
+            job.progress("examples checked", chunk[-1][0] + 1, total)
 
 
 def _placed(rows: list[Row], wanted: Wanted) -> Iterator[Row]:
@@ -252,4 +272,5 @@ def _examples(wanted: Wanted, at: dict[Any, Row], split: str) -> Iterator[Any]:
             raw = b""
         if content_id(raw) != row["id"]:
             raise Mistake(f"data.path must not change while it is read, got another {record.name}")
-        yield placing.as_example({**row, "raw": raw}, wanted.source.modality, wanted.targets)
+        stored = {**row, "raw": placing.usable(raw, wanted)}
+        yield placing.as_example(stored, wanted.source.modality, wanted.targets)

@@ -21,6 +21,10 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
 
+def _silence(_: str) -> None:
+    """Nobody listens."""
+
+
 def _nothing() -> Iterator[Artifact]:
     return iter(())
 
@@ -34,6 +38,7 @@ class Job:
         activations: the store of activations, shared by all runs.
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
+        say: told what a person should know before it is done, a line.
         beam: what runs the data stages.
         earlier: → what this stage has made of other arguments, the last first: for what it has
             found out already.
@@ -43,6 +48,7 @@ class Job:
     activations: Path
     scratch: Path
     progress: Progress
+    say: Callable[[str], None] = _silence
     beam: BeamConfig = field(default_factory=BeamConfig)
     earlier: Callable[[], Iterator[Artifact]] = _nothing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from cyclopts import Parameter
@@ -88,3 +89,21 @@ class Views(BaseModel):
     views: int | Literal["fresh"] = 1
     policies: tuple[str, ...] = ()
     options: dict[str, Any] = {}
+
+
+_UNITS = {"h": 3600, "m": 60, "s": 1}
+
+
+def seconds_of(duration: str) -> int:
+    """`1h30m` → 5400; 0 where it is no duration."""
+    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
+        return 0
+    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
+
+
+def duration(seconds: float) -> str:
+    """For people: `9 s`, `4 min`, `1 h 10 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,16 @@ class Data:
     def steps(self, batch_size: int) -> int:
         """Batches in an epoch."""
         return -(-len(self) // batch_size)
+
+    def first(self, count: int) -> Data:
+        """The first examples, no more than there are."""
+        count, lengths = min(count, self.size), self.lengths
+        return replace(
+            self,
+            size=count,
+            weights=self.weights[:count],
+            lengths=(lambda epoch: lengths(epoch)[:count]) if lengths else None,
+        )
 
 
 def labelled(

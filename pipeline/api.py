@@ -4,7 +4,7 @@
 from pipeline import api
 
 result = api.run("photos", {"data.path": "PHOTOS"})
-result.figures                                  # a pandas.DataFrame; a notebook shows `result` itself
+result.figures                                  # a DataFrame; a notebook shows `result` itself
 model = api.load(result.pushed)
 model.predict(["PHOTO.jpg"]).frame
 ```
@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from etils import epy
@@ -60,9 +61,10 @@ __all__ = [
 ]
 
 STORE = Path(".store")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def configured(recipe: str = "digits", changes: Mapping[str, Any] = {}) -> Config:
+def configured(recipe: str = "digits", changes: Mapping[str, Any] = NOTHING) -> Config:
     """The config that a recipe and changes come to.
 
     Args:
@@ -79,7 +81,7 @@ def configured(recipe: str = "digits", changes: Mapping[str, Any] = {}) -> Confi
 
 def run(
     recipe: str = "digits",
-    changes: Mapping[str, Any] | Config = {},
+    changes: Mapping[str, Any] | Config = NOTHING,
     *,
     store: Path | str = STORE,
     serving_dir: Path | str | None = None,
@@ -132,7 +134,7 @@ def run(
 
 def plan(
     recipe: str = "digits",
-    changes: Mapping[str, Any] | Config = {},
+    changes: Mapping[str, Any] | Config = NOTHING,
     *,
     store: Path | str = STORE,
     serving_dir: Path | str | None = None,

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from etils import epy
 
-from components.section import BeamConfig
+from components.section import BeamConfig, duration
 from components.served.manifest import find_model
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline import api
 from pipeline.config import Config, recipe_path
 from pipeline.console import open_log
-from pipeline.estimates import duration, size
+from pipeline.estimates import size
 from pipeline.hosts import Hosts
 from pipeline.interpreters.help import help_to_train
 from pipeline.prune import leftovers
@@ -87,7 +87,9 @@ def plan(
     """Trace the flow and print what would run."""
     found = api.plan(recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh)
     if as_json:
-        _print_json({"recipe": found.recipe, "stages": list(map(_planned, found.steps, repeat(found)))})
+        _print_json(
+            {"recipe": found.recipe, "stages": list(map(_planned, found.steps, repeat(found)))}
+        )
         return 0
     width = max(len(step.name) for step in found.steps)
     for step in found.steps:
@@ -118,7 +120,9 @@ def _sum_up(found: Plan) -> None:
     if not left:
         said = "Nothing would run."
     elif not known:
-        said = f"{len(left)} stages would run; none of them ran here before, so nobody knows how long."
+        said = (
+            f"{len(left)} stages would run; none of them ran here before, so nobody knows how long."
+        )
     else:
         took = f"{duration(sum(e.seconds for e in known))} and {size(sum(e.bytes for e in known))}"
         which = "these took" if len(known) == len(left) else f"{len(known)} of them took"
@@ -166,9 +170,11 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
     if not records:
         sys.stdout.write(f"no run in {store_path} yet: run_pipeline.py run\n")
         return 0
-    table = rich_table.Table(
-        "run", "outcome", "figures", "seconds", "pushed", box=None, pad_edge=False
-    )
+    table = rich_table.Table(box=None, pad_edge=False)
+    for name in ("run", "outcome", "figures", "seconds", "pushed"):
+        # What a failed run says may be long; --json has all of it.
+        most = 60 if name == "outcome" else None
+        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=most)
     for record in records:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in record.figures.items())
         pushed = record.pushed if record.pushed and record.outcome == "pushed" else ""

@@ -204,12 +204,20 @@ def mistake_of(error: ValidationError) -> Mistake:
     rule = re.sub(r"^Input should be", "must be", first["msg"])
     rule = re.sub(r"^must be a valid (number|integer), unable to parse.*$", r"must be a \1", rule)
     rule = rule.replace("a integer", "an integer").replace("'", "")
+    for theirs, ours in _RULES.items():
+        rule = rule.replace(theirs, ours)
     rule = re.sub(r"^could not parse .* byte string$", "must be a size such as 500MB", rule)
     meant = _MEANT.get(str(first["input"]).lower().replace("-", "_"), "")
     hint = f": did you mean {meant}?" if meant and meant in rule else ""
     return Mistake(f"{field} {rule}, got {first['input']!r}{hint}")
 
 
+_RULES = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+}
 # What other tools call a task.
 _MEANT = {
     **dict.fromkeys(("classification", "classify", "binary", "multiclass"), "one_label"),

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 
 from etils import epy
 
-from pipeline.estimates import Estimate, duration
+from components.section import duration
+from pipeline.estimates import Estimate
 from pipeline.records import Step
 
 with epy.lazy_imports():
@@ -33,6 +34,9 @@ class Log(Protocol):
 
     def begin(self, name: str) -> None:
         """A stage starts."""
+
+    def remark(self, message: str) -> None:
+        """News of the running stage."""
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         """Where the running stage is; how much of it there is to do is not known where `total`
@@ -75,6 +79,9 @@ class JsonLines:
         self._stage, self._said = name, time.monotonic()
         before = self._known.get(name)
         log_json("info", "stage began", stage=name, expected=before.seconds if before else None)
+
+    def remark(self, message: str) -> None:
+        log_json("info", "message", stage=self._stage, message=message)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         if time.monotonic() - self._said > _EVERY_SECONDS:
@@ -145,6 +152,9 @@ class Console:
             self.say(f"{self._numbered(name)} … took {duration(before.seconds)} the last time")
         self._said = time.monotonic()
 
+    def remark(self, message: str) -> None:
+        self.say(f"      {message}")
+
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
         running = self._running or Running("", None)
         running.at(what, done, total, note)
@@ -172,7 +182,7 @@ class Console:
             crop=self._console.is_terminal,
         )
         for remark in remarks:
-            self.say(f"      {remark}")
+            self.remark(remark)
 
     def stop(self) -> None:
         self._running = None
@@ -237,7 +247,8 @@ class Running:
         clock = duration(elapsed)
         if (left := self.left()) is not None:
             clock += f", ~{duration(left)} left"
-        line = text.Text.assemble(self._spinner.render(time.monotonic()), f" {self._title}  ")
+        frame: Any = self._spinner.render(time.monotonic())
+        line = text.Text.assemble(frame, f" {self._title}  ")
         if self._is_counted:
             filled = round(_BAR * self._done / self._total)
             line.append("━" * filled, "cyan").append("━" * (_BAR - filled), "bright_black")

@@ -34,14 +34,6 @@ def estimates(records: Iterable[RunRecord], recipe: str) -> Mapping[str, Estimat
     return found
 
 
-def duration(seconds: float) -> str:
-    """For people: `9 s`, `4 min`, `1 h 10 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def size(count: float) -> str:
     """For people: `512 B`, `1.2 MB`."""
     for unit in ("B", "KB", "MB"):

@@ -85,7 +85,9 @@ def understood(arguments: list[str]) -> list[str]:
         return [*(rest[:1] if command == "help" else []), f"--{command}"]
     for meant, words in _COMMANDS.items():
         if command in words:
-            raise Mistake(f"the command must be one of ours, got {command!r}: did you mean {meant}?")
+            raise Mistake(
+                f"the command must be one of ours, got {command!r}: did you mean {meant}?"
+            )
     if command not in CONFIGURED:
         return arguments
     return [command, *_checked(rest)]

@@ -23,5 +23,3 @@ MOVED = {
         for key, new in _LOSS.items()
     },
 }
-
-

@@ -12,6 +12,7 @@ from etils import epy
 from components import track
 from components.examples.source import Source
 from components.examples.sources import find_source
+from components.examples.tables import Headings
 from components.files import read_json, sha256, sha256_of_json
 from components.ingest import DataConfig, chosen_targets
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
@@ -152,7 +153,11 @@ def _source(
 ) -> Source:
     try:
         return find_source(
-            config.path, modality=config.modality, columns=columns, download=download
+            config.path,
+            modality=config.modality,
+            columns=columns,
+            headings=Headings(config.input_column, config.split_column),
+            download=download,
         )
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake

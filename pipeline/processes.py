@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
@@ -68,7 +69,7 @@ def do_apart(work: Work) -> Artifact:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    silent = replace(work, job=replace(work.job, progress=_silence))
+    silent = replace(work, job=replace(work.job, progress=_silence, say=_nobody))
     process = context.Process(target=_child, args=(there, silent), daemon=True)
     with _environment(KERAS_BACKEND=work.backend):
         process.start()
@@ -80,7 +81,10 @@ def do_apart(work: Work) -> Artifact:
                 return cast(Artifact, value)
             if kind == "raised":
                 raise value
-            work.job.progress(*value)
+            if kind == "say":
+                work.job.say(value)
+            else:
+                work.job.progress(*value)
     except EOFError as error:
         process.join()
         raise RuntimeError(
@@ -109,7 +113,8 @@ def _child(there: Connection, work: Work) -> None:
         send("progress", (what, done, total, note))
 
     try:
-        result = replace(work, job=replace(work.job, progress=progress)).do()
+        job = replace(work.job, progress=progress, say=functools.partial(send, "say"))
+        result = replace(work, job=job).do()
     except Exception as error:
         error.add_note(f"in its own process:\n{traceback.format_exc()}")
         try:
@@ -129,6 +134,10 @@ def _end_with_parent(there: Connection) -> None:
 
 def _silence(what: str, done: int, total: int, note: str = "") -> None:
     """The progress of a job on its way to another process."""
+
+
+def _nobody(_: str) -> None:
+    """Who is told of a job on its way to another process."""
 
 
 @contextlib.contextmanager

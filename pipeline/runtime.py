@@ -18,11 +18,10 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 import components
 from components.job import Job
-from components.section import BeamConfig, Section
+from components.section import BeamConfig, Section, seconds_of
 from models.mistakes import Mistake
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work
-from pipeline.stopping import seconds_of
 
 Backend = Literal["tensorflow", "jax", "torch"]
 

@@ -18,8 +18,8 @@ from pipeline.outside import resolve, resolve_request
 from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
 from pipeline.results import RunResult
-from pipeline.showing import departures
 from pipeline.runtime import Runtime, choose_backend, choose_hosts
+from pipeline.showing import departures
 from pipeline.store import Store
 
 
@@ -35,9 +35,7 @@ class Session:
     def boards(self) -> Boards:
         return Boards(self.store.root, self.record.run_id)
 
-    def end(
-        self, config: Config, seconds: float, outcome: Outcome, steps: list[Step]
-    ) -> RunResult:
+    def end(self, config: Config, seconds: float, outcome: Outcome, steps: list[Step]) -> RunResult:
         """Record what became of it."""
         found = result(self.record, seconds, steps, outcome)
         self.save(

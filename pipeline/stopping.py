@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 from collections.abc import Iterator
 from typing import NoReturn
 
-_UNITS = {"h": 3600, "m": 60, "s": 1}
+from components.section import seconds_of
+
 # After so many seconds it is told again: what is raised in a callback of C code, such as the
 # garbage collector's, is lost.
 _AGAIN = 5.0
@@ -39,13 +39,6 @@ def deadline(duration: str) -> Iterator[None]:
         yield
     finally:
         has_stopped()
-
-
-def seconds_of(duration: str) -> int:
-    """`1h30m` → 5400; 0 where it is no duration."""
-    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
-        return 0
-    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
 
 
 def _tell_after(seconds: float, why: str) -> None:

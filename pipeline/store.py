@@ -193,7 +193,7 @@ class Store:
     def bytes_of(self, artifact: Artifact) -> int:
         """What it takes on disk."""
         files = read_json(artifact.directory / ARTIFACT)["files"].values()
-        return sum(file["size"] for file in files) + artifact.bytes_elsewhere
+        return int(sum(file["size"] for file in files)) + artifact.bytes_elsewhere
 
     def abandon(self, call: Call) -> None:
         """Remove what a stage that failed has written."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 from cyclopts.help import DefaultFormatter, HelpEntry, HelpPanel
+from rich.text import Text
 
 from models.mistakes import Mistake, nearest
 from pipeline.config import Config
@@ -40,12 +41,18 @@ class Usage:
         word = arguments[at + 1].strip("-").replace("-", "_")
         known = ["all", *Config.model_fields]
         if word not in known:
-            raise Mistake(f"--help must be of all or of a section, got {word!r}: {nearest(word, known)}")
+            raise Mistake(
+                f"--help must be of all or of a section, got {word!r}: {nearest(word, known)}"
+            )
         self.wanted = word
         return [*arguments[: at + 1], *arguments[at + 2 :]]
 
     def __call__(self, console: Any, options: Any, panel: HelpPanel) -> None:
         """One panel of cyclopts, as several."""
+        for entry in panel.entries:
+            text = getattr(entry.description, "primary_renderable", None)
+            if isinstance(text, Text):  # Docstrings end their lines where we do.
+                entry.description.primary_renderable = Text(" ".join(text.plain.split()))
         groups: dict[str, list[HelpEntry]] = {}
         for entry in panel.entries:
             groups.setdefault(self._group(entry), []).append(entry)
@@ -71,6 +78,12 @@ class Usage:
                 highlight=False,
                 markup=False,
             )
+
+    def render_description(self, console: Any, options: Any, description: Any) -> None:
+        """Paragraphs, however long the lines of the docstring are."""
+        text = getattr(description, "primary_renderable", None)
+        for paragraph in filter(None, str(text or "").split("\n\n")):
+            console.print(" ".join(paragraph.split()), "\n", highlight=False, markup=False)
 
     def _group(self, entry: HelpEntry) -> str:
         name = _name(entry)

@@ -9,10 +9,10 @@ from typing import Any
 
 from etils import epy
 
-from components.examples.source import Source, check_is_one_label
+from components.examples.source import Source, Wish, check_is_one_label
 from components.examples.tables import Record
 from components.files import sha256_of_json
-from components.tasks.protocol import Column, Space, Target
+from components.tasks.protocol import Space, Target
 
 with epy.lazy_imports():
     import numpy as np
@@ -22,8 +22,9 @@ with epy.lazy_imports():
 _DIGITS = tuple("0123456789")
 
 
-def find(location: str, modality: str, columns: tuple[Column, ...], _: bool) -> Source:
+def find(wish: Wish) -> Source:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 grey pixels, as PNG files."""
+    location, modality, columns = wish.location, wish.modality, wish.columns
     check_is_one_label(location, columns)
     digest = sha256_of_json(["digits", version("scikit-learn")])
     target = Target(name=columns[0].name, task=columns[0].task, space=Space(labels=_DIGITS))

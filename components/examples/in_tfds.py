@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epy
 
-from components.examples.source import Source
+from components.examples.source import Source, Wish
 from components.examples.tables import SPLIT_NAMES, Record
 from components.files import sha256_of_each, sha256_of_json
 from components.tasks.protocol import Column, Space, Target
@@ -22,11 +22,12 @@ with epy.lazy_imports():
 TFDS = "tfds:"
 
 
-def find(location: str, modality: str, columns: tuple[Column, ...], download: bool) -> Source:
+def find(wish: Wish) -> Source:
     """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
+    location, modality, columns = wish.location, wish.modality, wish.columns
     try:
         builder = open_builder(location)
-        if download:
+        if wish.download:
             builder.download_and_prepare()
         elif not builder.is_prepared():
             raise OSError("it is not prepared yet; a run does that")

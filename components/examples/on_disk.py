@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from components.examples.source import Source, check_is_one_label
+from components.examples.source import Source, Wish, check_is_one_label
 from components.examples.tables import READERS, SPLIT_NAMES, Record, read
 from components.files import sha256_of_each, sha256_of_json
-from components.tasks.protocol import Column, Space, Target
+from components.modalities.table import MODALITIES
+from components.tasks.protocol import Space, Target
 from components.tasks.table import TASKS
 from models.mistakes import Mistake
 
+# One to validate with, one to test with, and two to train with.
+_FEWEST = 4
 
-def find_folder(location: str, modality: str, columns: tuple[Column, ...], _: bool) -> Source:
+
+def find_folder(wish: Wish) -> Source:
     """Class folders; or train/, validation/ and test/ of such; or tables named after splits."""
+    location, columns = wish.location, wish.columns
     root = Path(location)
     tables = {p: SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
     if tables:
-        listed = [(table, record) for table in tables for record in read(table, modality, columns)]
+        listed = [(table, record) for table in tables for record in _read(table, wish)]
         records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
-        return _of_records(location, modality, columns, records)
+        return _of_records(wish, records)
     check_is_one_label(location, columns)
     folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
     if any(path.name in ("train", "test") for path in folders):
@@ -47,29 +53,68 @@ def find_folder(location: str, modality: str, columns: tuple[Column, ...], _: bo
         if path.is_file() and not path.name.startswith(".")
     ]
     if not records:
-        raise Mistake(f"data.path must hold class folders with examples in them, got {location!r}")
+        loose = sum(path.is_file() for path in root.iterdir())
+        raise Mistake(
+            f"data.path must hold class folders with examples in them, got {location!r}"
+            + (f" with {loose} files in no class folder: {location}/CLASS/FILE" if loose else "")
+        )
+    _check_modality(wish, records)
     for name in sorted({label.name for label, _ in classes} - {r.answers[0] for r in records}):
         raise Mistake(
             f"data.path must have examples of every class, got {location!r} with an empty folder "
             f"{name!r}"
         )
-    return _of_records(location, modality, columns, records)
+    return _of_records(wish, records)
 
 
-def find_table(location: str, modality: str, columns: tuple[Column, ...], _: bool) -> Source:
-    """A CSV or JSON Lines file."""
-    records = list(read(Path(location), modality, columns))
-    return _of_records(location, modality, columns, records)
+def find_table(wish: Wish) -> Source:
+    """A CSV, TSV or JSON Lines file."""
+    return _of_records(wish, list(_read(Path(wish.location), wish)))
 
 
-def _of_records(
-    location: str, modality: str, columns: tuple[Column, ...], records: list[Record]
-) -> Source:
+def _read(table: Path, wish: Wish) -> Iterator[Record]:
+    return read(table, wish.modality, wish.columns, wish.headings)
+
+
+def _check_modality(wish: Wish, records: list[Record]) -> None:
+    """A `Mistake` where most of the files are, by their names, of another modality."""
+    endings = Counter(Path(record.path).suffix.lower() for record in records)
+    of_each = {
+        name: sum(endings[suffix] for suffix in row.raw.suffixes)
+        for name, row in MODALITIES.items()
+    }
+    likely = max(of_each, key=lambda name: of_each[name])
+    if of_each[likely] > len(records) / 2 and not of_each[wish.modality]:
+        wanted, found = (MODALITIES[name].raw.plural for name in (wish.modality, likely))
+        raise Mistake(
+            f"data.path must hold {wanted}, got {wish.location!r} with {of_each[likely]} {found}, "
+            f"which recipes of --data.modality {likely} read"
+        )
+
+
+def _check_enough(wish: Wish, records: list[Record]) -> None:
+    """A `Mistake` where no class can be trained, validated and tested."""
+    if any(record.split for record in records):
+        return
+    column = wish.columns[0]
+    is_plain = len(wish.columns) == 1 and column.task == "one_label"
+    counts = Counter(str(r.answers[0]) if is_plain else "examples" for r in records)
+    if max(counts.values()) < _FEWEST:
+        found = ", ".join(f"{name} {count}" for name, count in counts.most_common(3))
+        raise Mistake(
+            f"data.path must have at least {_FEWEST} examples of a class, to train, validate and "
+            f"test with, got {wish.location!r} with {len(records)}: {found}"
+        )
+
+
+def _of_records(wish: Wish, records: list[Record]) -> Source:
+    location, columns = wish.location, wish.columns
     if all(record.problem for record in records):
         raise Mistake(
             f"data.path must have answers, got {location!r}, where no row has any: "
             f"{records[0].problem}"
         )
+    _check_enough(wish, records)
     digests = sha256_of_each(Path(record.path) for record in records if record.path)
     targets = []
     for number, column in enumerate(columns):
@@ -85,11 +130,12 @@ def _of_records(
     raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
     return Source(
         location,
-        modality,
+        wish.modality,
         sha256_of_json([listing, digests, raws, [target.model_dump() for target in targets]]),
         columns,
         tuple(targets),
         dict(Counter(record.split for record in records)),
+        wish.headings,
         tuple(records),
     )
 

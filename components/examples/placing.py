@@ -33,6 +33,7 @@ class Wanted:
         targets: what is asked; of labels, those that are used.
         missing: each split that the source does not have → its share of what the source has.
         labels_per_class: at most so many examples to train and to validate with.
+        convert: take in what can only be decoded, in a form that can be served.
         known: an earlier artifact of ingest, whose examples are known to be usable.
     """
 
@@ -40,6 +41,7 @@ class Wanted:
     targets: tuple[Target, ...]
     missing: dict[str, float]
     labels_per_class: int | None
+    convert: bool
     known: Path | None
 
 
@@ -62,20 +64,28 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
     kind = MODALITIES[wanted.source.modality].raw
     try:
         raw = record.read()
-        identity = content_id(raw)
+        identity, same = content_id(raw), content_id(kind.canonical(raw))
+        raw = usable(raw, wanted)
         facts = known[identity] if identity in known else kind.check(raw)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _unusable(record.name, list(record.answers), reason)
     return {
         "id": identity,
-        "same": content_id(kind.canonical(raw)),
+        "same": same,
         "name": record.name,
         "answers": list(record.answers),
         "split": record.split,
         "facts": facts,
         "raw": raw,
     }
+
+
+def usable(raw: bytes, wanted: Wanted) -> bytes:
+    """What is stored of a raw example, whose id is that of its own bytes."""
+    if not wanted.convert:
+        return raw
+    return MODALITIES[wanted.source.modality].raw.converted(raw)
 
 
 def accepts(record: Record, targets: tuple[Target, ...]) -> bool:

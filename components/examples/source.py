@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from components.examples.tables import Record
+from components.examples.tables import OUR_HEADINGS, Headings, Record
 from components.tasks.protocol import Column, Target
 from models.mistakes import Mistake
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is looked for, and where.
+
+    Attributes:
+        location: as the user wrote it.
+        columns: where the answers are, in a table or a TFDS dataset.
+        headings: where the rest is, in a table.
+        download: prepare a TFDS dataset that is not there yet.
+    """
+
+    location: str
+    modality: str
+    columns: tuple[Column, ...] = (Column(),)
+    headings: Headings = OUR_HEADINGS
+    download: bool = True
 
 
 @dataclass(frozen=True)
@@ -17,6 +35,7 @@ class Source:
         location: as the user wrote it.
         digest: over everything that decides what the examples are.
         columns: where the answers are, at that place.
+        headings: where the rest is.
         targets: what is asked, and which answers there are.
         splits: how many records are in each split; "" counts those not assigned to any.
         listing: the records, where they are files or rows of tables. It is not sent to other
@@ -29,6 +48,7 @@ class Source:
     columns: tuple[Column, ...]
     targets: tuple[Target, ...]
     splits: dict[str, int]
+    headings: Headings = OUR_HEADINGS
     listing: tuple[Record, ...] | None = field(default=None, repr=False, compare=False)
 
 

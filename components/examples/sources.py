@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
 from components.examples import digits, in_tfds, on_disk
-from components.examples.source import Source
-from components.examples.tables import Record
+from components.examples.source import Source, Wish
+from components.examples.tables import OUR_HEADINGS, Headings, Record
 from components.tasks.protocol import Column
 from models.mistakes import Mistake
 
@@ -28,20 +29,28 @@ def find_source(
     *,
     modality: str,
     columns: tuple[Column, ...] = (Column(),),
+    headings: Headings = OUR_HEADINGS,
     download: bool = True,
 ) -> Source:
-    """List and hash the examples at `location`; a `Mistake` says what is wrong with it.
-
-    Args:
-        columns: where the answers are, in a table or a TFDS dataset.
-        download: prepare a TFDS dataset that is not there yet.
-    """
+    """List and hash the examples at `location`, see `Wish`; a `Mistake` says what is wrong."""
     if not location:
-        raise Mistake("data.path must name labelled examples, got nothing")
+        raise Mistake(
+            "data.path must name labelled examples, got nothing: name them behind the recipe, "
+            "run RECIPE PATH"
+        )
+    wish = Wish(location, modality, columns, headings, download)
     for kind in KINDS:
         if kind.matches(location):
-            return kind.find(location, modality, columns, download)
-    raise Mistake(f"data.path must exist, got {location!r}")
+            return kind.find(wish)
+    if "://" in location:
+        raise Mistake(
+            f"data.path must be on a disk of this machine, got {location!r}: download it, or "
+            f"mount the bucket"
+        )
+    near = [path.name for path in Path(location).parent.glob("*") if path.name != location]
+    close = get_close_matches(Path(location).name, near, n=1)
+    hint = f": did you mean {Path(location).parent / close[0]}?" if close else ""
+    raise Mistake(f"data.path must exist, got {location!r}{hint}")
 
 
 def is_place(location: str) -> bool:
@@ -66,7 +75,9 @@ def listed(source: Source) -> Source:
     """The source with its listing, where its kind has one: it need not be listed again."""
     if source.listing is not None or not is_place(source.location):
         return source
-    again = find_source(source.location, modality=source.modality, columns=source.columns)
+    again = find_source(
+        source.location, modality=source.modality, columns=source.columns, headings=source.headings
+    )
     if again.digest != source.digest:
         raise Mistake(
             f"data.path must not change while it is read, got {source.location!r}, which is "
@@ -90,13 +101,13 @@ class Kind:
 
     Attributes:
         matches: whether a location is of this kind.
-        find: (location, modality, columns, download) → the source there.
+        find: what is looked for → the source there.
         iterate: see `iterate`.
         records: see `records`; where Beam's workers can each read a part.
     """
 
     matches: Callable[[str], bool]
-    find: Callable[[str, str, tuple[Column, ...], bool], Source]
+    find: Callable[[Wish], Source]
     iterate: Callable[[Source], Iterator[Record]]
     records: Callable[[Source, Any], Any] | None = None
 

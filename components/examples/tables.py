@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,42 @@ from models.mistakes import Mistake, nearest
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
 
-READERS: dict[str, Callable[[str], list[dict[str, Any]]]] = {
-    ".csv": lambda text: _csv(text),
-    ".jsonl": lambda text: [json.loads(line) for line in text.split("\n") if line.strip()],
+# A form's suffix → (text, columns that must be there) → rows.
+READERS: dict[str, Callable[[str, Sequence[str]], list[dict[str, Any]]]] = {
+    ".csv": lambda text, columns: _csv(text, columns),
+    ".tsv": lambda text, columns: _csv(text, columns),
+    ".jsonl": lambda text, _: [json.loads(line) for line in text.split("\n") if line.strip()],
 }
+# What stands between cells; spreadsheets of half of Europe write semicolons.
+_DELIMITERS = (",", ";", "\t", "|")
 
 
-def _csv(text: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Headings:
+    """What tables call the columns that are no answers.
+
+    Attributes:
+        input: of the example, a path or a text; the modality's own where empty.
+        split: of the split.
+    """
+
+    input: str = ""
+    split: str = "split"
+
+
+OUR_HEADINGS = Headings()
+
+
+def _csv(text: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows, by the delimiter that gives most of the columns; the comma where several do."""
     csv.field_size_limit(max(len(text), 1 << 17))  # What is too long is for the modality to say.
-    return list(csv.DictReader(io.StringIO(text)))
+    line = next(iter(io.StringIO(text)), "")
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        names = next(csv.reader([line], delimiter=delimiter), [])
+        return len({*names} & {*columns}), len(names)
+
+    return list(csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=fit)))
 
 
 @dataclass(frozen=True)
@@ -53,50 +80,70 @@ class Record:
         return Path(self.path).read_bytes() if self.raw is None else self.raw
 
 
-def read_rows(table: Path, field: str, column: str) -> list[dict[str, Any]]:
-    """The rows of a CSV or JSON Lines file, each with the column `column`.
+_UNPACK, _SAVE_AS = ": unpack it, and name the folder", ": save it as CSV"
+_FOLDER = ": name the folder with the class folders"
+_ADVICE = {
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"), _UNPACK),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".parquet", ".json"), _SAVE_AS),
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".txt"), _FOLDER),
+}
+
+
+def read_rows(
+    table: Path, field: str, column: str, others: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a CSV, TSV or JSON Lines file, each with the column `column`.
 
     Args:
         field: that named the table, for errors.
+        others: further columns that it should have, which tell what stands between cells.
     """
     try:
         # A row that is not UTF-8 keeps its bytes, and is quarantined for them: see `ingest`.
         content = table.read_text(encoding="utf-8", errors="surrogateescape")
         content = content.removeprefix("\ufeff")
-        rows = READERS[table.suffix](content) if table.suffix in READERS else None
+        reader = READERS.get(table.suffix.lower())
+        rows = reader(content, (column, *others)) if reader else None
     except (json.JSONDecodeError, csv.Error) as error:
         raise Mistake(
             f"{field} must be readable as {table.suffix}, got {str(table)!r}: {error}"
         ) from error
     if rows is None:
-        raise Mistake(f"{field} must be a folder, .csv or .jsonl, got {str(table)!r}")
+        raise Mistake(
+            f"{field} must be a folder, .csv, .tsv or .jsonl, got {str(table)!r}"
+            + _ADVICE.get(table.suffix.lower(), "")
+        )
     if not rows:
         raise Mistake(f"{field} must have rows, got {str(table)!r} with none")
     _check_has(table, rows, field, column)
     return rows
 
 
-def read(table: Path, modality: str, columns: tuple[Column, ...]) -> Iterator[Record]:
-    """The records of a CSV or JSON Lines file with the columns path (or text) and split.
+def read(
+    table: Path, modality: str, columns: tuple[Column, ...], headings: Headings = OUR_HEADINGS
+) -> Iterator[Record]:
+    """The records of a table.
 
     Args:
         columns: where the answers are. A cell that is no answer makes its row unusable.
+        headings: where the rest is.
     """
     kind = MODALITIES[modality].raw
-    column, is_path = kind.column, kind.is_path
-    rows = read_rows(table, "data.path", column)
+    column, is_path = headings.input or kind.column, kind.is_path
+    named = [name for each in columns for name in each.columns]
+    rows = read_rows(table, "data.path", column, named)
     # An empty text is quarantined; a row without a path is no row.
     _check_column(table, rows, column, may_be_empty=not is_path)
-    for name in (name for each in columns for name in each.columns):
+    for name in named:
         _check_has(table, rows, "data.path", name)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
     for number, row in enumerate(rows, start=1):
-        value, split = str(row[column]), str(row.get("split") or "").strip()
+        value, split = str(row[column]), str(row.get(headings.split) or "").strip()
         if split and split not in SPLIT_NAMES:
             raise Mistake(
-                f"data.path, column 'split', row {number} of {str(table)!r}, got {split!r}: "
-                f"{nearest(split, SPLIT_NAMES)}"
+                f"data.path, column {headings.split!r}, row {number} of {str(table)!r}, got "
+                f"{split!r}: {nearest(split, SPLIT_NAMES)}"
             )
         answers, problem = _answers(table, number, row, columns)
         yield Record(
@@ -142,11 +189,22 @@ def _answers(
 def _check_has(table: Path, rows: list[Any], field: str, column: str) -> None:
     if any(isinstance(row, dict) and column in row for row in rows):
         return
-    there = list(rows[0]) if isinstance(rows[0], dict) else []
+    there = [str(name) for name in rows[0]] if isinstance(rows[0], dict) else []
     raise Mistake(
         f"{field} must have the column {column!r}, got {str(table)!r} with "
-        f"{', '.join(map(repr, there))}: {nearest(column, there)}"
+        f"{', '.join(map(repr, there))}{_other_column(column, there)}"
     )
+
+
+def _other_column(column: str, there: list[str]) -> str:
+    """What to say where the column has another name, or the modality is another one."""
+    kinds = {name: row.raw.column for name, row in MODALITIES.items()}
+    if column not in kinds.values():
+        return f": {nearest(column, there)}"
+    for name, own in kinds.items():
+        if own in there:
+            return f": it has {MODALITIES[name].raw.plural}, which --data.modality {name} reads"
+    return ": name yours with --data.input-column, and that of the answers with --data.columns"
 
 
 def _check_column(table: Path, rows: list[Any], needed: str, *, may_be_empty: bool) -> None:

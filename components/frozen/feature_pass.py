@@ -96,6 +96,7 @@ class FeaturePass:
         outputs = [self.outputs[name] for name in names]
         total = sum(map(len, wanted.values()))
         size = min(self.batch_size, total)
+        progress("compiling", 0, 0)
         run = self._forward(tuple(names), size)
         augmented = any(views != [0] for views in wanted.values())
         finished, done = time.monotonic(), 0
@@ -108,7 +109,7 @@ class FeaturePass:
                 for output, writer in zip(outputs, writers, strict=True):
                     writer.add(named, [next(results) for _ in output.tensors], batch.lengths)
                 done += len(named)
-                progress("extract", done, total)
+                progress("views through the frozen part", done, total)
                 late = time.monotonic() - finished > SHARD_SECONDS
                 if shard is None and (late or any(w.is_full() for w in writers)):
                     for writer in writers:  # Together: half of what a row needs is worth nothing.

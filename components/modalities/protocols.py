@@ -95,6 +95,7 @@ class Raw(Protocol):
         plural: what examples are called.
         column: what a table (CSV, JSONL) calls the column with the example.
         is_path: the column, or the listing of a folder, names a file with the example.
+        suffixes: what files with examples usually end in.
         may_repeat: the same example may come again without anybody's mistake: where the data's own
             splits share one, the copy in training is set aside. Otherwise it is an error.
     """
@@ -102,6 +103,7 @@ class Raw(Protocol):
     plural: str
     column: str
     is_path: bool
+    suffixes: tuple[str, ...]
     may_repeat: bool
 
     def feature(self) -> Any:
@@ -109,6 +111,9 @@ class Raw(Protocol):
 
     def check(self, raw: bytes) -> dict[str, Any]:
         """Facts (width, height …); raises ValueError with the reason it is unusable."""
+
+    def converted(self, raw: bytes) -> bytes:
+        """A form that can be served, of one that can only be decoded; or the very bytes."""
 
     def canonical(self, raw: bytes) -> bytes:
         """The form that two examples share which must be on one side of a split."""

@@ -74,6 +74,7 @@ class Executor(Interpreter):
             activations=self.store.activations,
             scratch=self.store.scratch(call),
             progress=self.console.progress,
+            say=self.console.remark,
             beam=self.runtime.beam,
             **({} if self.runtime.fresh else {"earlier": partial(self.store.earlier, call)}),
         )

@@ -191,6 +191,7 @@ class Helper(Interpreter):
                 activations=self.store.activations,
                 scratch=scratch,
                 progress=self.console.progress,
+                say=self.console.remark,
             )
             for path in (job.directory, job.scratch):
                 path.mkdir(exist_ok=True)

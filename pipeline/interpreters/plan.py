@@ -21,7 +21,7 @@ _KEYS = {
     "views.views": "augment.views",
     "views.policies": "augment.policies",
 }
-_SECTIONS = {
+_SECTIONS: dict[Any, str] = {
     field.annotation: name
     for name, field in Config.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
@@ -100,7 +100,7 @@ def _said(asked: Invocation, path: tuple[str, ...], old: Any, new: Any) -> str:
             return f"{'with' if old is None else 'without'} a {words}"
         return f"another {words}" if words in ("giant", "pretrained") else f"{words} changed"
     flag = _flag(asked, name, rest)
-    return f"--{flag.replace('_', '-')} was {_value(old)}, is {_value(new)}"
+    return f"--{flag.replace('_', '-')}: {_value(old)} → {_value(new)}"
 
 
 def _flag(asked: Invocation, name: str, rest: list[str]) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from components.artifacts import Blessing
 from components.job import Job, stage
+from components.section import seconds_of
 from models.mistakes import Mistake
 from pipeline import stopping
 from pipeline.processes import Work, do_apart
@@ -61,7 +62,7 @@ def test_a_stage_in_a_process_of_its_own(tmp_path: Path) -> None:
     ("duration", "seconds"), [("3h", 10800), ("1h30m", 5400), ("45s", 45), ("3x", 0), ("", 0)]
 )
 def test_durations(duration: str, seconds: int) -> None:
-    assert stopping.seconds_of(duration) == seconds
+    assert seconds_of(duration) == seconds
 
 
 def test_what_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:

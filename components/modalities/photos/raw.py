@@ -24,6 +24,9 @@ with epy.lazy_imports():
 plural = "pictures"
 column = "path"
 is_path = True
+suffixes: tuple[str, ...] = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"),
+)
 may_repeat = False
 
 FORMATS = ("JPEG", "PNG")
@@ -31,6 +34,8 @@ FORMATS = ("JPEG", "PNG")
 _ALSO_KNOWN_AS = {"MPO": "JPEG"}
 # A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
 MAX_PIXELS = 64_000_000
+# From so many pixels on, PNG takes too much room for what is converted.
+LARGE = 4_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
@@ -77,7 +82,9 @@ def check(raw: bytes) -> dict[str, Any]:
     except Exception as error:
         raise ValueError("is not an image" if raw else "is empty") from error
     if kind not in FORMATS:
-        raise ValueError(f"is a {kind} image; only {' and '.join(FORMATS)} can be served")
+        raise ValueError(
+            f"is a {kind} image; only {' and '.join(FORMATS)} are served: --data.convert"
+        )
     if width * height > MAX_PIXELS:
         raise ValueError(f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded")
     try:
@@ -85,6 +92,34 @@ def check(raw: bytes) -> dict[str, Any]:
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("is damaged: TensorFlow cannot decode it") from error
     return {"width": width, "height": height, "format": kind, "exif": _exif_orientation(raw)}
+
+
+def converted(raw: bytes) -> bytes:
+    """A picture in another format (WebP, BMP, TIFF, GIF, AVIF …) as PNG, without loss.
+
+    From `LARGE` pixels on as JPEG of quality 100 without chroma subsampling, which differs by at
+    most a few of 255 levels and takes a third of the room. Of several frames it is the first one;
+    as everywhere, transparency is dropped and the EXIF orientation is not applied. What is JPEG or
+    PNG already, or cannot be read, stays as it is.
+    """
+    try:
+        with Image.open(io.BytesIO(raw)) as picture:
+            kind = _ALSO_KNOWN_AS.get(picture.format or "", picture.format)
+            width, height = picture.size
+            deep = picture.mode.startswith(
+                ("I", "F")
+            )  # More than 8 bits do not become 8 by cutting.
+            if kind in FORMATS or deep or width * height > MAX_PIXELS:
+                return raw
+            buffer = io.BytesIO()
+            pixels = picture.convert("RGB")
+            if width * height < LARGE:
+                pixels.save(buffer, "PNG")
+            else:
+                pixels.save(buffer, "JPEG", quality=100, subsampling=0)
+    except Exception:  # `check` says what is wrong with it.
+        return raw
+    return buffer.getvalue()
 
 
 def canonical(raw: bytes) -> bytes:

@@ -18,6 +18,7 @@ with epy.lazy_imports():
 plural = "texts"
 column = "text"
 is_path = False
+suffixes: tuple[str, ...] = (".txt", ".md")
 may_repeat = True
 
 # What `views` can do; here, so that a config is checked without TensorFlow.
@@ -66,6 +67,11 @@ def check(raw: bytes) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
     return {"characters": len(text), "words": len(text.split())}
+
+
+def converted(raw: bytes) -> bytes:
+    """The very bytes: there is one form."""
+    return raw
 
 
 def is_blank(text: str) -> bool:

@@ -23,9 +23,9 @@ from components.bless import BlessConfig, bless
 from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.served import manifest as manifests
-
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
+from pipeline import api
 from tests.conftest import picture
 from tests.helpers import job
 

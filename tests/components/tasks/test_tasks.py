@@ -358,7 +358,7 @@ def test_what_is_shown_is_toml_and_the_same_config(in_process: Call, tmp_path: P
 def wanted(targets: tuple[Target, ...], **missing: float) -> placing.Wanted:
     columns = tuple(Column(name=t.name, task=t.task) for t in targets)
     source = Source("x", "image", "digest", columns, targets, {"": 1})
-    return placing.Wanted(source, targets, missing, None, None)
+    return placing.Wanted(source, targets, missing, None, False, None)
 
 
 def test_splits_keep_the_proportions_of_several_labels() -> None:
