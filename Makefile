@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal --durations 10
 
-.PHONY: run test test-slow test-all bench check format lock clean .venv
+.PHONY: run test test-slow test-all bench check docs format lock clean .venv
 
 run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
@@ -34,6 +34,10 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The pages of docs/ as a site, in .site/.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .mkdocs.yml
+
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -57,4 +61,4 @@ lock:
 		--no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
 
 clean:
-	rm -rf .venv .store
+	rm -rf .venv .store .site

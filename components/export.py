@@ -15,6 +15,7 @@ from components.files import manifest_of, write_json
 from components.job import Job, stage
 from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
+from components.pages import cards
 from components.section import Section
 from components.served.manifest import MANIFEST
 from components.served.opening import VALID
@@ -74,11 +75,12 @@ def export(
     (path / "assets").mkdir(exist_ok=True)
     for target in targets:
         for name, content in task_of(target).files(target.space).items():
-            (path / "assets" / _asset(target, name)).write_text(content)
+            (path / "assets" / cards.asset(target, name)).write_text(content)
     extra = path / "assets.extra"
     extra.mkdir()
     write_json(extra / "contract.json", modality.giants.contract(base))
-    (extra / "model_card.md").write_text(_card(model, targets, examples, modality))
+    told = cards.card(model, targets, examples, cards.label_files(targets))
+    (extra / "model_card.md").write_text(told)
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
     job.doing("checking that it says what the network in memory says")
     serving = tf.saved_model.load(path).signatures
@@ -102,11 +104,6 @@ def export(
         trained=model,
         stats={"largest_difference": difference, "bytes": size},
     )
-
-
-def _asset(target: Target, name: str) -> str:
-    """What a file of a target's is called among the assets."""
-    return f"{target.name}.{name}" if target.name else name
 
 
 def _settled(
@@ -233,37 +230,3 @@ def _write_warmup(path: Path, modality: Modality, count: int) -> None:
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )
             writer.write(log.SerializeToString())
-
-
-def _card(
-    model: TrainedModel, targets: tuple[Target, ...], examples: Examples, modality: Modality
-) -> str:
-    base = model.base
-    told = modality.giants.contract(base)
-    contract = "\n".join(f"- {key}: {value}" for key, value in told.items())
-    counts = ", ".join(f"{count} {split}" for split, count in examples.counts.items())
-    asked = "\n".join(
-        f"- {target.title} ({target.task}): {task_of(target).card(target.space)}"
-        for target in targets
-    )
-    labels = [_asset(t, name) for t in targets for name in task_of(t).files(t.space)]
-    order = f" Labels are in the order of {', '.join(labels)}." if labels else ""
-    return f"""# Model card
-
-- Backbone: {base.backbone}, {base.pretrained}, {base.pooling} pooling
-- Weights: {model.kept}
-- Examples: {counts}
-
-## What it says of {modality.raw.plural}
-
-{asked}
-
-## Preprocessing
-
-{contract}
-
-## Use
-
-`serving_default` takes `raw`, a batch of raw examples, and gives the above and `valid`.{order} It
-knows only these answers: anything else is given one of them, too.
-"""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import platform
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +20,12 @@ from components.artifacts import Artifact, ExportedModel, Report, SoFar, Trained
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.modalities.table import MODALITIES
-from components.pages.charts import line_chart
+from components.pages import cards, charts
+from components.section import size
 from components.served.opening import Opened
 from components.tasks.protocol import Target
 from components.tasks.table import figures_of, main_figures, task_of
+from models.version import described
 
 with epy.lazy_imports():
     import jinja2
@@ -27,61 +34,110 @@ with epy.lazy_imports():
 
 # So many of the most confident mistakes are shown.
 MISTAKES = 12
+# So many figures of a phase have a curve, the loss among them.
+_CURVES = 3
+# So many labels are named in the title.
+_TITLED = 6
+# Fields of artifacts that come from a branch of the flow → its prefix.
+_BRANCHES = {"source": "pretrain.", "control": "control.", "blessed": "blessed."}
 
 
-@stage(version=5)
-def report(job: Job, so_far: SoFar) -> Report:
+@dataclass(frozen=True)
+class About:
+    """The run that a report is of; known by what was asked for, so that it is written once.
+
+    Attributes:
+        recipe: its name.
+        run_id: of the run that wrote the report.
+        differs: each key of the config whose value is not the default → the value.
+        digest: over the recipe and what of `differs` is not where and how.
+    """
+
+    recipe: str
+    run_id: str
+    differs: dict[str, Any]
+    digest: str
+
+
+@stage(version=6)
+def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
+    checks, evaluation = so_far.checks, so_far.evaluation
+    date = time.strftime("%Y-%m-%d %H:%M %Z")
+    page = (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            about=about,
+            facts=_facts(about, date),
+            blessing=so_far.blessing,
+            pushed=so_far.pushed,
+            evaluation=evaluation,
+            title=", ".join(_title(target) for target in evaluation.targets),
+            figures=_figures(so_far),
+            parts=_parts(so_far),
+            model=so_far.tuned.base,
+            tuned=so_far.tuned,
+            features=so_far.features,
+            checks=read_json(checks.directory / "checks.json"),
+            quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
+            phases=_phases(so_far),
+            legend=MODALITIES[so_far.exported.modality].shown.legend,
+            lineage=_lineage(so_far),
+        )
+    )
+    (job.directory / "report.html").write_text(page, encoding="utf-8")
+    files = cards.label_files(so_far.exported.targets)
+    card = cards.card_with_figures(
+        so_far, checks, files, about=about, date=date, version=described()
+    )
+    (job.directory / "model_card.md").write_text(card, encoding="utf-8")
+    return Report(directory=job.directory, evaluation=evaluation, blessing=so_far.blessing)
+
+
+def _environment() -> jinja2.Environment:
     pages, tasks = (Path(__file__).parent / name for name in ("pages", "tasks"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([pages, tasks]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    checks, evaluation = so_far.checks, so_far.evaluation
-    parts = [getattr(so_far, field.name) for field in dataclasses.fields(so_far)]
-    page = environment.get_template("report.html.jinja").render(
-        blessing=so_far.blessing,
-        pushed=so_far.pushed,
-        evaluation=evaluation,
-        title=", ".join(_title(target) for target in evaluation.targets),
-        figures=_figures(so_far),
-        parts=_parts(so_far),
-        model=so_far.tuned.base,
-        tuned=so_far.tuned,
-        features=so_far.features,
-        checks=read_json(checks.directory / "checks.json"),
-        quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
-        phases=[phase for phase in map(_phase, (so_far.head, so_far.tuned)) if phase],
-        legend=MODALITIES[so_far.exported.modality].shown.legend,
-        lineage=_lineage([part for part in parts if part]),
-    )
-    (job.directory / "report.html").write_text(page, encoding="utf-8")
-    (job.directory / "model_card.md").write_text(_card(so_far), encoding="utf-8")
-    return Report(directory=job.directory, evaluation=evaluation, blessing=so_far.blessing)
+    environment.filters |= {
+        "percent": lambda value: f"{100 * value:.1f} %",
+        "plain": _plain,
+        "sentence": lambda text: text[:1].upper() + text[1:],
+        "size": size,
+    }
+    environment.globals |= {
+        "heat_map": charts.heat_map,
+        "worst_pairs": charts.worst_pairs,
+        "ticks": charts.ticks,
+    }
+    return environment
 
 
-def _card(so_far: SoFar) -> str:
-    """The card that travels with the model, and its figures, which came after it."""
-    evaluation = so_far.evaluation
-    card = (so_far.exported.path / "assets.extra" / "model_card.md").read_text(encoding="utf-8")
-    known = figures_of(evaluation.targets)
-    lines = [
-        f"- {name}: {known[name].text(value)} ({known[name].meaning})"
-        for name, value in evaluation.figures.items()
-    ]
-    verdict = "blessed" if so_far.blessing.blessed else "not blessed"
-    figures = "\n".join(lines)
-    reasons = "\n".join(f"- {reason}" for reason in so_far.blessing.reasons)
-    return (
-        f"{card}\n## Figures\n\nOn {evaluation.examples} test examples, through the signature that "
-        f"is served:\n\n{figures}\n\n## Verdict: {verdict}\n\n{reasons}\n"
-    )
+def _facts(about: About, date: str) -> dict[str, str]:
+    """What the head of the page says of the run."""
+    return {
+        "recipe": about.recipe,
+        "run": about.run_id,
+        "date": date,
+        "code": f"Shoulders {described()}",
+        "with": f"TensorFlow {version('tensorflow')}, Keras {version('keras')}",
+        "on": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _title(target: Target) -> str:
-    said = ", ".join(target.space.labels) or target.task.replace("_", " ")
+    labels = target.space.labels
+    more = f" … ({len(labels)} labels)" if len(labels) > _TITLED else ""
+    said = ", ".join(labels[:_TITLED]) + more or target.task.replace("_", " ")
     return f"{target.name}: {said}" if target.name else said
 
 
@@ -131,22 +187,43 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
     ]
 
 
-def _phase(model: TrainedModel) -> dict[str, Any] | None:
+def _phases(so_far: SoFar) -> list[dict[str, Any]]:
+    """What the page shows of each phase in which something was trained."""
+    control = so_far.control.model.trained if so_far.control and so_far.control.model else None
+    models = {
+        "The head": so_far.head,
+        "Fine-tuning": so_far.tuned,
+        "The control: the same network from scratch": control,
+    }
+    found = [_phase(name, model) for name, model in models.items() if model]
+    return [phase for phase in found if phase]
+
+
+def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
     """The curves of one phase, or None if nothing was trained in it."""
     path = model.directory / "history.json"
     if not path.exists():
         return None
     history = read_json(path)
     epochs, best = history["epochs"], history["best_epoch"]
-    curves = {
-        "training": [row["loss"] for row in epochs],
-        "validation": [row["val_loss"] for row in epochs],
-    }
+    figures = charts.figures_of_history(epochs)[:_CURVES]
     return {
-        "name": model.phase,
+        "name": name,
         "kept": model.kept,
+        "cut_short": model.cut_short,
         "audit": _audit(read_json(model.directory / "audit.json")),
-        "chart": line_chart(curves, mark=best, x="epoch", y="loss"),
+        "charts": [
+            charts.line_chart(
+                {
+                    "training": [row[figure] for row in epochs],
+                    "validation": [row[f"val_{figure}"] for row in epochs],
+                },
+                mark=best,
+                x="epoch",
+                y=figure.replace("_", " "),
+            )
+            for figure in figures
+        ],
     }
 
 
@@ -204,24 +281,26 @@ def _evidence(opened: Callable[[], Opened], number: int, raws: list[bytes]) -> n
     return task_of(model.targets[number]).evidence(model.ask(raws).of_each[number])
 
 
-def _lineage(artifacts: list[Artifact]) -> list[dict[str, Any]]:
-    """Every artifact the result is made of, each once, the earliest first."""
+def _lineage(so_far: SoFar) -> list[dict[str, Any]]:
+    """Every artifact the result is made of, each once, with its branch, the earliest first."""
     found: dict[str, dict[str, Any]] = {}
 
-    def visit(artifact: Artifact) -> None:
+    def visit(artifact: Artifact, branch: str) -> None:
         for name in type(artifact).model_fields:
             if isinstance(inner := getattr(artifact, name), Artifact):
-                visit(inner)
+                visit(inner, _BRANCHES.get(name, branch))
         if artifact.ref and artifact.ref not in found:
             manifest = read_json(artifact.directory / "artifact.json")
             found[artifact.ref] = {
-                "stage": manifest["stage"],
+                "name": f"{branch}{manifest['stage']}",
                 "ref": artifact.ref,
                 "seconds": manifest["seconds"],
                 "created": manifest["created"],
                 "bytes": sum(file["size"] for file in manifest["files"].values()),
             }
 
-    for artifact in artifacts:
-        visit(artifact)
+    # Those of a branch last: what a branch shares with the rest has the name of the rest.
+    for field in sorted(dataclasses.fields(so_far), key=lambda field: field.name in _BRANCHES):
+        if isinstance(part := getattr(so_far, field.name), Artifact):
+            visit(part, _BRANCHES.get(field.name, ""))
     return sorted(found.values(), key=lambda row: row["created"])

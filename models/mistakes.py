@@ -21,7 +21,7 @@ _MOST = 12
 def nearest(name: str, known: Iterable[str]) -> str:
     """A half sentence with the known names closest to `name`, to end an error with."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    close = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(by_lower[match] for match in close) + "?"
     names = list(by_lower.values())

@@ -112,7 +112,6 @@ def run(
         session = begin(name, config, runtime, opened)
         steps: list[Step] = []
         try:
-            check_blocks(config, session.outside.giant, opened)
             planned = _plan(name, config, runtime, opened, session.outside, earlier)
             console.open(name, planned.steps, planned.known)
             several = runtime.hosts.count > 1
@@ -150,7 +149,7 @@ def plan(
     request = resolve_request(config, download=False)
     check_blocks(config, request.giant, opened)
     earlier = past_runs(opened.runs)
-    outside = resolve(request, runtime, earlier)
+    outside = resolve(request, runtime, earlier, name)
     return _plan(name, config, runtime, opened, outside, earlier)
 
 

@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 from etils import epy
 
-from components.section import BeamConfig, duration
+from components.section import BeamConfig, duration, size
 from components.served.manifest import find_model
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline import api
 from pipeline.config import Config, recipe_path
 from pipeline.console import open_log
-from pipeline.estimates import size
 from pipeline.hosts import Hosts
 from pipeline.interpreters.help import help_to_train
 from pipeline.prune import leftovers

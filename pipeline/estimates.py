@@ -32,12 +32,3 @@ def estimates(records: Iterable[RunRecord], recipe: str) -> Mapping[str, Estimat
                 if stage["status"] == "ran":
                     found[stage["name"]] = Estimate(stage["seconds"], stage.get("bytes", 0))
     return found
-
-
-def size(count: float) -> str:
-    """For people: `512 B`, `1.2 MB`."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

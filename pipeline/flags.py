@@ -61,6 +61,8 @@ _MEANT = {
     "--warm-start": ("--model.warm-start",),
     "--version": ("run_pipeline.py --version",),
 }
+# Flags of a command that mean something else to others.
+_OWN = {"compile": ("--output", "-o")}
 # What is no flag because it is done in another way.
 _OTHERWISE = {
     **dict.fromkeys(("--dry-run", "-n"), "say plan instead of run"),
@@ -90,7 +92,7 @@ def understood(arguments: list[str]) -> list[str]:
             )
     if command not in CONFIGURED:
         return arguments
-    return [command, *_checked(rest)]
+    return [command, *_checked(rest, _OWN.get(command, ()))]
 
 
 def unknown_command(name: str, known: list[str], recipes: list[str]) -> Mistake:
@@ -100,7 +102,7 @@ def unknown_command(name: str, known: list[str], recipes: list[str]) -> Mistake:
     return Mistake(f"the command must be one of ours, got {name!r}: {nearest(name, known)}")
 
 
-def _checked(rest: list[str]) -> Iterator[str]:
+def _checked(rest: list[str], own: tuple[str, ...]) -> Iterator[str]:
     sections = {
         f"--{name.replace('_', '-')}": name
         for name, field in Config.model_fields.items()
@@ -108,7 +110,7 @@ def _checked(rest: list[str]) -> Iterator[str]:
     }
     for argument in rest:
         flag, is_given, value = argument.partition("=")
-        if not flag.startswith("-"):
+        if not flag.startswith("-") or flag in own:
             yield argument
             continue
         if new := MOVED.get(flag[2:].replace("-", "_").replace(".no_", ".")):

@@ -31,7 +31,7 @@ from components.ingest import ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.push import ServingDirectory, push
-from components.report import report
+from components.report import About, report
 from components.served.manifest import ServedModel
 from components.tasks.learning import Learning
 from components.tasks.protocol import Target
@@ -80,6 +80,7 @@ class Outside:
     other_targets: tuple[Target, ...] | None
     """The last blessed model's targets, where they are not those of the source."""
     serving: ServingDirectory
+    about: About
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     so_far = SoFar(
         checks, features, head, tuned, exported, evaluation, blessed, control, blessing, pushed
     )
-    page = run(report, so_far)
+    page = run(report, so_far, outside.about)
     if config.mlflow.tracking_uri:
         run(track, so_far, page, config.mlflow)
     return Outcome(evaluation, blessing, pushed, page)

@@ -18,6 +18,7 @@ from components.ingest import DataConfig, chosen_targets
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
+from components.report import About
 from components.served.manifest import MANIFEST, ServedModel, targets_of
 from components.tasks.protocol import Column, Target
 from models.mistakes import Mistake
@@ -25,6 +26,7 @@ from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
 from pipeline.records import RunRecord
 from pipeline.runtime import Runtime
+from pipeline.showing import departures
 from pipeline.store import Store, hashed
 from pipeline.warm import warm_start
 
@@ -58,6 +60,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
     source = _source(config.data, config.columns, "data", download)
+    targets = chosen_targets(source, config.data)
     giant = MODALITIES[config.data.modality].giants.find(
         config.model, config.own, download=download
     )
@@ -79,13 +82,19 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         giant,
         pretrained,
     ]
-    targets = chosen_targets(source, config.data)
     digest = sha256_of_json([hashed(part) for part in parts])
     return Request(config, source, pretrain_source, giant, pretrained, targets, digest)
 
 
-def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Outside:
-    """Add the last blessed model, and check that the serving directory can be written."""
+def resolve(
+    request: Request, runtime: Runtime, earlier: list[RunRecord], recipe: str, run_id: str = ""
+) -> Outside:
+    """Add the last blessed model, and check that the serving directory can be written.
+
+    Args:
+        recipe: its name.
+        run_id: of the run; none where there is only a plan.
+    """
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
     newest = _newest(serving)
@@ -111,7 +120,20 @@ def resolve(request: Request, runtime: Runtime, earlier: list[RunRecord]) -> Out
         blessed=blessed,
         other_targets=newest.targets if newest and other else None,
         serving=serving,
+        about=_about(request.config, recipe, run_id),
     )
+
+
+def _about(config: Config, recipe: str, run_id: str) -> About:
+    """What the report says of the run."""
+    differs = {
+        key: value
+        for key, value in departures(config).items()
+        if key.partition(".")[0] not in _WHERE
+    }
+    known = departures(config, hashed_only=True)
+    digest = sha256_of_json([recipe, {k: v for k, v in known.items() if k in differs}])
+    return About(recipe, run_id, differs, digest)
 
 
 def _baseline(

@@ -12,6 +12,7 @@ from typing import Any
 from components.tasks.table import main_figures
 from models.quiet import hide_gpus
 from pipeline.boards import CURVES, Boards
+from pipeline.checks import check_blocks
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import resolve, resolve_request
@@ -89,13 +90,15 @@ def begin(name: str, config: Config, runtime: Runtime, store: Store, **record: A
     """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
         request = resolve_request(config, download=True)
+    check_blocks(config, request.giant, store)
     earlier = past_runs(store.runs)
     for killed in (r for r in earlier if r.says() == "killed"):
         Boards(store.root, killed.run_id).abort("killed")
-    outside = resolve(request, runtime, earlier)
     begun = time.strftime(STARTED, time.gmtime())
+    run_id = new_run_id(name, begun)
+    outside = resolve(request, runtime, earlier, name, run_id)
     entry = RunRecord(
-        run_id=new_run_id(name, begun),
+        run_id=run_id,
         recipe=name,
         request=request.digest,
         serving=outside.serving.digest,

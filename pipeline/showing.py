@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from components.section import Section
+from components.section import NOT_HASHED, Section
 
 
 def to_toml(config: Section) -> str:
@@ -16,16 +16,23 @@ def to_toml(config: Section) -> str:
     return tomlkit.dumps(document).strip()
 
 
-def departures(config: Section, prefix: str = "") -> dict[str, Any]:
-    """Each key whose value is not the default → the value."""
+def departures(config: Section, prefix: str = "", *, hashed_only: bool = False) -> dict[str, Any]:
+    """Each key whose value is not the default → the value.
+
+    Args:
+        hashed_only: leave out those that no fingerprint has, such as paths.
+    """
     found: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
+        if hashed_only and NOT_HASHED in field.metadata:
+            continue
         if isinstance(value, Section):
-            found |= departures(value, f"{prefix}{name}.")
+            found |= departures(value, f"{prefix}{name}.", hashed_only=hashed_only)
         elif isinstance(value, dict):
             for key, each in value.items():
-                found |= departures(each, f"{prefix}{name}.{key}.")
+                inner = f"{prefix}{name}.{key}."
+                found |= departures(each, inner, hashed_only=hashed_only)
         elif value != field.get_default(call_default_factory=True):
             found[f"{prefix}{name}"] = value
     return found

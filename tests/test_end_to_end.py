@@ -30,10 +30,17 @@ def test_pulse(command_line: CommandLine, here: InProcess, tiny_recipe: Path, ph
     assert first["metrics"]["test"]["accuracy"] > 0.5
     assert "<svg" in Path(first["report"]).read_text()
     assert first["blessed"] is True
+    assert (first["outcome"], first["version"]) == ("pushed", 1)
 
     again = here.result(tiny_recipe)
     assert set(statuses(again).values()) == {"reused"}
     assert again["pushed"] == first["pushed"]
+    assert (again["outcome"], again["version"]) == ("unchanged", 1)
+    told = here("run", tiny_recipe, "--store", here.store)
+    assert told.stdout.startswith("unchanged, version 1 is still served after ")
+    assert "There is no blessed model yet" not in told.stdout
+    listed = here("runs", tiny_recipe.stem, "--store", here.store).stdout
+    assert listed.count("unchanged, version 1 is still served") == 2
     serving = Path(first["pushed"]).parent
     assert [path.name for path in serving.iterdir()] == ["1"]
 

@@ -1,11 +1,13 @@
-"""The README's commands are run, and what it shows is what is there."""
+"""The commands of the README and of docs/ are run, and what they show is what is there."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,19 @@ from pipeline.config import RECIPES, Config
 from tests.conftest import ROOT, InProcess, write_classes
 from tests.presets import sentences, write_preset
 
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.name: path.read_text() for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+}
+ALL = "\n".join(PAGES.values())
 
 
 def commands() -> list[list[str]]:
-    """Every `python run_pipeline.py …` in a block of shell, as its words."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    """Every `python run_pipeline.py …` in a block of shell, as its words, each once."""
+    blocks = re.findall(r"```sh\n(.*?)```", ALL, re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     found = [line.split("#")[0].strip() for line in lines if "run_pipeline.py" in line]
-    return [shlex.split(line)[2:] for line in found]
+    words = [shlex.split(line.partition("run_pipeline.py")[2]) for line in found]
+    return [list(each) for each in dict.fromkeys(map(tuple, words))]
 
 
 @pytest.mark.slow
@@ -42,6 +48,8 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
     ]
     table = "\n".join(["path,species,age", *rows])
     (here.directory / "PHOTOS.csv").write_text(table)
+    renamed = "\n".join(["filename,class", *(row.rpartition(",")[0] for row in rows)])
+    (here.directory / "RENAMED.csv").write_text(renamed)
     preset = write_preset("BERT", here.directory / "bert")
     shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")
     pictures = ["--model.weights", "none", "--photos.input-size", "32"]
@@ -67,8 +75,8 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
 
 def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
     """With their values, where the README gives them."""
-    named = [shlex.split(flags) for flags in re.findall(r"`(--[a-z][\w-]*\.[^`]+)`", README)]
-    assert len(named) > 15
+    named = [shlex.split(flags) for flags in re.findall(r"`(--[a-z][\w-]*\.[^`]+)`", ALL)]
+    assert len(named) > 25
     for words in named:
         section, key = words[0].lstrip("-").replace("-", "_").split(".")
         assert key in type(getattr(Config(), section)).model_fields, words[0]
@@ -79,15 +87,42 @@ def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
 
 
 def test_recipes_and_stages_that_are_named_exist() -> None:
-    for recipe in re.findall(r"run_pipeline.py (?:run|plan|show) (\w+)", README):
+    for recipe in re.findall(r"run_pipeline.py (?:run|plan|show) (\w+)", ALL):
         assert (RECIPES / f"{recipe}.toml").is_file()
-    for path in re.findall(r"`((?:pipeline|components|models|tests)/[\w/]+\.py)`", README):
+    for path in re.findall(r"`((?:pipeline|components|models|tests)/[\w/]+\.py)`", ALL):
         assert (ROOT / path).is_file(), path
 
 
 def test_the_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`?make (run|test|check)\b", README)) <= targets
+    text = ALL + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", text, re.MULTILINE))
+    assert named <= targets
+
+
+def test_the_readme_can_be_read_at_once() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 150
+    assert (ROOT / "docs" / "report.png").stat().st_size <= 200_000
+
+
+def test_links_lead_somewhere() -> None:
+    for name, text in PAGES.items():
+        folder = ROOT if name == "README.md" else ROOT / "docs"
+        for link in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (folder / link).exists(), (name, link)
+
+
+@pytest.mark.slow
+def test_the_pages_are_a_site(tmp_path: Path) -> None:
+    """Without a warning, such as of a link to a heading that is not there."""
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(ROOT / ".mkdocs.yml")]
+    subprocess.run(
+        [*build, "-d", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert (tmp_path / "training" / "index.html").is_file()
 
 
 def test_the_lock_names_no_registry_and_has_hashes() -> None:
@@ -105,16 +140,8 @@ def test_no_stray_files_at_the_top() -> None:
     ).stdout.splitlines()
     top = {Path(path).parts[0] for path in tracked}
     assert not top - {
-        *(
-            ".ci",
-            ".dockerignore",
-            ".gitignore",
-            "Dockerfile",
-            "Makefile",
-            "README.md",
-            "components",
-            "models",
-            "pipeline",
-        ),
-        *("pyproject.toml", "requirements.lock", "run_pipeline.py", "tests"),
+        *(".ci", ".dockerignore", ".gitignore", ".mkdocs.yml", "Dockerfile", "Makefile"),
+        *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "docs"),
+        *("components", "models", "pipeline", "run_pipeline.py", "tests"),
+        *("pyproject.toml", "requirements.lock"),
     }

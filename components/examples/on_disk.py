@@ -114,7 +114,6 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
             f"data.path must have answers, got {location!r}, where no row has any: "
             f"{records[0].problem}"
         )
-    _check_enough(wish, records)
     digests = sha256_of_each(Path(record.path) for record in records if record.path)
     targets = []
     for number, column in enumerate(columns):
@@ -126,6 +125,7 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
         known = Space(labels=tuple(sorted(column.columns)) if len(column.columns) > 1 else ())
         space = task.space(answers, known)
         targets.append(Target(name=column.name, task=column.task, space=space))
+    _check_enough(wish, records)
     listing = [[r.name, r.answers, r.split, r.problem] for r in records]
     raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
     return Source(

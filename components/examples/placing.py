@@ -64,20 +64,19 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
     kind = MODALITIES[wanted.source.modality].raw
     try:
         raw = record.read()
-        identity, same = content_id(raw), content_id(kind.canonical(raw))
-        raw = usable(raw, wanted)
-        facts = known[identity] if identity in known else kind.check(raw)
+        identity, stored = content_id(raw), usable(raw, wanted)
+        facts = known[identity] if identity in known else kind.check(stored)
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _unusable(record.name, list(record.answers), reason)
     return {
         "id": identity,
-        "same": same,
+        "same": content_id(kind.canonical(raw)),
         "name": record.name,
         "answers": list(record.answers),
         "split": record.split,
         "facts": facts,
-        "raw": raw,
+        "raw": stored,
     }
 
 

@@ -1,56 +1,176 @@
-"""Charts as inline SVG, so that a page needs nothing but itself."""
+"""Charts as inline SVG, so that a page needs nothing but itself.
+
+Colours are the page's own variables, so that they follow light and dark; no line is told by its
+colour alone.
+"""
 
 from __future__ import annotations
 
+import html
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 460, 240, 52, 36, 12, 96
-_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea")
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 260, 64, 44, 14, 100
+# A line's class (its colour) and its dashes, in their order.
+_DASHES = ("", "6 3", "2 3", "9 3 2 3")
+# So many pairs of labels that are taken for one another are named.
+_PAIRS = 12
 
 
-def line_chart(curves: dict[str, list[float]], *, mark: int, x: str, y: str) -> str:
-    """Lines over 1, 2, …; a dashed line marks position `mark` (from 0)."""
-    values = [v for curve in curves.values() for v in curve if math.isfinite(v)]
-    low, high = min([0.0, *values]), max([1e-9, *values]) * 1.05
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers, 1, 2 or 5 times a power of ten apart, that span low … high.
+
+    After Heckbert 1990, Nice numbers for graph labels (Graphics Gems).
+    """
+    span = (high - low) or abs(high) or 1.0
+    raw = span / max(1, count - 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(n * step, 12) for n in range(first, max(last, first + 1) + 1)]
+
+
+def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: str) -> str:
+    """Lines over 1, 2, …; a dashed line marks position `mark` (from 0).
+
+    A loss begins at 0; anything else at what it has least.
+    """
+    values = [v for curve in curves.values() for v in curve if math.isfinite(v)] or [0.0]
+    least = 0.0 if "loss" in y else min(values)
+    steps = ticks(least, max(values))
+    low, high = steps[0], steps[-1]
     length = max(len(curve) for curve in curves.values())
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
-    def at(position: int, value: float) -> tuple[float, float]:
-        across = LEFT + (WIDTH - LEFT - RIGHT) * (position / max(1, length - 1))
-        up = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * ((value - low) / (high - low))
+    def at(position: float, value: float) -> tuple[float, float]:
+        across = LEFT + (right - LEFT) * (position / max(1, length - 1))
+        up = bottom - (bottom - TOP) * ((value - low) / (high - low))
         return round(across, 1), round(up, 1)
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{y} by {x}">']
-    digits = max(0, 1 - math.floor(math.log10((high - low) / 4)))  # Two that differ, at least.
-    for step in range(5):
-        value = low + (high - low) * step / 4
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{html.escape(_summary(curves, mark, y))}">'
+    ]
+    for value in steps:
         _, up = at(0, value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up}" y2="{up}"/>')
-        parts.append(
-            f'<text x="{LEFT - 6}" y="{up + 4}" text-anchor="end">{value:.{digits}f}</text>'
-        )
-    for position in sorted({0, length // 2, length - 1}):
-        across, _ = at(position, low)
-        below = HEIGHT - BOTTOM + 16
-        parts.append(f'<text x="{across}" y="{below}" text-anchor="middle">{position + 1}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{x}</text>')
-    across, _ = at(mark, low)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{up}" y2="{up}"/>')
+        parts.append(_text(LEFT - 6, up + 4, f"{value:g}", "end"))
+    for epoch in _whole(length):
+        across, _ = at(epoch - 1, low)
+        parts.append(_text(across, bottom + 16, str(epoch), "middle"))
+    parts.append(_text((LEFT + right) / 2, HEIGHT - 6, x, "middle", "title"))
+    middle = (TOP + bottom) / 2
     parts.append(
-        f'<line class="mark" x1="{across}" x2="{across}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        f'<text class="title" x="14" y="{middle}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {middle})">{html.escape(y)}</text>'
     )
+    across, _ = at(mark, low)
+    parts.append(f'<line class="mark" x1="{across}" x2="{across}" y1="{TOP}" y2="{bottom}"/>')
     for number, (name, curve) in enumerate(curves.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
-        points = " ".join(f"{a},{b}" for a, b in (at(i, v) for i, v in enumerate(curve)))
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
-        )
-        if len(curve) == 1:
-            a, b = at(0, curve[0])
-            parts.append(f'<circle cx="{a}" cy="{b}" r="3" fill="{colour}"/>')
+        kind, dashes = f"line{number % 4 + 1}", _DASHES[number % 4]
+        finite = [(i, v) for i, v in enumerate(curve) if math.isfinite(v)]
+        points = " ".join(f"{a},{b}" for a, b in (at(i, v) for i, v in finite))
+        parts.append(f'<polyline class="{kind}" points="{points}" stroke-dasharray="{dashes}"/>')
+        if len(finite) == 1:
+            a, b = at(*finite[0])
+            parts.append(f'<circle class="{kind}" cx="{a}" cy="{b}" r="3"/>')
         row = TOP + 14 + 18 * number
         parts.append(
-            f'<text x="{WIDTH - RIGHT + 10}" y="{row}" style="fill: {colour}">{name}</text>'
+            f'<line class="{kind}" x1="{right + 8}" x2="{right + 26}" y1="{row - 4}" '
+            f'y2="{row - 4}" stroke-dasharray="{dashes}"/>'
         )
+        parts.append(_text(right + 30, row, name))
     row = TOP + 14 + 18 * len(curves)
-    parts.append(f'<text x="{WIDTH - RIGHT + 10}" y="{row}" class="dim">┆ chosen</text>')
+    parts.append(
+        f'<line class="mark" x1="{right + 17}" x2="{right + 17}" y1="{row - 10}" y2="{row + 2}"/>'
+    )
+    parts.append(_text(right + 30, row, "chosen"))
     return "".join([*parts, "</svg>"])
+
+
+def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """A confusion matrix as shares of each row: what is right is round, mistakes are square."""
+    cell, size = 12, len(labels)
+    margin = 8 + 6 * min(18, max(map(len, labels), default=1))
+    side = margin + cell * size
+    parts = [
+        f'<svg class="heat" viewBox="0 0 {side} {side}" role="img" aria-label="Confusion of '
+        f'{size} labels: the worst pairs are in the table">'
+    ]
+    for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
+        name, at = html.escape(label[:18] or "invalid"), margin + cell * row
+        parts.append(_text(margin - 4, at + cell * 0.75, name, "end", "label"))
+        parts.append(
+            f'<text class="label" x="{at + cell * 0.75}" y="{margin - 4}" '
+            f'transform="rotate(-90 {at + cell * 0.75} {margin - 4})">{name}</text>'
+        )
+        total = sum(values)
+        for column, count in enumerate(values):
+            if count:
+                shown = _cell(row == column, margin + cell * column, at, cell, count / total)
+                said = html.escape(f"{label} taken for {labels[column] or 'invalid'}: {count}")
+                parts.append(f"<g>{shown}<title>{said}</title></g>")
+    edge = margin + cell * size
+    parts.append(
+        f'<rect class="frame" x="{margin}" y="{margin}" width="{edge - margin}" '
+        f'height="{edge - margin}"/>'
+    )
+    return "".join([*parts, "</svg>"])
+
+
+def worst_pairs(
+    labels: Sequence[str], counts: Sequence[Sequence[int]]
+) -> list[tuple[str, str, int, float]]:
+    """(true, taken for, how often, share of the true one) of the most frequent mistakes."""
+    found = [
+        (labels[row], labels[column] or "invalid", count, count / sum(values))
+        for row, values in enumerate(counts)
+        for column, count in enumerate(values)
+        if count and row != column
+    ]
+    return sorted(found, key=lambda pair: (-pair[2], -pair[3], pair[:2]))[:_PAIRS]
+
+
+def _cell(is_right: bool, x: float, y: float, cell: int, share: float) -> str:
+    opacity = round(0.15 + 0.85 * share, 2)
+    if is_right:
+        return (
+            f'<circle class="right" cx="{x + cell / 2}" cy="{y + cell / 2}" r="{cell / 2 - 0.5}" '
+            f'fill-opacity="{opacity}"/>'
+        )
+    return (
+        f'<rect class="wrong" x="{x + 0.5}" y="{y + 0.5}" width="{cell - 1}" height="{cell - 1}" '
+        f'fill-opacity="{opacity}"/>'
+    )
+
+
+def _whole(length: int) -> list[int]:
+    """Round epochs from 1 to `length`, no more than there is room for."""
+    inner = [int(v) for v in ticks(0, length, 6) if 1 < v < length and v == int(v)]
+    gap = length / 12
+    return sorted({1, *(v for v in inner if v - 1 > gap and length - v > gap), length})
+
+
+def _text(x: float, y: float, content: str, anchor: str = "start", kind: str = "") -> str:
+    of_kind = f' class="{kind}"' if kind else ""
+    return (
+        f'<text{of_kind} x="{round(x, 1)}" y="{round(y, 1)}" text-anchor="{anchor}">'
+        f"{html.escape(content)}</text>"
+    )
+
+
+def _summary(curves: Mapping[str, Sequence[float]], mark: int, y: str) -> str:
+    """The chart in words."""
+    said = [
+        f"{name} from {curve[0]:.3g} to {curve[-1]:.3g}" for name, curve in curves.items() if curve
+    ]
+    epochs = max(map(len, curves.values()))
+    return f"{y} over {epochs} epochs: {', '.join(said)}; epoch {mark + 1} is kept"
+
+
+def figures_of_history(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is known of every epoch both in training and in validation, the loss first."""
+    known = epochs[0] if epochs else {}
+    return sorted((n for n in known if f"val_{n}" in known), key=lambda name: name != "loss")

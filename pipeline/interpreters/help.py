@@ -229,7 +229,7 @@ def help_to_train(
                 "the recipe, the flags and the data must be the same on all hosts, got others than "
                 "on the first one"
             )
-        outside = resolve(request, runtime, past_runs(store.runs))
+        outside = resolve(request, runtime, past_runs(store.runs), recipe)
         nodes = trace(config)
         trained = [name for name, node in nodes.items() if node.trains]
         needed = {*trained}.union(*(needed_for(name, nodes) for name in trained))

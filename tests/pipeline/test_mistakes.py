@@ -18,14 +18,14 @@ CONFIG = [
     (["photos", "--data.path", "nowhere"], "data.path must exist, got 'nowhere'"),
     (["photos"], "data.path must name labelled examples, got nothing"),
     (["digits", "--head.epoch", "3"], "--head.epoch. Did you mean --head.epochs?"),
-    (["digits", "--head.epochs", "0"], "head.epochs must be greater than or equal to 1, got '0'"),
-    (["digits", "--head.epochs", "many"], "head.epochs must be a valid integer"),
+    (["digits", "--head.epochs", "0"], "head.epochs must be at least 1, got '0'"),
+    (["digits", "--head.epochs", "many"], "head.epochs must be an integer"),
     (["digits", "--augment.views", "0"], "augment.views must be 1 to 64, or 'fresh', got 0"),
     (
         ["digits", "--extract.budget", "lots"],
         "extract.budget must be a size such as 500MB, got 'lots'",
     ),
-    (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision must be 'auto', "),
+    (["digits", "--fine-tune.precision", "int4"], "fine-tune.precision must be auto, "),
     (["digits", "--augment.views=-1"], "augment.views must be 1 to 64, or 'fresh', got -1"),
     (["digits", "--augment.policies", "flop"], "got 'flop': did you mean flip"),
     (["digits", "--model.backbone", "MobilNetV2"], "got 'MobilNetV2': did you mean MobileNetV2"),
@@ -60,7 +60,7 @@ def test_misspelt_keys_in_a_recipe(in_process: Call, tmp_path: Path) -> None:
         ),
         ("[hed]\nepochs = 1", "got 'hed': did you mean head"),
         ("[head\nepochs = 1", "mine.toml must be TOML"),
-        ("[head]\nepochs = -1", "head.epochs must be greater than or equal to 1, got -1"),
+        ("[head]\nepochs = -1", "head.epochs must be at least 1, got -1"),
     ):
         (tmp_path / "mine.toml").write_text(text)
         status, _, err = in_process("run", tmp_path / "mine.toml", "--store", tmp_path / "store")
@@ -73,6 +73,14 @@ def _no_images(root: Path) -> Path:
     for label in ("ant", "bee"):
         (root / label).mkdir(parents=True)
         (root / label / "notes.txt").write_text("not a picture")
+    return root
+
+
+def _broken(root: Path) -> Path:
+    for label in ("ant", "bee"):
+        (root / label).mkdir(parents=True)
+        for number in range(6):
+            (root / label / f"{number}.png").write_text("not a picture")
     return root
 
 
@@ -116,7 +124,8 @@ def _table(text: str) -> Callable[[Path], Path]:
 
 
 DATA: list[tuple[Callable[[Path], Path], str]] = [
-    (_no_images, "must give at least one usable example for each of train, validation, test"),
+    (_no_images, "data.path must hold pictures, got"),
+    (_broken, "must give at least one usable example for each of train, validation, test"),
     (_one_class, "data.path must have at least two classes, got 'ant' alone"),
     (_empty_class, "must have examples of every class in test, got none of 'bee'"),
     (_leak, "must not have one example in two splits, got 'test/ant/same.png' in test"),
@@ -137,7 +146,10 @@ def test_mistake_in_the_data(
 ) -> None:
     path = write(tmp_path / "data")
     store = tmp_path / "store"
-    arguments = ("--data.path", path, "--model.backbone", "ConvNet", "--model.weights", "none")
+    arguments = (
+        *("--data.path", path, "--model.backbone", "ConvNet", "--model.weights", "none"),
+        *("--fine-tune.unfreeze", "1"),
+    )
     status, _, err = in_process("run", "photos", *arguments, "--store", store)
     assert status == 2
     assert said in err.splitlines()[-1], err
@@ -192,4 +204,4 @@ def test_weights_that_do_not_fit_and_blocks_that_are_not_there(
 def test_predict_names_what_is_wrong(in_process: Call, tmp_path: Path) -> None:
     status, _, err = in_process("predict", tmp_path, "a.jpg")
     assert status == 2
-    assert "MODEL_DIR must be a model that was pushed or exported" in err
+    assert "MODEL must be the directory of a version" in err

@@ -80,11 +80,12 @@ def test_what_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_deadline_stops_and_json_tells(command_line: CommandLine, tiny_recipe: Path) -> None:
-    told = ("--runtime.deadline", "2s", "--log", "json")
+    # Without blocks to be looked up the run is on record before TensorFlow is imported.
+    told = ("--runtime.deadline", "2s", "--log", "json", "--fine-tune.unfreeze", "0")
     done = command_line.run(tiny_recipe, *told)
     assert done.returncode == 143
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert lines[0]["event"] == "stage began"
+    assert [line["event"] for line in lines[:2]] == ["run began", "stage began"]
     assert lines[-1]["message"].startswith("stopped at the deadline of 2s; run the same command")
     runs = json.loads(command_line("runs", "--store", command_line.store, "--json").stdout)
     assert runs[0]["outcome"] == "stopped"

@@ -45,7 +45,7 @@ def huge_png() -> bytes:
     [
         (b"", "is empty"),
         (b"words", "is not an image"),
-        (encoded("L", "GIF"), "is a GIF image; only JPEG and PNG can be served"),
+        (encoded("L", "GIF"), "is a GIF image; only JPEG and PNG are served: --data.convert"),
         (encoded("RGB", "BMP"), "is a BMP image"),
         (encoded("RGB", "WEBP"), "is a WEBP image"),
         (picture(0, 0, size=64, kind="JPEG")[:-900], "is damaged"),

@@ -74,7 +74,7 @@ def test_tensorboard_shows_every_epoch(
     model = tuned(tmp_path, trained, epochs=3, learning_rate=1e-3)
     epochs = json.loads((model.directory / "history.json").read_text())["epochs"]
     for name, prefix in (("train", ""), ("validation", "val_")):
-        log = EventAccumulator(str(model.directory / "tensorboard" / "fine_tune" / name))
+        log = EventAccumulator(str(model.directory / "tensorboard" / name))
         log.Reload()
         shown = [float(tf.make_ndarray(e.tensor_proto)) for e in log.Tensors("epoch_loss")]
         assert shown == pytest.approx([epoch[f"{prefix}loss"] for epoch in epochs])

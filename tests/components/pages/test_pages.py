@@ -1,0 +1,99 @@
+"""What people look at: charts, the report, on a phone, too."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.pages import charts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.37, [0, 0.5, 1, 1.5]),
+        (0.71, 0.98, [0.7, 0.8, 0.9, 1.0]),
+        (0.0, 24, [0, 10, 20, 30]),
+        (5.0, 5.0, None),
+    ],
+)
+def test_ticks_are_round_and_span_all(
+    low: float, high: float, expected: list[float] | None
+) -> None:
+    found = charts.ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert len(found) == len(set(found)) >= 2
+    if expected:
+        assert found == pytest.approx(expected)
+
+
+def test_a_chart_says_in_words_what_it_shows() -> None:
+    curves = {"training": [1.0, 0.5], "validation": [1.1, float("nan")]}
+    chart = charts.line_chart(curves, mark=1, x="epoch", y="loss")
+    assert 'aria-label="loss over 2 epochs: training from 1 to 0.5' in chart
+    assert "nan" not in re.sub(r'aria-label="[^"]*"', "", chart)
+    assert chart.count("stroke-dasharray") >= 3  # Not by colour alone.
+
+
+def test_the_worst_pairs_are_named() -> None:
+    labels = ["ant", "bee", "cat", ""]
+    counts = [[8, 2, 0, 0], [1, 9, 0, 0], [0, 5, 4, 1], [0, 0, 0, 0]]
+    pairs = charts.worst_pairs(labels, counts)
+    assert pairs[0] == ("cat", "bee", 5, 0.5)
+    assert ("cat", "invalid", 1, 0.1) in pairs
+    map_ = charts.heat_map(labels[:3], [row[:3] for row in counts[:3]])
+    assert "<title>cat taken for bee: 5</title>" in map_
+
+
+def test_a_report_has_a_head_and_no_colour_alone(pushed: Path) -> None:
+    store = pushed.parent.parent.parent
+    (page,) = (path.read_text() for path in store.glob("report/*/report.html"))
+    for fact in (
+        "<dt>recipe</dt><dd>photos</dd>",
+        "<dt>run</dt>",
+        "<dt>date</dt>",
+        "<dt>code</dt>",
+    ):
+        assert fact in page
+    assert "What differs from the defaults" in page
+    assert "<code>fine_tune.unfreeze</code>" in page
+    assert page.count('scope="col"') > 5
+    assert page.count("<caption>") >= 4
+    assert "accuracy over" in page  # A curve beside that of the loss.
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    card = next(store.glob("report/*/model_card.md")).read_text()
+    for part in ("- Date: ", "## Intended use", "## Limits", "| accuracy |"):
+        assert part in card
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_on_a_phone_nothing_overflows(pushed: Path, tmp_path: Path) -> None:
+    store = pushed.parent.parent.parent
+    page = next(store.glob("report/*/report.html")).read_text()
+    tell = "parent.postMessage(document.documentElement.scrollWidth, '*')"
+    script = f"<script>addEventListener('load', () => {tell})</script></body>"
+    (tmp_path / "page.html").write_text(page.replace("</body>", script))
+    frame = (
+        '<iframe src="page.html" width="390" height="2000"></iframe><pre id="o"></pre><script>'
+        "addEventListener('message', e => {document.getElementById('o').textContent = e.data})"
+        "</script>"
+    )
+    (tmp_path / "frame.html").write_text(frame)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    flags += ["--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *flags, (tmp_path / "frame.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = re.search(r'<pre id="o">(\d+)</pre>', done.stdout)
+    assert found, done.stdout[-500:]
+    assert int(found[1]) <= 390
