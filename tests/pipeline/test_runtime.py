@@ -168,7 +168,9 @@ def test_warm_start(here: InProcess, tiny_recipe: Path, photos: Path) -> None:
     again = here.result(tiny_recipe, *warm)
     assert {s["status"] for s in again["stages"]} <= {"reused", "skipped"}
 
-    other = here.run(tiny_recipe, *warm, "--model.backbone", "MobileNetV2")
+    other = here.run(
+        *(tiny_recipe, *warm, "--model.backbone", "MobileNetV2", "--photos.input-size", 32)
+    )
     assert other.returncode == 2
     assert "model.warm_start must be of a model with the backbone MobileNetV2" in other.stderr
     (photos / "bee").rename(photos / "wasp")

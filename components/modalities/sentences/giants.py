@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ USUAL_LENGTH = 128
 _DESCRIPTIONS = (".json", ".txt", ".spm", ".model")
 _WEIGHTS = (".safetensors", ".weights.h5")
 _NOT_THERE = "to be downloaded"
+# Names of folders with a preset that do not tell which one it is.
+_SAY_NOTHING = ("model", "models", "preset", "snapshots", "weights", "/")
+_COMMIT = re.compile(r"[0-9a-f]{40}|\d+")
 
 poolings: tuple[str, ...] = ("mean", "cls", "last")
 
@@ -54,7 +58,7 @@ def find(config: ModelConfig, own: SentencesConfig, *, download: bool) -> Giant:
         ) from error
     name = config.backbone
     if Path(name).is_dir():
-        name = f"{family} in {'/'.join(folder.resolve().parts[-2:])}"
+        name = f"{_title(folder)} ({family})"
     files = [path for path in files_below(folder) if path.suffix in _DESCRIPTIONS]
     named = [path.relative_to(folder).as_posix() for path in files]
     return Giant(name, sha256_of_json([named, sha256_of_each(files)]), folder)
@@ -200,6 +204,12 @@ def _handle(name: str) -> str:
         )
     handle: str = presets[name]["kaggle_handle"]
     return handle
+
+
+def _title(folder: Path) -> str:
+    """The folder's name, or that of the nearest one above it that says something."""
+    named = [part for part in folder.resolve().parts if part.lower() not in _SAY_NOTHING]
+    return next((part for part in reversed(named) if not _COMMIT.fullmatch(part)), folder.name)
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -68,6 +68,34 @@ def test_every_kind_of_png_becomes_rgb(mode: str) -> None:
     assert photos.decode(STRETCHED, tf.constant(raw)).shape == (16, 16, 3)
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF", "GIF", "AVIF"])
+def test_other_formats_are_converted_without_loss(kind: str) -> None:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(picture(0, 0))) as noisy:
+        noisy.save(buffer, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    raw = buffer.getvalue()
+    converted = photos.converted(raw)
+    assert photos.check(converted)["format"] == "PNG"
+    with Image.open(io.BytesIO(raw)) as before, Image.open(io.BytesIO(converted)) as after:
+        np.testing.assert_array_equal(np.asarray(before.convert("RGB")), np.asarray(after))
+
+
+def test_large_ones_become_jpeg_of_quality_100(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "LARGE", 100)
+    raw = encoded("RGB", "BMP")
+    converted = photos.converted(raw)
+    assert photos.check(converted)["format"] == "JPEG"
+    with Image.open(io.BytesIO(raw)) as before, Image.open(io.BytesIO(converted)) as after:
+        apart = np.abs(np.asarray(before).astype(int) - np.asarray(after).astype(int))
+    assert apart.max() <= 4
+
+
+@pytest.mark.parametrize("raw", [b"", b"words", picture(0, 0), encoded("I;16", "TIFF")])
+def test_what_cannot_be_converted_stays_as_it_is(raw: bytes) -> None:
+    """What is served already, what is no picture, and what 8 bits cannot hold."""
+    assert photos.converted(raw) == raw
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_every_kind_of_jpeg_becomes_rgb(mode: str) -> None:
     raw = encoded(mode, "JPEG")

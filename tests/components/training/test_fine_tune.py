@@ -61,10 +61,13 @@ def test_the_better_weights_are_kept_and_it_says_which(
     worse = tuned(tmp_path, trained, learning_rate=1.0)
     assert not worse.backbone_changed
     assert worse.kept.startswith("the head alone: fine-tuning made it worse")
+    assert worse.remarks == (f"The model has {worse.kept}.",)
+    assert not better.remarks
     assert worse.backbone_weights == trained[0].backbone_weights
     nothing = tuned(tmp_path, trained, epochs=0)
     assert nothing.kept == "the head alone: there was nothing to fine-tune"
     assert nothing.stats["skipped"]
+    assert not nothing.remarks
 
 
 def test_tensorboard_shows_every_epoch(
@@ -224,5 +227,6 @@ def test_the_report_shows_duplicates_that_are_mistaken_and_the_whole_lineage(
     page = Path(result["report"]).read_text()
     assert page.count("data:image/jpeg;base64") >= 2
     lineage = page[page.index("Stages and lineage") :]
-    for stage in ("ingest", "extract", "train_head", "export", "train_from_scratch", "bless"):
-        assert f"<td>{stage}</td>" in lineage
+    scratch = "control.train_from_scratch"
+    for stage in ("ingest", "extract", "train_head", "export", scratch, "bless"):
+        assert f'<th scope="row">{stage}</th>' in lineage
