@@ -25,7 +25,7 @@ from pipeline.config import Config
 from pipeline.console import log_json
 from pipeline.flags import CONFIGURED, understood, unknown_command
 from pipeline.showing import to_toml
-from pipeline.stopping import Stopped, has_stopped, on_sigterm
+from pipeline.stopping import Interrupted, Stopped, has_stopped, on_signals
 from pipeline.store import StoreIsHeld
 from pipeline.targets import expanded
 from pipeline.usage import Usage
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: those of the process where not given.
     """
-    on_sigterm()
+    on_signals()
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--log=json" in given or ("--log", "json") in itertools.pairwise(given)
     try:
@@ -262,11 +262,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(_one_line(error), MISTAKE, as_json)
     except StoreIsHeld as held:
         return _fail(str(held), HELD, as_json)
-    except KeyboardInterrupt:
-        return _fail(f"stopped; {GO_ON}", INTERRUPTED, as_json)
     except Stopped as stopped:
         has_stopped()
-        return _fail(f"{str(stopped) or 'stopped'}; {GO_ON}", STOPPED, as_json)
+        status = INTERRUPTED if isinstance(stopped, Interrupted) else STOPPED
+        return _fail(
+            f"{str(stopped) or 'stopped'}; run the same command again to go on", status, as_json
+        )
     except Exception:
         if not as_json:
             raise
@@ -321,9 +322,6 @@ def _one_line(error: cyclopts.CycloptsError) -> str:
         words = " ".join(map(repr, error.unused_tokens or []))
         return f"there must be nothing behind the recipe and the path, got {words} (see --help)"
     return str(error)
-
-
-GO_ON = "run the same command again to go on"
 
 
 def _fail(message: str, status: int, as_json: bool) -> int:

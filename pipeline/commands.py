@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import tempfile
+import textwrap
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -261,10 +263,18 @@ def _tell(result: RunResult) -> None:
     """The verdict; of a run in which nothing changed, that alone."""
     lines = [f"{result.verdict} after {result.seconds:.1f} s"]
     if result.outcome != "unchanged" or _ran(result, "bless"):
-        lines += [f"  {reason}" for reason in result.reasons]
+        lines += [_wrapped(reason) for reason in result.reasons]
     where = "served" if result.outcome == "unchanged" else "pushed"
     lines += [f"{where:<8}{result.pushed or 'nothing'}", f"{'report':<8}{result.report}"]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _wrapped(sentence: str) -> str:
+    """Indented, and on a terminal as wide as that."""
+    if not sys.stdout.isatty():
+        return f"  {sentence}"
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(sentence, width, initial_indent="  ", subsequent_indent="    ")
 
 
 def _ran(result: RunResult, name: str) -> bool:

@@ -16,7 +16,7 @@ from pipeline.estimates import Estimate
 from pipeline.records import Step
 
 with epy.lazy_imports():
-    from rich import console, live, spinner, text
+    from rich import console, live, padding, spinner, text
 
 # So often long work is told of where there is no terminal; how wide a bar is.
 _EVERY_SECONDS = 15
@@ -138,7 +138,13 @@ class Console:
         self.say(", ".join(told))
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False, soft_wrap=True)
+        """On a terminal words are kept whole, and further lines stand as the first one does."""
+        bare = message.lstrip()
+        if self._console.is_terminal:
+            indented = (0, 0, 0, len(message) - len(bare))
+            self._console.print(padding.Padding(text.Text(bare), indented))
+        else:
+            self._console.print(message, markup=False, soft_wrap=True)
 
     def begin(self, name: str) -> None:
         before = self._known.get(name)
@@ -170,7 +176,7 @@ class Console:
             f"{key} {_short(value)}"
             for beginning in shown
             for key, value in step.stats.items()
-            if key.startswith(beginning) and value not in (None, [], 0)
+            if key.startswith(beginning) and (value is False or value not in (None, [], 0))
         )
         width = max(map(len, map(self._numbered, self._names or [step.name])))
         line = f"{self._numbered(step.name):<{width}}  {step.status:<7} {time_taken}  {figures}"
@@ -260,6 +266,8 @@ class Running:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
     return str(len(value)) if isinstance(value, list) else str(value)

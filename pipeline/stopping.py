@@ -1,4 +1,4 @@
-"""How a run is told to stop: by SIGTERM, or at its deadline."""
+"""How a run is told to stop: by SIGTERM, by Ctrl-C, or at its deadline."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ class Stopped(BaseException):
     """The process was told to stop."""
 
 
-def on_sigterm() -> None:
+class Interrupted(Stopped):
+    """It was a person who did, with Ctrl-C."""
+
+
+def on_signals() -> None:
     """Raise `Stopped` in the main thread when the process is told to end."""
-    signal.signal(signal.SIGTERM, lambda *_: _stop(""))
+    signal.signal(signal.SIGTERM, lambda *_: _stop(Stopped()))
+    # Python's own KeyboardInterrupt is raised once, and may be lost.
+    signal.signal(signal.SIGINT, lambda *_: _stop(Interrupted()))
 
 
 def has_stopped() -> None:
@@ -34,18 +40,18 @@ def deadline(duration: str) -> Iterator[None]:
     if not duration:
         yield
         return
-    _tell_after(seconds_of(duration), f"stopped at the deadline of {duration}")
+    _tell_after(seconds_of(duration), Stopped(f"stopped at the deadline of {duration}"))
     try:
         yield
     finally:
         has_stopped()
 
 
-def _tell_after(seconds: float, why: str) -> None:
-    signal.signal(signal.SIGALRM, lambda *_: _stop(why))
+def _tell_after(seconds: float, what: Stopped) -> None:
+    signal.signal(signal.SIGALRM, lambda *_: _stop(what))
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _stop(why: str) -> NoReturn:
-    _tell_after(_AGAIN, why)
-    raise Stopped(why)
+def _stop(what: Stopped) -> NoReturn:
+    _tell_after(_AGAIN, what)
+    raise what

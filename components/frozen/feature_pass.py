@@ -115,6 +115,7 @@ class FeaturePass:
                     for writer in writers:  # Together: half of what a row needs is worth nothing.
                         writer.finish()
                     finished = time.monotonic()
+            progress("writing activations", 0, 0)
         return total
 
     @cached_property

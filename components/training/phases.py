@@ -165,8 +165,8 @@ def step_seconds(model: keras.Model, data: TrainingData, config: PhaseConfig, se
 class Shown:
     """How far a phase is, for who watches it: steps within epochs, and the last figures."""
 
-    def __init__(self, job: Job, name: str, epochs: int) -> None:
-        self._job, self._name, self._epochs = job, name, epochs
+    def __init__(self, job: Job, epochs: int) -> None:
+        self._job, self._epochs = job, epochs
         self._steps, self._said, self._note = 1, 0.0, ""
 
     def step(self, epoch: int, step: int, steps: int) -> None:
@@ -186,7 +186,7 @@ class Shown:
 
     def _tell(self, epoch: int, step: int) -> None:
         self._said = time.monotonic()
-        what = f"steps of {self._name}, epoch {epoch + 1} of {self._epochs}"
+        what = f"steps, epoch {epoch + 1} of {self._epochs}"
         done, total = epoch * self._steps + step, self._epochs * self._steps
         self._job.progress(what, done, total, self._note)
 
@@ -212,7 +212,7 @@ def run_phase(
 
     # The phases of gradual unfreezing have numbers.
     board = Board(job.directory / "tensorboard" / name.partition(" ")[2])
-    shown = Shown(job, name, config.epochs)
+    shown = Shown(job, config.epochs)
 
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         board.write(epoch, logs)
