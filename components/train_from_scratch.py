@@ -27,7 +27,7 @@ from models.mistakes import Mistake
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, splitting
+    from models import distribution, freezing, splitting
 
 
 # So many examples times weights are trained in a second on any machine: 1,000 multiplications for
@@ -60,7 +60,7 @@ class ControlConfig(ScratchConfig):
     """Train it, and say in the report whether transferring helped."""
     budget: str = "30m"
     """Most time that its training may take, such as 30m or 2h: it gets as many epochs as fit, by
-    how long its first steps take. No limit where empty."""
+    how long its first steps take. No limit where empty, nor where several devices train."""
 
     @field_validator("budget")
     @classmethod
@@ -129,6 +129,8 @@ def _within(
         seconds = step_seconds(network, data, config, seed)
         return {"epoch": seconds * data.training.steps(config.batch_size)}
 
+    if distribution.replicas() > 1:
+        return config  # Each would measure something else, and they must agree.
     budget = seconds_of(config.budget)
     steps = config.epochs * data.training.steps(config.batch_size)
     if network.count_params() * steps * config.batch_size < budget * _SURELY_A_SECOND:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 260, 64, 44, 14, 100
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 490, 260, 64, 44, 14, 112
 # A line's class (its colour) and its dashes, in their order.
 _DASHES = ("", "6 3", "2 3", "9 3 2 3")
 # So many pairs of labels that are taken for one another are named.
@@ -38,8 +38,10 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
     A loss begins at 0; anything else at what it has least.
     """
     values = [v for curve in curves.values() for v in curve if math.isfinite(v)] or [0.0]
-    least = 0.0 if "loss" in y else min(values)
-    steps = ticks(least, max(values))
+    least, most = (0.0 if "loss" in y else min(values)), max(values)
+    if least == most:  # A straight line, which is to be seen.
+        least = most - (abs(most) / 10 or 1.0)
+    steps = ticks(least, most)
     low, high = steps[0], steps[-1]
     length = max(len(curve) for curve in curves.values())
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
