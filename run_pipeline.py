@@ -33,9 +33,11 @@ from pipeline.usage import Usage
 BUG, MISTAKE, NOT_BLESSED, HELD, INTERRUPTED, STOPPED = 1, 2, 3, 4, 130, 143
 DEFAULT_STORE = Path(".store")
 
+# As it was called: by its file, or as the command that `pip install` puts on the path.
+NAME = Path(sys.argv[0]).name if Path(sys.argv[0]).stem == "shoulders" else "run_pipeline.py"
 usage = Usage()
 app = cyclopts.App(
-    name="run_pipeline.py",
+    name=NAME,
     help=__doc__,
     help_format="plaintext",
     help_formatter=usage,
@@ -328,7 +330,7 @@ def _fail(message: str, status: int, as_json: bool) -> int:
     if as_json:
         log_json("error", "run ended", message=message, status=status)
     else:
-        sys.stderr.write(f"run_pipeline.py: {message}\n")
+        sys.stderr.write(f"{NAME}: {message}\n")
     return status
 
 

@@ -202,7 +202,7 @@ def load(model: Path | str, store: Path | str = STORE) -> Model:
     Raises:
         Mistake: it is not there, or not what was written.
     """
-    path = find_model(Path(model), Path(store) / "serving")
+    path = find_model(Path(model).expanduser(), Store(Path(store)).root / "serving")
     manifest = verify_manifest(path)
     return Model(path.resolve(), manifest["modality"], targets_of(manifest))
 

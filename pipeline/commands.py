@@ -169,7 +169,7 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
         _print_json([r.model_dump() | {"outcome": r.became} for r in records])
         return 0
     if not records:
-        sys.stdout.write(f"no run in {store_path} yet: run_pipeline.py run\n")
+        sys.stdout.write(f"no run in {store_path} yet\n")
         return 0
     table = rich_table.Table(box=None, pad_edge=False)
     for name in ("run", "outcome", "figures", "seconds", "pushed"):
@@ -236,7 +236,7 @@ def predict_in_bulk(
     if batch_size < 1:
         raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
     beam_runner.check(beam)
-    asked = answers.asked(find_model(model, store / "serving"), output, batch_size)
+    asked = answers.asked(find_model(model, Store(store).root / "serving"), output, batch_size)
     import_tensorflow()
     if beam.runner:
         done = on_beam_bulk.predict(asked, inputs, output.absolute(), beam)

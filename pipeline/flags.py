@@ -59,8 +59,9 @@ _MEANT = {
     "--control": ("--control.enabled",),
     "--deadline": ("--runtime.deadline",),
     "--warm-start": ("--model.warm-start",),
-    "--version": ("run_pipeline.py --version",),
 }
+# Flags whose value is a flag of somebody else.
+_TAKE_FLAGS = ("--beam.options",)
 # Flags of a command that mean something else to others.
 _OWN = {"compile": ("--output", "-o")}
 # What is no flag because it is done in another way.
@@ -108,9 +109,11 @@ def _checked(rest: list[str], own: tuple[str, ...]) -> Iterator[str]:
         for name, field in Config.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
+    before = ""
     for argument in rest:
+        is_value, before = before in _TAKE_FLAGS, argument
         flag, is_given, value = argument.partition("=")
-        if not flag.startswith("-") or flag in own:
+        if is_value or not flag.startswith("-") or flag in own:
             yield argument
             continue
         if new := MOVED.get(flag[2:].replace("-", "_").replace(".no_", ".")):

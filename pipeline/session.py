@@ -50,8 +50,15 @@ class Session:
         if found.outcome == "unchanged":
             self.boards.discard()
         else:
+            for step in steps:  # Those of a cluster's tasks, too.
+                self.link(step.name, Path(step.artifact))
             self.boards.write(departures(config), outcome.evaluation.figures)
         return found
+
+    def link(self, name: str, artifact: Path) -> None:
+        """Show the curves of a stage, where it has any."""
+        if (artifact / CURVES).is_dir():
+            self.boards.link(name, artifact)
 
     def fail(self, seconds: float, why: str, steps: list[Step]) -> None:
         """Record that it did not end: `stopped`, or `failed: ` and the reason."""
@@ -74,10 +81,7 @@ class Account(Watch):
             self.session.boards.link(name, directory)
 
     def after(self, steps: list[Step]) -> None:
-        done = steps[-1]
-        curves = Path(done.artifact)
-        if done.status == "reused" and (curves / CURVES).is_dir():
-            self.session.boards.link(done.name, curves)
+        self.session.link(steps[-1].name, Path(steps[-1].artifact))
         self.session.save(steps)
 
 

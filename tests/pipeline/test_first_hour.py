@@ -134,7 +134,7 @@ MISTAKES = [
     ("prdict photos 1.png", "got 'prdict': did you mean predict?"),
     ("runs photos --store empty", "runs in 'empty', got 'photos': there are none at all"),
     ("run --help heads", "--help must be of all or of a section, got 'heads': did you mean head?"),
-    ("predict nowhere photos/cats/1.jpeg", "or a name in the store, got 'nowhere'; '.store/serv"),
+    ("predict nowhere photos/cats/1.jpeg", "or a name in the store, got 'nowhere'; "),
 ]
 RIGHT = [
     "plan photos photos",
