@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import platform
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from components.artifacts import Artifact, ExportedModel, Report, SoFar, TrainedModel
+from components.artifacts import ExportedModel, Report, SoFar, TrainedModel
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts
+from components.pages.lineage import lineage
 from components.section import size
 from components.served.opening import Opened
 from components.tasks.protocol import Target
@@ -38,8 +38,6 @@ MISTAKES = 12
 _CURVES = 3
 # So many labels are named in the title.
 _TITLED = 6
-# Fields of artifacts that come from a branch of the flow → its prefix.
-_BRANCHES = {"source": "pretrain.", "control": "control.", "blessed": "blessed."}
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
-            lineage=_lineage(so_far),
+            lineage=lineage(so_far),
         )
     )
     (job.directory / "report.html").write_text(page, encoding="utf-8")
@@ -279,28 +277,3 @@ def _evidence(opened: Callable[[], Opened], number: int, raws: list[bytes]) -> n
     """(examples,), how much each speaks for the answer to a target that the first one gets."""
     model = opened()
     return task_of(model.targets[number]).evidence(model.ask(raws).of_each[number])
-
-
-def _lineage(so_far: SoFar) -> list[dict[str, Any]]:
-    """Every artifact the result is made of, each once, with its branch, the earliest first."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def visit(artifact: Artifact, branch: str) -> None:
-        for name in type(artifact).model_fields:
-            if isinstance(inner := getattr(artifact, name), Artifact):
-                visit(inner, _BRANCHES.get(name, branch))
-        if artifact.ref and artifact.ref not in found:
-            manifest = read_json(artifact.directory / "artifact.json")
-            found[artifact.ref] = {
-                "name": f"{branch}{manifest['stage']}",
-                "ref": artifact.ref,
-                "seconds": manifest["seconds"],
-                "created": manifest["created"],
-                "bytes": sum(file["size"] for file in manifest["files"].values()),
-            }
-
-    # Those of a branch last: what a branch shares with the rest has the name of the rest.
-    for field in sorted(dataclasses.fields(so_far), key=lambda field: field.name in _BRANCHES):
-        if isinstance(part := getattr(so_far, field.name), Artifact):
-            visit(part, _BRANCHES.get(field.name, ""))
-    return sorted(found.values(), key=lambda row: row["created"])

@@ -20,8 +20,8 @@ from components.training.phases import (
     decided,
     require_finite,
     run_phase,
-    step_seconds,
 )
+from components.training.probe import step_seconds
 from models.mistakes import Mistake
 
 with epy.lazy_imports():

@@ -52,6 +52,16 @@ class Boards:
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(artifact / CURVES, self.directory))
 
+    def keep(self, name: str) -> None:
+        """Copy the curves of a stage, whose folder will not stay as it is."""
+        link = self.directory / name
+        if not link.is_symlink():
+            return
+        curves = link.resolve()
+        link.unlink()
+        if curves.is_dir():
+            shutil.copytree(curves, link)
+
     def write(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
         """The settings and what they came to, for the tab HPARAMS."""
         if not self.directory.is_dir():
@@ -81,13 +91,9 @@ class Boards:
         """
         if not self.directory.is_dir():
             return
-        for link in self.directory.iterdir():
-            curves = link.resolve()
-            if not link.is_symlink() or (curves.parent / "artifact.json").exists():
-                continue
-            link.unlink()
-            if curves.is_dir():
-                shutil.copytree(curves, link)
+        for link in list(self.directory.iterdir()):
+            if not (link.resolve().parent / "artifact.json").exists():
+                self.keep(link.name)
         if any(self.directory.iterdir()):
             self.directory.rename(self._root / f"{self._run_id}.{how}")
         else:

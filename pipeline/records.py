@@ -61,6 +61,9 @@ class Watch:
     def before(self, name: str, directory: Path, *, trains: bool) -> None:
         """The stage is about to write into `directory`."""
 
+    def failed(self, name: str, *, trains: bool) -> None:
+        """The stage has failed; what it has written is about to be removed."""
+
     def after(self, steps: list[Step]) -> None:
         """The last of `steps` is done."""
 

@@ -47,7 +47,7 @@ class Session:
             pushed=str(found.pushed) if found.pushed else None,
             report=str(found.report),
         )
-        if found.outcome == "unchanged":
+        if all(step.status != "ran" for step in steps):
             self.boards.discard()
         else:
             for step in steps:  # Those of a cluster's tasks, too.
@@ -79,6 +79,10 @@ class Account(Watch):
     def before(self, name: str, directory: Path, *, trains: bool) -> None:
         if trains:
             self.session.boards.link(name, directory)
+
+    def failed(self, name: str, *, trains: bool) -> None:
+        if trains:
+            self.session.boards.keep(name)
 
     def after(self, steps: list[Step]) -> None:
         self.session.link(steps[-1].name, Path(steps[-1].artifact))

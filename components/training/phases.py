@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,18 +17,13 @@ from components.section import Section
 from components.training.board import VALIDATION, Board
 from components.training.checkpoint import FileCheckpoint
 from components.training.data import TrainingData
+from components.training.shown import Shown
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
 
     from models import freezing, optimization, training
-
-
-# So often a phase tells of its steps.
-_STEPS_SECONDS = 0.2
-# So many steps say what one takes.
-_PROBED = 5
 
 
 class PhaseConfig(Section):
@@ -130,65 +124,6 @@ def train_phase(
         on_step=on_step,
         checkpoint=checkpoint,
     )
-
-
-def step_seconds(model: keras.Model, data: TrainingData, config: PhaseConfig, seed: int) -> float:
-    """What a step of training `model` takes, once compiled; its weights are what they were."""
-    before = [keras.ops.convert_to_numpy(variable.value) for variable in model.variables]
-    few = data.training.first(_PROBED * config.batch_size)
-    ends: list[float] = []
-    training.train(
-        model,
-        few,
-        data.validation.first(1),
-        optimizer=optimization.build_optimizer(
-            learning_rate=float(config.learning_rate),
-            steps=_PROBED,
-            warmup_steps=0,
-            weight_decay=config.weight_decay,
-            clip_norm=config.clip_norm,
-            ema=config.ema,
-        ),
-        objective=data.objective,
-        length=training.Length(1, config.batch_size),
-        seed=seed,
-        on_step=lambda *_: ends.append(time.monotonic()),
-    )
-    for variable, value in zip(model.variables, before, strict=True):
-        variable.assign(value)  # The states of dropout, too.
-    keras.utils.set_random_seed(seed)
-    # The first step is compiled.
-    between = np.diff(ends)
-    return float(np.median(between)) if len(between) else 1e-3
-
-
-class Shown:
-    """How far a phase is, for who watches it: steps within epochs, and the last figures."""
-
-    def __init__(self, job: Job, epochs: int) -> None:
-        self._job, self._epochs = job, epochs
-        self._steps, self._said, self._note = 1, 0.0, ""
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        """A step is done, of so many in the epoch."""
-        self._steps = steps
-        if time.monotonic() - self._said > _STEPS_SECONDS:
-            self._tell(epoch, step)
-
-    def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
-        figures = [
-            f"{name.removeprefix(VALIDATION)} {value:.3f}"
-            for name, value in logs.items()
-            if name.startswith(VALIDATION)
-        ]
-        self._note = f"validation {', '.join(figures)}"
-        self._tell(epoch, self._steps)
-
-    def _tell(self, epoch: int, step: int) -> None:
-        self._said = time.monotonic()
-        what = f"steps, epoch {epoch + 1} of {self._epochs}"
-        done, total = epoch * self._steps + step, self._epochs * self._steps
-        self._job.progress(what, done, total, self._note)
 
 
 def run_phase(

@@ -85,6 +85,7 @@ class Executor(Interpreter):
         try:
             artifact = do_apart(work) if self.runtime.is_apart(work) else work.do()
         except Exception:
+            self.watch.failed(asked.name, trains=asked.trains)
             self.store.abandon(call)
             raise
         return self.store.commit(call, artifact, time.monotonic() - started)

@@ -49,7 +49,7 @@ def find_weights(
         try:
             backbones.build_backbone(giant.name, input_size=own.input_size, weights="imagenet")
         except Mistake as mistake:
-            reason = str(mistake)
+            reason = str(mistake).partition(f"{giant.name}: ")[2] or str(mistake)
         if not file.is_file():
             raise Mistake(
                 f"model.weights must be within reach, got {config.weights!r} for {giant.name} "
