@@ -42,7 +42,7 @@ class DataConfig(Section):
     `digits`."""
     modality: Literal["image", "text"] = "image"
     """What kind of input the examples are."""
-    classes: Columns = ()
+    classes: tuple[str, ...] = ()
     """Use only these classes; all where empty."""
     columns: Columns = ()
     """Tables: the column with the answers, `label` where not given; for several labels also one
@@ -86,7 +86,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         missing={split: share for split, share in shares.items() if not source.splits.get(split)},
         labels_per_class=config.labels_per_class,
         convert=config.convert,
-        known=_known(job, source),
+        known=_known(job, source, config),
     )
     tfds.disable_progress_bar()
     rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
@@ -114,6 +114,7 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             "quarantine": quarantine[:20],
             "set_aside": _set_aside(quarantine),
             "location": source.location,
+            "convert": config.convert,
         },
     )
 
@@ -176,9 +177,11 @@ def _settled(target: Target, number: int, index: list[Row]) -> Target:
     return target.model_copy(update={"space": space})
 
 
-def _known(job: Job, source: Source) -> Path | None:
-    """What was ingested last from where `source` is."""
+def _known(job: Job, source: Source, config: DataConfig) -> Path | None:
+    """What was ingested last from where `source` is, with the same formats taken in."""
     for made in job.earlier():
+        if made.stats.get("convert", False) != config.convert:
+            continue
         if made.stats.get("location") == source.location and isinstance(made, Examples):
             return made.directory if made.modality == source.modality else None
     return None

@@ -127,7 +127,11 @@ def _within(
     def decide() -> dict[str, Any]:
         job.doing("measuring what a step takes")
         seconds = step_seconds(network, data, config, seed)
-        return {"epoch": seconds * data.training.steps(config.batch_size)}
+        # Without the way back a step takes a third.
+        steps = (
+            data.training.steps(config.batch_size) + data.validation.steps(config.batch_size) / 3
+        )
+        return {"epoch": seconds * steps}
 
     if distribution.replicas() > 1:
         return config  # Each would measure something else, and they must agree.

@@ -52,6 +52,7 @@ __all__ = [
     "Plan",
     "Predictions",
     "RunResult",
+    "Stopped",
     "StoreIsHeld",
     "configured",
     "load",
@@ -101,10 +102,16 @@ def run(
     Raises:
         Mistake: in the config or the data, in one line.
         StoreIsHeld: another run is at work in this store.
+        Stopped: at the deadline; it is no Exception.
     """
     config = changes if isinstance(changes, Config) else configured(recipe, changes)
     name, opened = recipe_path(recipe).stem, Store(Path(store))
     runtime = _runtime(config, opened, serving_dir, name, fresh=fresh)
+    if runtime.hosts.rank:
+        raise Mistake(
+            f"api.run must be on the first of several hosts, got it on number "
+            f"{runtime.hosts.rank + 1}: the others help by the command line"
+        )
     console = open_log(log) if isinstance(log, str) else log
     with opened.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
         started = time.monotonic()

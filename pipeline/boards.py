@@ -11,12 +11,14 @@ STORE/tensorboard/RUN_ID.stopped/   the same of a run that did not end: stopped,
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from etils import epy
 
@@ -29,6 +31,20 @@ with epy.lazy_imports():
 
 # Where a stage that trains writes its curves, in its artifact.
 CURVES = "tensorboard"
+
+
+P = ParamSpec("P")
+
+
+def _never_in_the_way(act: Callable[P, None]) -> Callable[P, None]:
+    """What is only to be looked at must not end a run, such as where there are no links."""
+
+    @functools.wraps(act)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> None:
+        with contextlib.suppress(OSError):
+            act(*args, **kwargs)
+
+    return tried
 
 
 class Boards:
@@ -45,13 +61,23 @@ class Boards:
     def directory(self) -> Path:
         return self._root / self._run_id
 
+    @_never_in_the_way
     def link(self, name: str, artifact: Path) -> None:
         """Show the curves of the stage `name`, which writes or has written into `artifact`."""
+        self.unlink(name)
         self.directory.mkdir(parents=True, exist_ok=True)
         link = self.directory / name
-        link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(artifact / CURVES, self.directory))
 
+    @_never_in_the_way
+    def unlink(self, name: str) -> None:
+        """There are no curves of this stage."""
+        link = self.directory / name
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+        link.unlink(missing_ok=True)
+
+    @_never_in_the_way
     def keep(self, name: str) -> None:
         """Copy the curves of a stage, whose folder will not stay as it is."""
         link = self.directory / name
@@ -62,6 +88,7 @@ class Boards:
         if curves.is_dir():
             shutil.copytree(curves, link)
 
+    @_never_in_the_way
     def write(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
         """The settings and what they came to, for the tab HPARAMS."""
         if not self.directory.is_dir():
@@ -84,6 +111,7 @@ class Boards:
         """Nothing was computed, and there is nothing to be seen that an earlier run has not."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    @_never_in_the_way
     def abort(self, how: str) -> None:
         """Keep what there is of a run that did not end, under a name that says so.
 

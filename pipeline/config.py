@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -175,8 +174,10 @@ def merged(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     nested: dict[str, Any] = {}
     for key, value in changes.items():
         *sections, name = key.split(".")
-        inner = functools.reduce(lambda at, section: at.setdefault(section, {}), sections, nested)
-        inner[name] = value
+        one: dict[str, Any] = {name: value}
+        for section in reversed(sections):
+            one = {section: one}
+        nested = _over(nested, one)
     _check_keys(nested, Config, "changes", "")
     return _over(content, nested)
 

@@ -34,7 +34,7 @@ with epy.lazy_imports():
     from components.on_beam import runner as beam_runner
 
 # The sections of the config that say where and how, and who is told of it; not what.
-_WHERE = ("beam", "mlflow", "runtime")
+WHERE = ("beam", "mlflow", "runtime")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
         )
     else:
         pretrained = _pretrained(config, giant, download)
-    what = {name: value for name, value in hashed(config).items() if name not in _WHERE}
+    what = {name: value for name, value in hashed(config).items() if name not in WHERE}
     parts: list[Any] = [
         what,
         config.views,
@@ -129,7 +129,7 @@ def _about(config: Config, recipe: str, run_id: str) -> About:
     differs = {
         key: value
         for key, value in departures(config).items()
-        if key.partition(".")[0] not in _WHERE
+        if key.partition(".")[0] not in WHERE
     }
     known = departures(config, hashed_only=True)
     digest = sha256_of_json([recipe, {k: v for k, v in known.items() if k in differs}])

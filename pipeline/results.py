@@ -80,9 +80,10 @@ class RunResult:
     def _repr_html_(self) -> str:
         reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in self.reasons)
         where = html.escape(str(self.pushed or "nothing was pushed"))
+        figures = self.figures._repr_html_() if _has_pandas() else ""
         return (
             f"<p><b>{html.escape(self.recipe)}: {self.verdict}</b> after {self.seconds:.1f} s, "
-            f"<code>{where}</code></p><ul>{reasons}</ul>{self.figures._repr_html_()}"
+            f"<code>{where}</code></p><ul>{reasons}</ul>{figures}"
         )
 
 
@@ -114,9 +115,8 @@ class Plan:
         ]
         return _frame(rows, index="stage")
 
-    def _repr_html_(self) -> str:
-        found: str = self.stages._repr_html_()
-        return found
+    def _repr_html_(self) -> str | None:
+        return self.stages._repr_html_() if _has_pandas() else None
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,8 @@ class Predictions(Sequence[Prediction]):
         """A row an example: input, valid, and what is said."""
         return _frame([row.as_json() for row in self.rows])
 
-    def _repr_html_(self) -> str:
-        found: str = self.frame._repr_html_()
-        return found
+    def _repr_html_(self) -> str | None:
+        return self.frame._repr_html_() if _has_pandas() else None
 
 
 def _row(step: Step) -> dict[str, Any]:
@@ -150,8 +149,12 @@ def _row(step: Step) -> dict[str, Any]:
     }
 
 
+def _has_pandas() -> bool:
+    return find_spec("pandas") is not None
+
+
 def _frame(rows: list[dict[str, Any]], index: str = "") -> pd.DataFrame:
-    if find_spec("pandas") is None:
+    if not _has_pandas():
         raise Mistake("a data frame must have pandas installed: pip install '.[notebook]'")
     import pandas as pd
 

@@ -23,6 +23,8 @@ from models.mistakes import Mistake
 from pipeline.hosts import Hosts, hosts_of
 from pipeline.processes import TENSORFLOW, Work
 
+# What $KERAS_BACKEND was before this process had to have TensorFlow.
+_ASKED = "SHOULDERS_KERAS_BACKEND"
 Backend = Literal["tensorflow", "jax", "torch"]
 
 
@@ -117,7 +119,9 @@ class RuntimeConfig(Section):
 def choose_backend(config: RuntimeConfig) -> str:
     """The backend that is asked for; from now on this process itself has TensorFlow."""
     asked = os.environ.get("KERAS_BACKEND") or TENSORFLOW
-    os.environ["KERAS_BACKEND"] = TENSORFLOW
+    if asked == TENSORFLOW:  # Or it was we who wrote that.
+        asked = os.environ.get(_ASKED) or TENSORFLOW
+    os.environ["KERAS_BACKEND"], os.environ[_ASKED] = TENSORFLOW, asked
     chosen = config.backend or asked
     if chosen not in typing.get_args(Backend):
         raise Mistake(

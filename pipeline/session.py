@@ -15,7 +15,7 @@ from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_blocks
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
-from pipeline.outside import resolve, resolve_request
+from pipeline.outside import WHERE, resolve, resolve_request
 from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
 from pipeline.results import RunResult
@@ -38,7 +38,8 @@ class Session:
 
     def end(self, config: Config, seconds: float, outcome: Outcome, steps: list[Step]) -> RunResult:
         """Record what became of it."""
-        found = result(self.record, seconds, steps, outcome)
+        known = {r.pushed for r in past_runs(self.store.runs) if r.finished}
+        found = result(self.record, seconds, steps, outcome, known)
         self.save(
             steps,
             outcome=found.outcome,
@@ -52,13 +53,17 @@ class Session:
         else:
             for step in steps:  # Those of a cluster's tasks, too.
                 self.link(step.name, Path(step.artifact))
-            self.boards.write(departures(config), outcome.evaluation.figures)
+            settings = departures(config)
+            what = {k: v for k, v in settings.items() if k.partition(".")[0] not in WHERE}
+            self.boards.write(what, outcome.evaluation.figures)
         return found
 
     def link(self, name: str, artifact: Path) -> None:
         """Show the curves of a stage, where it has any."""
         if (artifact / CURVES).is_dir():
             self.boards.link(name, artifact)
+        else:  # Nothing was trained.
+            self.boards.unlink(name)
 
     def fail(self, seconds: float, why: str, steps: list[Step]) -> None:
         """Record that it did not end: `stopped`, or `failed: ` and the reason."""
@@ -124,8 +129,19 @@ def _main(outcome: Outcome) -> dict[str, float]:
     return {name: value for name, value in evaluation.figures.items() if name in wanted}
 
 
-def result(record: RunRecord, seconds: float, steps: list[Step], outcome: Outcome) -> RunResult:
-    """What a run came to that has ended."""
+def result(
+    record: RunRecord,
+    seconds: float,
+    steps: list[Step],
+    outcome: Outcome,
+    known: set[str | None],
+) -> RunResult:
+    """What a run came to that has ended.
+
+    Args:
+        known: what earlier runs have said to have pushed. One that was killed after its push has
+            not said so: then this one does.
+    """
     judged = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
     metrics = {"test": judged.pop("evaluate", outcome.evaluation.stats)}
     metrics |= {name.removesuffix(".evaluate"): stats for name, stats in judged.items()}
@@ -133,7 +149,7 @@ def result(record: RunRecord, seconds: float, steps: list[Step], outcome: Outcom
     return RunResult(
         run_id=record.run_id,
         recipe=record.recipe,
-        outcome=_outcome(steps, pushed),
+        outcome=_outcome(steps, pushed, known),
         seconds=seconds,
         steps=tuple(steps),
         metrics=metrics,
@@ -145,13 +161,13 @@ def result(record: RunRecord, seconds: float, steps: list[Step], outcome: Outcom
     )
 
 
-def _outcome(steps: list[Step], pushed: Path | None) -> str:
+def _outcome(steps: list[Step], pushed: Path | None, known: set[str | None]) -> str:
     """What became of a run that came to its end; see `RunRecord`."""
     if pushed is None:
         return "not blessed"
     by = [step for step in steps if step.name == "push"]
     is_new = all(s.status == "ran" and not s.stats.get("already") for s in by)
-    return "pushed" if is_new else "unchanged"
+    return "pushed" if is_new or str(pushed) not in known else "unchanged"
 
 
 def runtime_of(

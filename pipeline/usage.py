@@ -10,6 +10,7 @@ from rich.text import Text
 
 from models.mistakes import Mistake, nearest
 from pipeline.config import Config
+from pipeline.flags import CONFIGURED
 
 # What most runs need; everything else is a word away.
 FIRST = (
@@ -36,8 +37,10 @@ class Usage:
         """The arguments without what stands behind `--help`, which is kept."""
         self.wanted = ""
         at = next((i for i, word in enumerate(arguments) if word in ("--help", "-h")), None)
-        if at is None or at + 1 >= len(arguments):
+        if at is None or at + 1 >= len(arguments) or arguments[0] not in CONFIGURED:
             return arguments
+        if arguments[at + 1].startswith("--") and "." in arguments[at + 1]:
+            return arguments  # A flag, which help has no use for.
         word = arguments[at + 1].strip("-").replace("-", "_")
         known = ["all", *Config.model_fields]
         if word not in known:

@@ -107,6 +107,7 @@ class InProcess(CommandLine):
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
+            patch.setenv("SHOULDERS_KERAS_BACKEND", "")  # What it writes there is for itself.
             for name, value in environment.items():
                 patch.setenv(name, value)
             status = run_pipeline.main(words)

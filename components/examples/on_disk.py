@@ -84,7 +84,7 @@ def _check_modality(wish: Wish, records: list[Record]) -> None:
         for name, row in MODALITIES.items()
     }
     likely = max(of_each, key=lambda name: of_each[name])
-    if of_each[likely] > len(records) / 2 and not of_each[wish.modality]:
+    if of_each[likely] > 0.9 * len(records) and not of_each[wish.modality]:
         wanted, found = (MODALITIES[name].raw.plural for name in (wish.modality, likely))
         raise Mistake(
             f"data.path must hold {wanted}, got {wish.location!r} with {of_each[likely]} {found}, "
@@ -92,13 +92,14 @@ def _check_modality(wish: Wish, records: list[Record]) -> None:
         )
 
 
-def _check_enough(wish: Wish, records: list[Record]) -> None:
+def _check_enough(wish: Wish, records: list[Record], targets: list[Target]) -> None:
     """A `Mistake` where no class can be trained, validated and tested."""
     if any(record.split for record in records):
         return
-    column = wish.columns[0]
-    is_plain = len(wish.columns) == 1 and column.task == "one_label"
-    counts = Counter(str(r.answers[0]) if is_plain else "examples" for r in records)
+    target, *others = targets
+    is_plain = bool(target.space.labels) and not TASKS[target.task].many and not others
+    usable = [record for record in records if not record.problem]
+    counts = Counter(str(r.answers[0]) if is_plain else "examples" for r in usable)
     if max(counts.values()) < _FEWEST:
         found = ", ".join(f"{name} {count}" for name, count in counts.most_common(3))
         raise Mistake(
@@ -125,7 +126,7 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
         known = Space(labels=tuple(sorted(column.columns)) if len(column.columns) > 1 else ())
         space = task.space(answers, known)
         targets.append(Target(name=column.name, task=column.task, space=space))
-    _check_enough(wish, records)
+    _check_enough(wish, records, targets)
     listing = [[r.name, r.answers, r.split, r.problem] for r in records]
     raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
     return Source(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,14 @@ OUR_HEADINGS = Headings()
 
 
 def _csv(text: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows, by the delimiter that gives most of the columns; the comma where several do."""
+    """The rows, by the delimiter that gives most of these columns, or else most columns.
+
+    A spreadsheet may name it in a line of its own, `sep=;`, before the columns.
+    """
     csv.field_size_limit(max(len(text), 1 << 17))  # What is too long is for the modality to say.
+    if named := re.match(r"sep=(.)\r?\n", text):
+        rest = io.StringIO(text[named.end() :])
+        return list(csv.DictReader(rest, delimiter=named[1]))
     line = next(iter(io.StringIO(text)), "")
 
     def fit(delimiter: str) -> tuple[int, int]:
@@ -131,6 +138,8 @@ def read(
     kind = MODALITIES[modality].raw
     column, is_path = headings.input or kind.column, kind.is_path
     named = [name for each in columns for name in each.columns]
+    if headings.split != OUR_HEADINGS.split:
+        named = [*named, headings.split]
     rows = read_rows(table, "data.path", column, named)
     # An empty text is quarantined; a row without a path is no row.
     _check_column(table, rows, column, may_be_empty=not is_path)

@@ -38,9 +38,9 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
     A loss begins at 0; anything else at what it has least.
     """
     values = [v for curve in curves.values() for v in curve if math.isfinite(v)] or [0.0]
-    least, most = (0.0 if "loss" in y else min(values)), max(values)
-    if least == most:  # A straight line, which is to be seen.
-        least = most - (abs(most) / 10 or 1.0)
+    least, most = min([0.0, *values] if "loss" in y else values), max(values)
+    if most - least <= 1e-9 * max(1.0, abs(most)):  # A straight line, which is to be seen.
+        least = most - (abs(most) / 10 if abs(most) > 1e-6 else 1.0)
     steps = ticks(least, most)
     low, high = steps[0], steps[-1]
     length = max(len(curve) for curve in curves.values())
@@ -102,8 +102,9 @@ def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         f'{size} labels: the worst pairs are in the table">'
     ]
     for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
-        name, at = html.escape(label[:18] or "invalid"), margin + cell * row
-        parts.append(_text(margin - 4, at + cell * 0.75, name, "end", "label"))
+        at, bare = margin + cell * row, label[:18] or "invalid"
+        name = html.escape(bare)
+        parts.append(_text(margin - 4, at + cell * 0.75, bare, "end", "label"))
         parts.append(
             f'<text class="label" x="{at + cell * 0.75}" y="{margin - 4}" '
             f'transform="rotate(-90 {at + cell * 0.75} {margin - 4})">{name}</text>'

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.files import read_json
+from components.modalities.table import MODALITIES
 from components.section import Section
 from pipeline.config import Config
 from pipeline.interpreters.base import Interpreter, Invocation
@@ -20,6 +21,7 @@ _KEYS = {
     "unfreeze": "fine_tune.unfreeze",
     "views.views": "augment.views",
     "views.policies": "augment.policies",
+    "learning.by_uncertainty": "balance",
 }
 _SECTIONS: dict[Any, str] = {
     field.annotation: name
@@ -100,13 +102,18 @@ def _said(asked: Invocation, path: tuple[str, ...], old: Any, new: Any) -> str:
             return f"{'with' if old is None else 'without'} a {words}"
         return f"another {words}" if words in ("giant", "pretrained") else f"{words} changed"
     flag = _flag(asked, name, rest)
+    if not _is_key(flag):
+        return f"{words} changed"
     return f"--{flag.replace('_', '-')}: {_value(old)} → {_value(new)}"
 
 
 def _flag(asked: Invocation, name: str, rest: list[str]) -> str:
     """The key of the config that an argument's part comes from."""
     if name == "learning" and len(rest) > 1:
-        return ".".join(rest[1:])
+        return f"targets.{rest[1]}.weight" if rest[0] == "weights" else ".".join(rest[1:])
+    if name == "views" and rest[0] == "options":
+        sections = (row.section for row in MODALITIES.values() if rest[1] in row.view_options)
+        return f"{next(sections, name)}.{rest[1]}"
     dotted = ".".join([name, *rest])
     if dotted in _KEYS:
         return _KEYS[dotted]
@@ -116,6 +123,18 @@ def _flag(asked: Invocation, name: str, rest: list[str]) -> str:
     if section == "data" and branch:
         section = f"{branch}.data"
     return ".".join([section, *rest])
+
+
+def _is_key(flag: str) -> bool:
+    """Whether the config has it; a target's section has a name of its own."""
+    at: Any = Config
+    for part in flag.split("."):
+        if not (isinstance(at, type) and issubclass(at, Section)):
+            return flag.startswith("targets.")
+        if part not in at.model_fields:
+            return False
+        at = at.model_fields[part].annotation
+    return True
 
 
 def _value(value: Any) -> str:

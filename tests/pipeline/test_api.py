@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,6 +49,30 @@ def test_mistakes_are_told_as_on_the_command_line(tmp_path: Path) -> None:
         api.plan("digits", {"head.epoch": 3}, store=tmp_path)
     with pytest.raises(api.Mistake, match="MODEL must be the directory of a version"):
         api.load(tmp_path / "nowhere")
+
+
+def test_changes_are_folded_and_nobody_elses_dict_is_touched() -> None:
+    given = {"dropout": 0.3}
+    config = api.configured("digits", {"head.epochs": 4, "head": given, "head.hidden": 8})
+    assert (config.head.epochs, config.head.dropout, config.head.hidden) == (4, 0.3, 8)
+    assert given == {"dropout": 0.3}
+    with pytest.raises(api.Mistake, match="must be a section, got 3"):
+        api.configured("digits", {"head": 3})
+
+
+def test_a_push_that_no_run_has_told_of_is_told_of(tmp_path: Path, tiny_recipe: Path) -> None:
+    """A run that is killed after its push: the next one says `pushed`, and not the one after."""
+    store, changes = tmp_path / "store", {"head.epochs": 1, "fine_tune.epochs": 0}
+    first = api.run(str(tiny_recipe), changes, store=store)
+    record = store / "runs" / f"{first.run_id}.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps(told | {"outcome": "stopped", "pushed": None}))
+    assert api.run(str(tiny_recipe), changes, store=store).outcome == "pushed"
+    assert api.run(str(tiny_recipe), changes, store=store).outcome == "unchanged"
+    views = api.plan(str(tiny_recipe), {**changes, "augment.views": 3}, store=store).stages["why"]
+    assert "--augment.views: 1 → 3" in views["extract"]
+    balance = api.plan(str(tiny_recipe), {**changes, "balance": "uncertainty"}, store=store)
+    assert balance.stages.loc["train_head", "why"] == "--balance: false → true"
 
 
 def test_plan_compares_with_the_same_recipe(tmp_path: Path, tiny_recipe: Path) -> None:

@@ -21,6 +21,7 @@ from components.section import seconds_of
 from models.mistakes import Mistake
 from pipeline import stopping
 from pipeline.processes import Work, do_apart
+from pipeline.runtime import RuntimeConfig, choose_backend
 from tests.conftest import CommandLine, InProcess
 from tests.helpers import job
 
@@ -77,6 +78,17 @@ def test_what_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(stopping.Stopped, match="at the deadline of 1s"), stopping.deadline("1s"):
         lose_the_first()
     time.sleep(0.1)  # And no more, once it is known.
+
+
+def test_the_backend_of_the_environment_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This process has TensorFlow then, and its next run the same backend."""
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("SHOULDERS_KERAS_BACKEND", "")
+    monkeypatch.setattr("pipeline.runtime.find_spec", lambda _: True)
+    found = [choose_backend(RuntimeConfig()) for _ in range(2)]
+    assert found == ["jax", "jax"]
 
 
 def test_a_deadline_stops_and_json_tells(command_line: CommandLine, tiny_recipe: Path) -> None:

@@ -25,7 +25,8 @@ plural = "pictures"
 column = "path"
 is_path = True
 suffixes: tuple[str, ...] = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".webp", ".gif"),
+    *(".bmp", ".tif", ".tiff", ".avif", ".heic"),
 )
 may_repeat = False
 
@@ -76,17 +77,19 @@ def check(raw: bytes) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             kind, (width, height) = picture.format or "unknown", picture.size
+            deep = _is_deep(picture)
             kind = _ALSO_KNOWN_AS.get(kind, kind)
     except Image.DecompressionBombError as error:
         raise ValueError(f"has too many pixels: {error}") from error
     except Exception as error:
         raise ValueError("is not an image" if raw else "is empty") from error
-    if kind not in FORMATS:
-        raise ValueError(
-            f"is a {kind} image; only {' and '.join(FORMATS)} are served: --data.convert"
-        )
     if width * height > MAX_PIXELS:
         raise ValueError(f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded")
+    if kind not in FORMATS:
+        only = f"is a {kind} image; only {' and '.join(FORMATS)} are served"
+        if deep:
+            raise ValueError(f"{only}, and one of more than 8 bits a channel is not converted")
+        raise ValueError(f"{only}: --data.convert")
     try:
         _pixels(tf.constant(raw))
     except tf.errors.InvalidArgumentError as error:
@@ -106,10 +109,7 @@ def converted(raw: bytes) -> bytes:
         with Image.open(io.BytesIO(raw)) as picture:
             kind = _ALSO_KNOWN_AS.get(picture.format or "", picture.format)
             width, height = picture.size
-            deep = picture.mode.startswith(
-                ("I", "F")
-            )  # More than 8 bits do not become 8 by cutting.
-            if kind in FORMATS or deep or width * height > MAX_PIXELS:
+            if kind in FORMATS or _is_deep(picture) or width * height > MAX_PIXELS:
                 return raw
             buffer = io.BytesIO()
             pixels = picture.convert("RGB")
@@ -120,6 +120,11 @@ def converted(raw: bytes) -> bytes:
     except Exception:  # `check` says what is wrong with it.
         return raw
     return buffer.getvalue()
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether it has more than 8 bits a channel, which do not become 8 by cutting."""
+    return picture.mode.startswith(("I", "F"))
 
 
 def canonical(raw: bytes) -> bytes:

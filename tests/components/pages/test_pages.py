@@ -39,12 +39,24 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     assert chart.count("stroke-dasharray") >= 3  # Not by colour alone.
 
 
+@pytest.mark.parametrize("losses", [[-0.2, -0.5], [0.3, -0.4], [0.5, 0.5 + 1e-16], [1e-14, 0.0]])
+def test_losses_may_be_negative_or_nearly_nothing(losses: list[float]) -> None:
+    """Those of learned uncertainty are; every point is inside the chart."""
+    chart = charts.line_chart({"training": losses}, mark=0, x="epoch", y="loss")
+    points = re.search(r'points="([^"]+)"', chart)
+    assert points
+    heights = [float(point.split(",")[1]) for point in points[1].split()]
+    assert all(charts.TOP - 1 <= up <= charts.HEIGHT - charts.BOTTOM + 1 for up in heights)
+
+
 def test_the_worst_pairs_are_named() -> None:
     labels = ["ant", "bee", "cat", ""]
     counts = [[8, 2, 0, 0], [1, 9, 0, 0], [0, 5, 4, 1], [0, 0, 0, 0]]
     pairs = charts.worst_pairs(labels, counts)
     assert pairs[0] == ("cat", "bee", 5, 0.5)
     assert ("cat", "invalid", 1, 0.1) in pairs
+    escaped = charts.heat_map(["a & b", "c"], [[1, 0], [0, 1]])
+    assert escaped.count(">a &amp; b<") == 2
     map_ = charts.heat_map(labels[:3], [row[:3] for row in counts[:3]])
     assert "<title>cat taken for bee: 5</title>" in map_
 

@@ -36,7 +36,7 @@ def test_as_many_epochs_as_fit(
     at_work = replace(job(tmp_path / "control"), say=said.append)
     config = ControlConfig(epochs=9, batch_size=16, budget="10s")
     model = train_from_scratch(at_work, inputs, config, PLAIN, seed=0)
-    assert said == ["The control: at most 2 epochs of about 4 s, 8 s in all."]
+    assert said == ["The control: at most 2 epochs of about 5 s, 9 s in all."]
     assert len(json.loads((model.directory / "history.json").read_text())["epochs"]) == 2
     assert model.cut_short == "2 of 9 epochs fit its budget of 10s"
     assert model.remarks == (f"Trained for less than was asked: {model.cut_short}.",)
