@@ -48,8 +48,9 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
     ]
     table = "\n".join(["path,species,age", *rows])
     (here.directory / "PHOTOS.csv").write_text(table)
-    renamed = "\n".join(["filename,class", *(row.rpartition(",")[0] for row in rows)])
-    (here.directory / "RENAMED.csv").write_text(renamed)
+    folds = ("train", "train", "validation", "test")
+    named = [f"{row.rpartition(',')[0]},{folds[n % 4]}" for n, row in enumerate(rows)]
+    (here.directory / "RENAMED.csv").write_text("\n".join(["filename,class,fold", *named]))
     preset = write_preset("BERT", here.directory / "bert")
     shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")
     pictures = ["--model.weights", "none", "--photos.input-size", "32"]
