@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_SHOWN = ["status", "seconds", "bytes"]
+
+
 @dataclass(frozen=True)
 class RunResult:
     """What a run came to.
@@ -55,7 +58,7 @@ class RunResult:
     @property
     def stages(self) -> pd.DataFrame:
         """A row a stage: status, seconds, bytes."""
-        return _frame([_row(step) for step in self.steps], index="stage")
+        return _frame([{"stage": s.name} | s.row for s in self.steps], index="stage")[_SHOWN]
 
     @property
     def figures(self) -> pd.DataFrame:
@@ -138,15 +141,6 @@ class Predictions(Sequence[Prediction]):
 
     def _repr_html_(self) -> str | None:
         return self.frame._repr_html_() if _has_pandas() else None
-
-
-def _row(step: Step) -> dict[str, Any]:
-    return {
-        "stage": step.name,
-        "status": step.status,
-        "seconds": step.seconds,
-        "bytes": step.bytes,
-    }
 
 
 def _has_pandas() -> bool:

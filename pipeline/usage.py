@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import attrs
+import docstring_parser
 from cyclopts.help import DefaultFormatter, HelpEntry, HelpPanel
 from rich.text import Text
 
@@ -32,6 +34,8 @@ class Usage:
     def __init__(self) -> None:
         self.wanted = ""
         self._form = DefaultFormatter()
+        # cyclopts reads the source of a section, and of pydantic's own class, for every flag anew.
+        docstring_parser.parse_from_object = functools.cache(docstring_parser.parse_from_object)
 
     def asked(self, arguments: list[str]) -> list[str]:
         """The arguments without what stands behind `--help`, which is kept."""
