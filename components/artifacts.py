@@ -120,7 +120,12 @@ class Checks(Artifact):
 
 
 class HeadForm(BaseModel):
-    """What a head is like; the arguments of `heads.build_head` that its weights belong to."""
+    """What a head is like, which its weights belong to.
+
+    Attributes:
+        taps: the names of the taps that it reads, from the bottom up; the network's own output
+            where empty.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -128,6 +133,7 @@ class HeadForm(BaseModel):
     dropout: float = 0.0
     normalize: bool = True
     balance: bool = False
+    taps: tuple[str, ...] = ()
 
 
 class AssembledModel(Artifact):
@@ -182,8 +188,10 @@ class Features(Artifact):
     batch_size: int
     """Examples a forward pass."""
     keys: dict[str, str]
-    """The output (`pooled`, `at_cut`) → its key in the store. One that is not here is not
+    """The output (`pooled`, `taps`, `at_cut`) → its key in the store. One that is not here is not
     stored, and is computed when it is asked for."""
+    taps: dict[str, int] = {}
+    """The name of each tap → how many features it has, in the order in which they are stored."""
     counts: dict[str, int]
     store: Path = Field(exclude=True)
 
@@ -212,12 +220,13 @@ class TrainedModel(Artifact):
     backbone.weights.h5  the whole backbone, only where fine-tuning changed it
     history.json         a row an epoch of this phase
     audit.json           what moved, and what was frozen and did not
+    choice.json          what was compared to choose the features, where it was
     search.json          the heads that were tried, where there was a search
     tensorboard/         the same epochs for TensorBoard
     ```
     """
 
-    shown = ("block", "epochs", "val_")
+    shown = ("block", "features", "epochs", "cv_", "val_")
 
     not_content: ClassVar[tuple[str, ...]] = ("tensorboard/",)
 
@@ -230,6 +239,8 @@ class TrainedModel(Artifact):
     """Which weights these are, as a sentence: this phase's, or those it began with."""
     cut_short: str = ""
     """Why it was not trained for as long as was asked, as half a sentence."""
+    choosing: bool = False
+    """Whether what costs more is only kept where it is better beyond noise."""
     backbone_changed: bool = False
 
     @property

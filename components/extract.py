@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from etils import epy
 from pydantic import ByteSize, Field
@@ -14,15 +14,21 @@ from components.files import read_jsonl, sha256, sha256_of_json, write_json, wri
 from components.frozen import budget
 from components.frozen.activations import DType
 from components.frozen.feature_pass import FeaturePass, Output
-from components.frozen.networks import first_block, open_backbone
+from components.frozen.networks import first_block, open_backbone, taps_of
 from components.job import Job, stage
 from components.modalities.protocols import Rows
 from components.modalities.table import MODALITIES, open_reader
 from components.section import Section, Views
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
+    import keras
+
     from components.examples import dataset
     from components.on_beam import extract as extract_on_beam
+    from models import taps
+
+Vectors = Literal["pooled", "taps", "none"]
 
 
 class ExtractConfig(Section):
@@ -37,7 +43,7 @@ class ExtractConfig(Section):
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
-@stage(version=6, any_backend=True, one_at_a_time=True)
+@stage(version=7, any_backend=True, one_at_a_time=True)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -46,16 +52,17 @@ def extract(
     views: Views,
     config: ExtractConfig,
     *,
-    pooled: bool,
+    vectors: Vectors,
     seed: int,
 ) -> Features:
     """Compute what the store does not have yet; an example's activations are never made twice.
 
     Args:
         unfreeze: what is to be trained later besides the head (`FineTuneConfig.unfreeze`): one
-            pass gives both the activations before that block and the pooled features. With
+            pass gives both the activations before that block and what a head reads. With
             `all` there is no frozen part, and the "activations" are the decoded inputs.
-        pooled: whether a head is to be trained on the whole network's pooled features.
+        vectors: what a head is to be trained on: the whole network's pooled features, the taps
+            of all its blocks, or nothing yet.
         seed: of the augmented views.
     """
     job.doing("building the network")
@@ -76,8 +83,9 @@ def extract(
             length=survey.length,
             dtype=config.dtype,
             room=config.budget,
-            pooled=pooled,
+            vectors=_vectors(model, network, vectors),
         )
+    _check_taps(vectors, keep, views)
     feature_pass = FeaturePass(
         model=model,
         cuts={name: keep.cut if name == "at_cut" else None for name in keep.outputs},
@@ -105,6 +113,7 @@ def extract(
         variants=variants,
         seed=seed,
         batch_size=config.batch_size,
+        taps={tap.name: tap.width for tap in feature_pass.taps} if "taps" in stores else {},
         keys={name: store.directory.name for name, store in stores.items()},
         store=job.activations,
         counts=dict(Counter(row["split"] for row in rows)),
@@ -119,6 +128,24 @@ def extract(
             "bytes": total * sum(store.row_bytes(survey.length) for store in stores.values()),
         },
     )
+
+
+def _vectors(
+    model: AssembledModel, network: keras.Model, vectors: Vectors
+) -> dict[str, keras.Model]:
+    """The output for a head → the network that gives it."""
+    if vectors == "taps":
+        return {"taps": taps.tapped(network, taps_of(model, network))}
+    return {"pooled": network} if vectors == "pooled" else {}
+
+
+def _check_taps(vectors: Vectors, keep: budget.Keep, views: Views) -> None:
+    """A `Mistake` where a head is to read taps that are not kept: it reads them again and again."""
+    if vectors == "taps" and "taps" not in keep.outputs and views.views != "fresh":
+        raise Mistake(
+            f"extract.budget must leave room for the taps of all examples, got one in which "
+            f"{keep.why}: say --head.features last"
+        )
 
 
 def _compute(

@@ -10,7 +10,7 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import AssembledModel, Features, TrainedModel
-from components.frozen.networks import block_starts, cut, open_backbone
+from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.tasks.learning import Learning
 from components.training.data import training_data
@@ -77,14 +77,14 @@ def fine_tune(
         kept = "the head alone: there was nothing to fine-tune"
         return _unchanged(job, model, features, kept, {"skipped": True})
     network = open_backbone(model.base, model.backbone_weights)
-    head = open_head(model, features=network.output_shape[-1])
+    suffix, stored = tail(model.base, network, features.cut, model.form.taps)
+    head = open_head(model, features=suffix.output_shape[-1])
     head.trainable = True
     blocks = _blocks(model.base, network, features.block)
     precision = _precision(job, config)
-    suffix = cut(model.base, network, features.cut).suffix
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     keras.utils.set_random_seed(seed)
-    data = training_data(job, features, "at_cut", learning)
+    data = training_data(job, features, "at_cut", learning, stored)
 
     def train(name: str, epochs: int) -> Phase:
         return run_phase(

@@ -11,10 +11,11 @@ from pydantic import Field, field_validator
 
 from components.artifacts import TRAINED_ON, Features, HeadForm, TrainedModel
 from components.files import read_jsonl, write_json
-from components.frozen.networks import open_backbone
+from components.frozen.networks import open_body
 from components.job import Job, stage
 from components.tasks.learning import Learning
 from components.training.data import TrainingData, training_data
+from components.training.exact import fit_head
 from components.training.heads import WarmHead, carry, new_head
 from components.training.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
 from models.mistakes import Mistake
@@ -29,6 +30,10 @@ with epy.lazy_imports():
 class HeadConfig(PhaseConfig):
     """The new head, and how it is trained."""
 
+    features: Literal["last", "taps", "auto"] = "auto"
+    """What it reads: the last layer, and is trained by Adam; or the pooled outputs of all blocks
+    (arXiv:2201.03529), and is fitted exactly, in seconds: all but `features` is then of no use.
+    `auto`: whichever the examples speak for."""
     epochs: int = Field(20, ge=1, le=10_000)
     """Most epochs to train."""
     learning_rate: float | Literal["auto"] = 1e-3
@@ -58,7 +63,7 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=4, any_backend=True, trains=True)
+@stage(version=5, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,
@@ -76,6 +81,9 @@ def train_head(
     """
     if start and features.block is not None:
         return _handed_on(job, features, start)
+    if "taps" in features.keys:
+        may_be_last = config.features == "auto"
+        return fit_head(job, features, learning, may_be_last=may_be_last, seed=seed)
     if start:
         known = {"hidden": start.form.hidden, "dropout": start.form.dropout, "search": 0}
         config = config.model_copy(update=known)
@@ -112,7 +120,7 @@ def train_head(
 def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
     """The head as it came, for the targets as they are now."""
     model = features.model
-    width = open_backbone(model, model.weights).output_shape[-1]
+    width = open_body(model, model.weights, start.form.taps).output_shape[-1]
     head = new_head(model.targets, start.form, features=width)
     head.load_weights(start.path)
     carry(head, start.targets, model.targets)

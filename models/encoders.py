@@ -15,6 +15,7 @@ import numpy as np
 from etils import epy
 
 from models.mistakes import Mistake
+from models.taps import Pooled
 
 with epy.lazy_imports():
     import keras
@@ -34,6 +35,7 @@ class Family:
         block: a regular expression whose match in a layer's name says which block it belongs to.
         pooling: what suits it: an encoder's mean, or a decoder's last token, the only one that
             has seen all others.
+        class_token: the first token of every text was trained to stand for all of it.
         even: it has no mask, and reads padding as it reads words: every text is made as long as
             the longest allowed.
         beside: an argument that every block takes → the layer that gives it. The layer has weights
@@ -44,6 +46,7 @@ class Family:
     model_type: str = ""
     block: str = r"transformer_layer_\d+"
     pooling: Pooling = "mean"
+    class_token: bool = True
     even: bool = False
     beside: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,12 +71,13 @@ FAMILIES: dict[str, Family] = {
     ),
     "ELECTRA": Family(backbone="ElectraBackbone"),
     "F-Net": Family(backbone="FNetBackbone", block=r"f_net_layer_\d+", even=True),
-    "GPT-2": Family(backbone="GPT2Backbone", model_type="gpt2", pooling="last"),
+    "GPT-2": Family(backbone="GPT2Backbone", model_type="gpt2", pooling="last", class_token=False),
     "Gemma": Family(
         backbone="GemmaBackbone",
         model_type="gemma",
         block=r"decoder_block_\d+",
         pooling="last",
+        class_token=False,
     ),
 }
 
@@ -186,6 +190,18 @@ def _pool(hidden: Any, mask: Any, pooling: Pooling) -> Any:
     last = keras.ops.sum(mask, axis=1, keepdims=True) - 1
     taken = keras.ops.take_along_axis(hidden, last[:, :, None], axis=1)
     return taken[:, 0]
+
+
+def tapped(network: keras.Model, family: str) -> Pooled:
+    """What is made of a block's output, (batch, tokens, features); see `taps.Pooled`."""
+    _, mask = network.inputs
+
+    def pooled(hidden: Any, name: str) -> dict[str, Any]:
+        mean = keras.layers.GlobalAveragePooling1D(name=name)(hidden, mask=mask)
+        first = {"first": hidden[:, 0]} if FAMILIES[family].class_token else {}
+        return {**first, "": mean}
+
+    return pooled
 
 
 def _unreadable(folder: Path, what: str, error: Exception) -> Mistake:

@@ -103,11 +103,11 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
         output = network.outputs[0]
         suffix = keras.Model(output, keras.layers.Identity()(output), name="suffix")
         return Split("", network, suffix)
-    crossing = list(network.inputs) if block == STEM else _crossing(network, starts[block])
+    tensors = list(network.inputs) if block == STEM else crossing(network, starts[block])
     return Split(
         block,
-        keras.Model(one_or_all(network.inputs), crossing, name="prefix"),
-        keras.Model(one_or_all(crossing), one_or_all(network.outputs), name="suffix"),
+        keras.Model(one_or_all(network.inputs), tensors, name="prefix"),
+        keras.Model(one_or_all(tensors), one_or_all(network.outputs), name="suffix"),
     )
 
 
@@ -143,10 +143,10 @@ def one_or_all(tensors: Sequence[Any]) -> Any:
 def _narrowest(network: keras.Model, low: int, high: int) -> int:
     """The latest position in low … high at which the fewest tensors cross."""
     low = max(low, 1)
-    return min(range(high, low - 1, -1), key=lambda at: len(_crossing(network, at)), default=high)
+    return min(range(high, low - 1, -1), key=lambda at: len(crossing(network, at)), default=high)
 
 
-def _crossing(network: keras.Model, position: int) -> list[Any]:
+def crossing(network: keras.Model, position: int) -> list[Any]:
     """The inputs and the tensors made before `position` that are used from it on."""
     every = steps(network)
     before = {id(tensor): tensor for tensor in network.inputs}

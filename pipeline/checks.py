@@ -27,6 +27,7 @@ def check(config: Config) -> None:
     """
     _check_modality(config)
     _check_targets(config)
+    _check_features(config)
     targets = [Target(name=column.name, task=column.task) for column in config.columns]
     blessing.check(config.bless, targets)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
@@ -39,6 +40,19 @@ def check(config: Config) -> None:
                 f"{name}.monitor must be what is watched, got {monitor!r}: "
                 f"{nearest(monitor, monitors)}"
             )
+
+
+def _check_features(config: Config) -> None:
+    head, given = config.head, type(config.head).model_fields
+    if head.features == "taps" and config.augment.views == "fresh":
+        raise Mistake("head.features must be last where augment.views is fresh, got 'taps'")
+    if config.vectors == "taps":
+        for key in ("hidden", "search", "mixup"):
+            if getattr(head, key) != given[key].default:
+                raise Mistake(
+                    f"head.{key} must be left out where head.features is {head.features}, whose "
+                    f"head is linear, got {getattr(head, key)}: say --head.features last"
+                )
 
 
 def check_blocks(config: Config, giant: Giant, store: Store) -> None:

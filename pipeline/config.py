@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
 from components.export import ExportConfig
-from components.extract import ExtractConfig
+from components.extract import ExtractConfig, Vectors
 from components.fine_tune import FineTuneConfig
 from components.ingest import DataConfig
 from components.modalities.giants import ModelConfig
@@ -98,6 +98,13 @@ class Config(Section):
             policies=self.augment.policies or row.usual,
             options={name: getattr(self.own, name) for name in row.view_options},
         )
+
+    @property
+    def vectors(self) -> Vectors:
+        """What the head reads of the frozen network; taps are stored, or not read at all."""
+        if self.head.features == "last" or self.augment.views == "fresh":
+            return "pooled"
+        return "taps"
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -102,10 +102,11 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
     model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
     unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
-    # A head that comes with the backbone waits to be fine-tuned with it.
-    pooled = not (outside.head and unfreeze)
+    vectors = config.vectors
+    if vectors == "pooled" and outside.head and unfreeze:
+        vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
     features = run(
-        extract, model, examples, unfreeze, config.views, config.extract, pooled=pooled, seed=seed
+        extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
     )
     head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
     tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
@@ -165,7 +166,7 @@ def from_scratch(
         "all",
         config.views,
         config.extract,
-        pooled=False,
+        vectors="none",
         seed=config.seed,
     )
     return run(train_from_scratch, inputs, scratch, learning, seed=config.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,17 @@ class Inputs:
         return len(self.rows)
 
 
-def inputs_of(job: Job, features: Features, output: str) -> tuple[Inputs, Inputs]:
+def inputs_of(
+    job: Job, features: Features, output: str, taps: Sequence[str] = ()
+) -> tuple[Inputs, Inputs]:
     """What is read of the training and the validation examples of `features`.
 
     Epoch e sees view e mod V of every training example, or one of its own where views are
     fresh, and view 0 of every validation one.
 
     Args:
-        output: `pooled` or `at_cut`.
+        output: `pooled`, `taps` or `at_cut`.
+        taps: those of which the features are read after all else; or, of the output `taps`, alone.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
 
@@ -62,6 +65,8 @@ def inputs_of(job: Job, features: Features, output: str) -> tuple[Inputs, Inputs
             gather, lengths = _stored(features, output, own, views)
         else:
             gather, lengths = _live(job.scratch, features, output, own, views)
+        if taps:
+            gather = _with_taps(features, gather, own, views, output, taps)
         return Inputs(own, lambda chosen, epoch: one_or_all(gather(chosen, epoch)), lengths)
 
     return of("train", features.views.views), of("validation", 1)
@@ -89,6 +94,30 @@ def _stored(features: Features, output: str, rows: Rows, views: int | str) -> _S
         return found
 
     return gather, lengths if reader.lengths is not None else None
+
+
+def _with_taps(
+    features: Features,
+    gather: _Gather,
+    rows: Rows,
+    views: int | str,
+    output: str,
+    taps: Sequence[str],
+) -> _Gather:
+    """What `gather` gives, and some of the taps beside it; of the taps alone, some of them."""
+    ends = np.cumsum([0, *features.taps.values()])
+    at = {name: np.arange(*ends[n : n + 2]) for n, name in enumerate(features.taps)}
+    # All of them need no copying.
+    whole = list(taps) == list(features.taps)
+    columns: Any = slice(None) if whole else np.concatenate([at[name] for name in taps])
+
+    def only(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
+        return [gather(chosen, epoch)[0][:, columns]]
+
+    if output == "taps":
+        return only
+    beside, _ = _stored(features, "taps", rows, views)
+    return lambda chosen, epoch: [*gather(chosen, epoch), beside(chosen, epoch)[0][:, columns]]
 
 
 def _live(scratch: Path, features: Features, output: str, rows: Rows, views: int | str) -> _Source:

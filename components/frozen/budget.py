@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Keep:
 
     Attributes:
         cut: the block before which activations are taken; None for features alone.
-        outputs: those to store, of `pooled` and `at_cut`.
+        outputs: those to store, of `pooled`, `taps` and `at_cut`.
         why: in words.
     """
 
@@ -41,7 +42,7 @@ def what_fits(
     length: int,
     dtype: DType,
     room: int | None,
-    pooled: bool,
+    vectors: Mapping[str, keras.Model],
 ) -> Keep:
     """The deepest cut, at `block` or before it, at which the activations of `rows` fit.
 
@@ -50,16 +51,15 @@ def what_fits(
         length: of a row in what is ragged, on average.
         dtype: of the activations; pooled features are float32.
         room: bytes; None for no limit.
-        pooled: whether pooled features are to be kept, too.
+        vectors: the outputs for a head, `pooled` or `taps` → the network that gives them.
     """
     left = float("inf") if room is None else float(room)
-    outputs = ("pooled",) if pooled else ()
-    if pooled:
-        left -= rows * row_bytes(stored_as(network, "float32"), length)
+    outputs = tuple(vectors)
+    left -= sum(rows * row_bytes(stored_as(each, "float32"), length) for each in vectors.values())
     if left < 0:
         return Keep(block, (), f"nothing is kept: features alone exceed {room} bytes")
     if block is None:
-        return Keep(None, outputs, "pooled features")
+        return Keep(None, outputs, "features")
     names = list(block_starts(model, network))
     for name in reversed(names[: names.index(block) + 1]):
         prefix = cut(model, network, name).prefix

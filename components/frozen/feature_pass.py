@@ -15,7 +15,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.files import files_below, sha256_of_each
 from components.frozen.activations import Activations, DType, key_of, network_digest, stored_as
-from components.frozen.networks import cut, open_backbone
+from components.frozen.networks import cut, open_backbone, taps_of
 from components.job import Progress
 from components.modalities.protocols import Reader, Rows
 from components.modalities.table import MODALITIES, open_reader
@@ -25,6 +25,7 @@ with epy.lazy_imports():
     import keras
 
     from components.frozen import forward
+    from models import taps
 
 # Of what is computed: what was stored under an older one is void.
 VERSION = 5
@@ -47,8 +48,8 @@ class FeaturePass:
     It can be sent to another process, which opens the network again.
 
     Attributes:
-        cuts: the outputs, of `pooled` and `at_cut` → the block before which each is taken; None
-            for the whole network's pooled features.
+        cuts: the outputs, of `pooled`, `taps` and `at_cut` → the block before which each is
+            taken; None for vectors made of the whole network.
         variants: what is appended to an example's id to name each of its views.
         dtype: of activations; pooled features are float32.
         batch_size: examples a forward pass.
@@ -70,7 +71,7 @@ class FeaturePass:
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
-        return {name: self._open(block) for name, block in self.cuts.items()}
+        return {name: self._open(name, block) for name, block in self.cuts.items()}
 
     @cached_property
     def reader(self) -> Reader:
@@ -133,15 +134,25 @@ class FeaturePass:
         """What it was made with, and nothing that was opened."""
         return {name: vars(self)[name] for name in self.__dataclass_fields__}
 
-    def _open(self, block: str | None) -> Output:
-        """The pooled features where `block` is None, else the activations before it."""
-        wanted = cut(self.model, self.network, block).prefix if block else self.network
+    @cached_property
+    def taps(self) -> list[taps.Tap]:
+        """Those of the network, from the bottom up."""
+        return taps_of(self.model, self.network)
+
+    def _open(self, name: str, block: str | None) -> Output:
+        """Pooled features or taps where `block` is None, else the activations before it."""
+        wanted, said = self.network, f"{self.model.pooling} pooled"
+        if block:
+            wanted, said = cut(self.model, self.network, block).prefix, f"before {block}"
+        elif name == "taps":
+            wanted = taps.tapped(self.network, self.taps)
+            said = f"taps {', '.join(tap.name for tap in self.taps)}"
         dtype: DType = self.dtype if block else "float32"
         meaning = {
             "backbone": self.model.backbone,
             "weights": network_digest(wanted),
             "preset": sha256_of_each(files_below(self.model.directory / "preset")),
-            "output": f"before {block}" if block else f"{self.model.pooling} pooled",
+            "output": said,
             "preprocessing": MODALITIES[self.model.modality].giants.contract(self.model),
             "dtype": dtype,
             "version": VERSION,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from etils import epy
 
 from components.artifacts import AssembledModel
 from components.modalities.table import MODALITIES
-from models import backbones, splitting
+from models import backbones, splitting, taps
+from models.taps import Tap
 
 with epy.lazy_imports():
     import keras
@@ -21,6 +23,29 @@ def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     return network
 
 
+def open_body(model: AssembledModel, weights: Path, names: Sequence[str]) -> keras.Model:
+    """The backbone with what a head reads that reads the taps `names`: no more of it than needed.
+
+    It shares the backbone's layers, which are built whole: its weights are one file.
+    """
+    network = open_backbone(model, weights)
+    return body(model, network, names)
+
+
+def body(model: AssembledModel, network: keras.Model, names: Sequence[str]) -> keras.Model:
+    """From the inputs of `network` to the taps `names`; itself where there are none."""
+    if not names:
+        return network
+    known = {tap.name: tap for tap in taps_of(model, network)}
+    return taps.tapped(network, [known[name] for name in names])
+
+
+def taps_of(model: AssembledModel, network: keras.Model) -> list[Tap]:
+    """All the taps of the backbone of `model`, from the bottom up; see `taps.find`."""
+    pooled = MODALITIES[model.modality].giants.pooled(model, network)
+    return taps.find(network, block_starts(model, network), pooled)
+
+
 def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:
     """The blocks of the backbone of `model`; see `splitting.block_starts`."""
     pattern, ends = MODALITIES[model.modality].giants.blocks(model)
@@ -30,6 +55,30 @@ def block_starts(model: AssembledModel, network: keras.Model) -> dict[str, int]:
 def cut(model: AssembledModel, network: keras.Model, block: str | None) -> splitting.Split:
     """Split the backbone of `model` before `block`."""
     return splitting.split(network, block_starts(model, network), block)
+
+
+def tail(
+    model: AssembledModel, network: keras.Model, block: str | None, names: Sequence[str]
+) -> tuple[keras.Model, tuple[str, ...]]:
+    """What is computed from activations before `block` on, for a head that reads the taps `names`.
+
+    Returns:
+        The network, whose inputs are the tensors that cross and, where any taps are below the
+        block, those side by side; and the names of these.
+    """
+    split = cut(model, network, block)
+    if not names:
+        return split.suffix, ()
+    known = {tap.name: tap for tap in taps_of(model, network)}
+    order = list(block_starts(model, network))
+    at = order.index(block) if block else len(order)
+    below = tuple(name for name in names if order.index(known[name].block) < at)
+    inputs, vectors = list(split.prefix.outputs), [known[name].vector for name in names]
+    if below:
+        width = sum(known[name].width for name in below)
+        stored = keras.Input((width,), name="stored_taps")
+        inputs, vectors = [*inputs, stored], [stored, *vectors[len(below) :]]
+    return keras.Model(splitting.one_or_all(inputs), taps.beside(vectors), name="tail"), below
 
 
 def first_block(model: AssembledModel, network: keras.Model, unfreeze: int | str) -> str | None:

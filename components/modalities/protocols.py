@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from components.artifacts import AssembledModel
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.section import Section, Views
+from models.taps import Pooled
 
 with epy.lazy_imports():
     import keras
@@ -163,6 +164,9 @@ class Giants(Protocol):
 
     def blocks(self, model: AssembledModel) -> tuple[str, bool]:
         """The arguments of `splitting.block_starts`."""
+
+    def pooled(self, model: AssembledModel, network: keras.Model) -> Pooled:
+        """What vectors are made of the output of a block of `network`."""
 
     def contract(self, model: AssembledModel) -> dict[str, Any]:
         """The preprocessing in words, to travel with the model."""

@@ -18,6 +18,7 @@ from models.mistakes import Mistake
 
 if TYPE_CHECKING:
     from models.objectives import PerExample, Watched
+    from models.slopes import Slope
 
 with epy.lazy_imports():
     import keras
@@ -26,7 +27,7 @@ with epy.lazy_imports():
     from scipy import stats
     from sklearn import metrics
 
-    from models import objectives
+    from models import objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("mae", "the mean absolute error", False, "answer"),
@@ -195,6 +196,11 @@ def watched(space: Space) -> tuple[Watched, ...]:
 def loss(own: Any, targets: np.ndarray) -> PerExample:
     del targets
     return objectives.huber(own.delta) if own.loss == "huber" else objectives.squared
+
+
+def slope(own: Any, targets: np.ndarray) -> Slope:
+    del targets
+    return slopes.huber(own.delta) if own.loss == "huber" else slopes.squared
 
 
 def weights(own: Any, targets: np.ndarray) -> np.ndarray:

@@ -17,13 +17,14 @@ from models.mistakes import Mistake
 
 if TYPE_CHECKING:
     from models.objectives import PerExample, Watched
+    from models.slopes import Slope
 
 with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import minibatches, objectives
+    from models import minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
@@ -154,6 +155,11 @@ def loss(own: Any, targets: np.ndarray) -> PerExample:
     return objectives.classification(
         label_smoothing=own.label_smoothing, focal_gamma=own.focal_gamma
     )
+
+
+def slope(own: Any, targets: np.ndarray) -> Slope:
+    del targets
+    return slopes.classification(label_smoothing=own.label_smoothing, focal_gamma=own.focal_gamma)
 
 
 def weights(own: Any, targets: np.ndarray) -> np.ndarray:

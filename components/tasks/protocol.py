@@ -14,6 +14,7 @@ from components.section import Section
 
 if TYPE_CHECKING:
     from models.objectives import PerExample, Watched
+    from models.slopes import Slope
 
 # What an example's answer is, as JSON has it; None where it is missing.
 Answer = Any
@@ -208,6 +209,9 @@ class Task(Protocol):
 
     def loss(self, own: Any, targets: np.ndarray) -> PerExample:
         """What is minimized, by the task's section and the targets of the training examples."""
+
+    def slope(self, own: Any, targets: np.ndarray) -> Slope:
+        """The same loss, of arrays, with its slope."""
 
     def weights(self, own: Any, targets: np.ndarray) -> np.ndarray:
         """(examples,), how much each training example counts."""

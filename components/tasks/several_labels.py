@@ -17,6 +17,7 @@ from models.mistakes import Mistake
 
 if TYPE_CHECKING:
     from models.objectives import PerExample, Watched
+    from models.slopes import Slope
 
 with epy.lazy_imports():
     import keras
@@ -24,7 +25,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import objectives
+    from models import objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("auroc", "the mean over labels of the area under the ROC curve"),
@@ -180,15 +181,23 @@ def _right_labels(truth: Any, said: Any) -> Any:
 
 
 def loss(own: Any, targets: np.ndarray) -> PerExample:
+    return objectives.multi_label(**_of_loss(own, targets))
+
+
+def slope(own: Any, targets: np.ndarray) -> Slope:
+    return slopes.multi_label(**_of_loss(own, targets))
+
+
+def _of_loss(own: Any, targets: np.ndarray) -> dict[str, Any]:
     positive = None
     if own.positive_weights == "balanced":
         there = targets.sum(axis=0)
         positive = (len(targets) - there) / np.maximum(there, 1.0)
-    return objectives.multi_label(
-        label_smoothing=own.label_smoothing,
-        focal_gamma=own.focal_gamma,
-        positive_weights=positive,
-    )
+    return {
+        "label_smoothing": own.label_smoothing,
+        "focal_gamma": own.focal_gamma,
+        "positive_weights": positive,
+    }
 
 
 def weights(own: Any, targets: np.ndarray) -> np.ndarray:

@@ -29,19 +29,21 @@ class TrainingData:
     objective: objectives.Objective
 
 
-def training_data(job: Job, features: Features, output: str, learning: Learning) -> TrainingData:
+def training_data(
+    job: Job, features: Features, output: str, learning: Learning, taps: Sequence[str] = ()
+) -> TrainingData:
     """The examples of `features`.
 
     Args:
-        output: `pooled` or `at_cut`.
+        output: and `taps`: see `batches.inputs_of`.
     """
     targets = features.model.targets
-    training, validation = inputs_of(job, features, output)
-    wanted = _targets(training, targets)
+    training, validation = inputs_of(job, features, output, taps)
+    truth = wanted(training, targets)
     parts = tuple(
         objectives.Part(
             columns.stop - columns.start,
-            task_of(target).loss(learning.section(target), wanted[:, columns]),
+            task_of(target).loss(learning.section(target), truth[:, columns]),
             task_of(target).watched(target.space),
             learning.weights.get(target.name, 1.0),
             target.name,
@@ -50,15 +52,15 @@ def training_data(job: Job, features: Features, output: str, learning: Learning)
     )
     balanced = np.stack(
         [
-            task_of(target).weights(learning.section(target), wanted[:, columns])
+            task_of(target).weights(learning.section(target), truth[:, columns])
             for target, columns in slices(targets)
         ],
         axis=1,
     )
     objective = objectives.Objective(parts, learning.by_uncertainty)
     return TrainingData(
-        _data(training, wanted, balanced * _told(training, targets), objective),
-        _data(validation, _targets(validation, targets), _told(validation, targets), objective),
+        _data(training, truth, balanced * told(training, targets), objective),
+        _data(validation, wanted(validation, targets), told(validation, targets), objective),
         objective,
     )
 
@@ -71,7 +73,7 @@ def _data(
     )
 
 
-def _targets(inputs: Inputs, targets: Sequence[Target]) -> np.ndarray:
+def wanted(inputs: Inputs, targets: Sequence[Target]) -> np.ndarray:
     """(examples, outputs) of what the outputs should be."""
     return np.concatenate(
         [
@@ -82,7 +84,7 @@ def _targets(inputs: Inputs, targets: Sequence[Target]) -> np.ndarray:
     )
 
 
-def _told(inputs: Inputs, targets: Sequence[Target]) -> np.ndarray:
+def told(inputs: Inputs, targets: Sequence[Target]) -> np.ndarray:
     """(examples, targets): 0 where an answer is missing, and else as much more than 1 as makes up
     for it."""
     there = np.array(

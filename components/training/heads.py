@@ -9,7 +9,7 @@ from pathlib import Path
 from etils import epy
 
 from components.artifacts import HeadForm, TrainedModel
-from components.frozen.networks import open_backbone
+from components.frozen.networks import open_body
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 
@@ -17,6 +17,7 @@ with epy.lazy_imports():
     import keras
 
     from models import heads
+    from models.linear import Fit
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,20 @@ def new_head(
 ) -> keras.Model:
     """A head for feature vectors of this length; see `heads.build_head`."""
     outputs = [(_layer(t), task_of(t).units(t.space), task_of(t).activation) for t in targets]
-    return heads.build_head(features=features, outputs=outputs, seed=seed, **form.model_dump())
+    return heads.build_head(
+        features=features, outputs=outputs, seed=seed, **form.model_dump(exclude={"taps"})
+    )
 
 
 def _layer(target: Target) -> str:
     """What the dense layer of a target is called: like no other layer of a head."""
     return f"target_{target.name}" if target.name else "probabilities"
+
+
+def set_linear(head: keras.Model, targets: Sequence[Target], fits: Sequence[Fit]) -> None:
+    """Give a head with no hidden layer the weights that were found for each target."""
+    for target, fit in zip(targets, fits, strict=True):
+        head.get_layer(_layer(target)).set_weights([fit.kernel, fit.bias])
 
 
 def carry(head: keras.Model, before: Sequence[Target], now: Sequence[Target]) -> None:
@@ -71,5 +80,5 @@ def open_head(model: TrainedModel, *, features: int) -> keras.Model:
 
 def open_whole(model: TrainedModel) -> keras.Model:
     """The whole of `model`: from decoded inputs to the outputs of all its targets."""
-    network = open_backbone(model.base, model.backbone_weights)
-    return heads.join(network, open_head(model, features=network.output_shape[-1]))
+    body = open_body(model.base, model.backbone_weights, model.form.taps)
+    return heads.join(body, open_head(model, features=body.output_shape[-1]))

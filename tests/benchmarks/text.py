@@ -57,7 +57,7 @@ class Sentences:
             unfreeze,
             views("text"),
             ExtractConfig(budget=budget),
-            pooled=True,
+            vectors="pooled",
             seed=0,
         )
         head = HeadConfig(epochs=20, learning_rate=3e-3, batch_size=128, dropout=0.0)
@@ -174,7 +174,7 @@ def from_scratch(work: Path, data: Path, preset: Path) -> float:
         "all",
         views("text"),
         ExtractConfig(),
-        pooled=False,
+        vectors="none",
         seed=0,
     )
     config = ScratchConfig(epochs=8, learning_rate=2e-4, warmup_epochs=0.5, patience=3)

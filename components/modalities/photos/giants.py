@@ -16,6 +16,7 @@ from components.modalities.photos.raw import PhotosConfig, Picture
 from models import backbones, splitting
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
+from models.taps import Pooled
 
 with epy.lazy_imports():
     import keras
@@ -93,6 +94,12 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
     row = backbones.find_backbone(model.backbone)
     return row.block, row.block_ends
+
+
+def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
+    """The mean of a block's output over the pixels."""
+    del model, network
+    return lambda output, name: {"": keras.layers.GlobalAveragePooling2D(name=name)(output)}
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from models import splitting
 from models.encoders import FAMILIES, family_of
 from models.mistakes import Mistake, nearest
 from models.quiet import import_tensorflow
+from models.taps import Pooled
 
 with epy.lazy_imports():
     import huggingface_hub
@@ -132,6 +133,11 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
     form = Sentence(**model.form)
     return FAMILIES[form.family].block, False
+
+
+def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
+    """The mean of a block's output over the tokens; its first token where that stands for all."""
+    return encoders.tapped(network, Sentence(**model.form).family)
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def extracted(
 ) -> Features:
     wanted = helpers.views(views=views, policies=("flip", "colour"))
     settings = ExtractConfig(**config)
-    return extract(job(directory), model, examples, unfreeze, wanted, settings, pooled=True, seed=0)
+    return extract(
+        job(directory), model, examples, unfreeze, wanted, settings, vectors="pooled", seed=0
+    )
 
 
 def test_rows_come_back_in_any_order_from_several_shards(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def extracted(
     wanted = views_of("text", **config.pop("augment", {}))
     settings = ExtractConfig(**{"dtype": "float32", "batch_size": 8} | config)
     examples, model = setting
-    return extract(job(directory), model, examples, unfreeze, wanted, settings, pooled=True, seed=0)
+    return extract(
+        job(directory), model, examples, unfreeze, wanted, settings, vectors="pooled", seed=0
+    )
 
 
 def by_hand(setting: Setting, features: Features, block: str | None) -> dict[str, Any]:

@@ -1,0 +1,306 @@
+"""A linear head on stored taps, fitted exactly, and which taps it is to read.
+
+Everything is decided by cross-validation on examples to train and to validate with, on what the
+store has: it costs seconds. What is decided is told with its evidence, in `choice.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.artifacts import Features, HeadForm, TrainedModel
+from components.files import write_json
+from components.frozen.batches import Inputs, inputs_of
+from components.job import Job
+from components.tasks.learning import Learning
+from components.tasks.table import slices, task_of
+from components.training.data import told, wanted
+from components.training.heads import new_head, set_linear
+from models import linear
+from models.linear import Fit, Path, Question, Scale
+
+# So many examples choose: more of them would take longer, and hardly choose otherwise.
+CHOOSERS = 640
+_FOLDS = 5
+# Rows of features that are read at once.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Taps that were tried, and what cross-validation found of a head on them.
+
+    Attributes:
+        taps: their names, from the bottom up.
+        width: how many features they have.
+        paths: for each target.
+        losses: (examples,), of all targets, as they weigh.
+    """
+
+    taps: tuple[str, ...]
+    width: int
+    paths: tuple[Path, ...]
+    losses: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.mean())
+
+    def worse_than(self, other: Candidate) -> tuple[float, float]:
+        """(by how much, the standard error of that), paired on the same examples."""
+        apart = self.losses - other.losses
+        return float(apart.mean()), float(apart.std(ddof=1) / np.sqrt(len(apart)))
+
+
+def fit_head(
+    job: Job, features: Features, learning: Learning, *, may_be_last: bool, seed: int
+) -> TrainedModel:
+    """Choose taps, fit a head for every target, and write it as a Keras model.
+
+    Nothing later needs validation examples that the head has not seen, but for fine-tuning and for
+    tasks that decide something on them: without those it is fitted to them, too.
+
+    Args:
+        may_be_last: whether the last layer alone will do where it is no worse beyond noise.
+    """
+    targets = features.model.targets
+    both = inputs_of(job, features, "taps")
+    clean = features.block is not None or any(task_of(t).needs_validation for t in targets)
+    job.doing("choosing the taps")
+    chooser = _Chooser.of(features, learning, both)
+    with linear.one_thread():
+        chosen, tried, why = _choose(
+            chooser, may_be_last=may_be_last, may_be_cut=features.block is None
+        )
+    job.doing("fitting the head")
+    fits, rows = _fit(job, features, learning, chosen, chooser.count, clean=clean)
+    form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
+    head = new_head(targets, form, features=chosen.width, seed=seed)
+    set_linear(head, targets, fits)
+    head.save_weights(job.directory / "head.weights.h5")
+    figures = _figures(chooser, chosen)
+    write_json(
+        job.directory / "choice.json",
+        {
+            "why": why,
+            "tried": [_told(c, tried, chooser) for c in tried],
+            "chosen": list(chosen.taps),
+        },
+    )
+    return TrainedModel(
+        directory=job.directory,
+        features=features,
+        phase="train_head",
+        form=form,
+        kept=f"a linear head on {_named(chosen, features)}, fitted exactly to {rows} examples",
+        choosing=may_be_last,
+        stats={"features": _named(chosen, features), "why": why, **figures},
+    )
+
+
+@dataclass(frozen=True)
+class _Chooser:
+    """The examples that choose: products of each other, tap by tap.
+
+    Attributes:
+        products: the name of each tap → (examples, examples), of its standardized features.
+        widths: the name of each tap → how many features it has.
+        count: how many examples there are in all, of which these are some.
+        weights: of each target.
+    """
+
+    products: dict[str, np.ndarray]
+    widths: dict[str, int]
+    questions: tuple[Question, ...]
+    weights: tuple[float, ...]
+    count: int
+    learning: Learning
+    targets: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> _Chooser:
+        count = sum(map(len, both))
+        share = min(1.0, CHOOSERS / count)
+        parts = [np.arange(-(-len(inputs) * share // 1), dtype=int) for inputs in both]
+        array = np.concatenate(
+            [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True)]
+        )
+        products, start = {}, 0
+        for name, width in features.taps.items():
+            part = array[:, start : start + width]
+            standard = Scale.of([part])(part)
+            products[name] = np.asarray(standard @ standard.T, np.float64) * width
+            start += width
+        return cls(
+            products,
+            features.taps,
+            _questions(features, learning, both, parts),
+            tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
+            count,
+            learning,
+            features.model.targets,
+        )
+
+    def try_out(
+        self, taps: Sequence[str], strengths: Sequence[Sequence[float]] | None = None
+    ) -> Candidate:
+        """Cross-validate heads on `taps`; all strengths where None, else those for each target."""
+        width = sum(self.widths[name] for name in taps)
+        products = np.sum([self.products[name] for name in taps], axis=0)
+        coordinates = linear.axes(products / width)
+        folds = np.arange(len(coordinates)) % _FOLDS
+        paths, losses = [], np.zeros(len(coordinates))
+        for number, question in enumerate(self.questions):
+            given = linear.STRENGTHS if strengths is None else strengths[number]
+            path = linear.cross_validate(coordinates, question, folds, given)
+            paths.append(path)
+            counts = question.weights / question.weights.mean()
+            losses += self.weights[number] * counts * path.losses
+        return Candidate(tuple(taps), width, tuple(paths), losses)
+
+
+def _choose(
+    chooser: _Chooser, *, may_be_last: bool, may_be_cut: bool
+) -> tuple[Candidate, list[Candidate], str]:
+    """The candidate to take, all that were tried, and why it is that one, in words.
+
+    First how far down: the last block, the last two, four … all of them. Of those that are no
+    worse than the best by more than a standard error (Breiman et al. 1984), the one with the
+    fewest features. Then from the top: blocks whose taps the head does no better with are left
+    out, and the network is cut off below them.
+    """
+    names = list(chooser.widths)
+    blocks = list(dict.fromkeys(name.partition("/")[0] for name in names))
+    plain = [name for name in names if "/" not in name]
+    last = chooser.try_out([names[-1]])
+    tried = [last]
+    # Strengths near that of the last layer alone: what a strength means depends on no giant.
+    near = [[s for s in linear.STRENGTHS if 0.09 < s / p.strength < 11] for p in last.paths]
+    depth = 2
+    while len(plain) > 1 and tried[-1].taps != tuple(plain):
+        tried.append(chooser.try_out(plain[-min(depth, len(plain)) :], near))
+        depth *= 2
+    if len(names) > len(plain):
+        tried.append(chooser.try_out(names, near))
+    ladder = tried if may_be_last or len(tried) == 1 else tried[1:]
+    best = min(ladder, key=lambda candidate: candidate.loss)
+    chosen = min(
+        (c for c in ladder if c is best or c.worse_than(best)[0] <= c.worse_than(best)[1]),
+        key=lambda candidate: candidate.width,
+    )
+    why = _why(chosen, best, last)
+    left = 1
+    while may_be_cut and left < len(blocks):
+        kept = [n for n in chosen.taps if n.partition("/")[0] in blocks[:-left]]
+        if not kept:
+            break
+        cut = chooser.try_out(kept, near)
+        tried.append(cut)
+        if cut.loss > chosen.loss:
+            break
+        why = f"the head is no worse without the last {left} blocks, so the network ends below them"
+        chosen, left = cut, 2 * left
+    return chosen, tried, why
+
+
+def _why(chosen: Candidate, best: Candidate, last: Candidate) -> str:
+    """What decided how far down the taps go."""
+    if chosen is last:
+        if best is last:
+            return "no lower block adds anything to the last layer"
+        more, error = last.worse_than(best)
+        return (
+            f"the last layer alone is no worse beyond noise than {len(best.taps)} taps (loss "
+            f"{more:+.4f} ± {error:.4f})"
+        )
+    more, error = last.worse_than(chosen)
+    return f"the last layer alone has a greater loss, by {more:.4f} ± {error:.4f}"
+
+
+def _fit(
+    job: Job,
+    features: Features,
+    learning: Learning,
+    chosen: Candidate,
+    count: int,
+    *,
+    clean: bool,
+) -> tuple[list[Fit], int]:
+    """The heads, on all views of all examples; and on how many examples."""
+    training, validation = inputs_of(job, features, "taps", chosen.taps)
+    parts = [(training, len(features.variants))] + ([] if clean else [(validation, 1)])
+
+    def chunks() -> Iterator[np.ndarray]:
+        for inputs, views in parts:
+            for view in range(views):
+                for start in range(0, len(inputs), _CHUNK):
+                    yield inputs.gather(np.arange(start, min(start + _CHUNK, len(inputs))), view)
+
+    rows = [np.tile(np.arange(len(inputs)), views) for inputs, views in parts]
+    questions = _questions(features, learning, [inputs for inputs, _ in parts], rows)
+    used = sum(len(inputs) for inputs, _ in parts)
+    # Found on fewer examples: what it is weighed against grows with them.
+    smaller = min(CHOOSERS, count) * (1 - 1 / _FOLDS) / used
+    strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
+    job.doing("fitting the head")
+    with linear.one_thread():
+        return linear.fit(chunks, Scale.of(chunks()), questions, strengths), used
+
+
+def _questions(
+    features: Features,
+    learning: Learning,
+    parts: Sequence[Inputs],
+    rows: Sequence[np.ndarray],
+) -> tuple[Question, ...]:
+    """For each target what is asked of some rows of each part."""
+    targets = features.model.targets
+    answers = [wanted(inputs, targets) for inputs in parts]
+    there = [told(inputs, targets) for inputs in parts]
+    found = []
+    for number, (target, columns) in enumerate(slices(targets)):
+        task, own = task_of(target), learning.section(target)
+        truth = np.concatenate([a[r, columns] for a, r in zip(answers, rows, strict=True)])
+        present = np.concatenate([t[r, number] for t, r in zip(there, rows, strict=True)])
+        weights = task.weights(own, truth) * (present > 0)
+        found.append(Question(truth, weights, task.activation, task.slope(own, truth)))
+    return tuple(found)
+
+
+def _figures(chooser: _Chooser, chosen: Candidate) -> dict[str, float]:
+    """What is watched, of answers that were given by heads that had not seen the examples."""
+    found = {"cv_loss": chosen.loss}
+    for target, question, path in zip(
+        chooser.targets, chooser.questions, chosen.paths, strict=True
+    ):
+        there = question.weights > 0
+        for watched in task_of(target).watched(target.space):
+            values = np.asarray(watched.of_each(question.targets[there], path.said[there]))
+            found[f"cv_{target.named(watched.name)}"] = float(values.mean())
+    return found
+
+
+def _told(candidate: Candidate, tried: list[Candidate], chooser: _Chooser) -> dict[str, Any]:
+    best = min(tried, key=lambda other: other.loss)
+    worse, error = candidate.worse_than(best)
+    return {
+        "taps": list(candidate.taps),
+        "features": candidate.width,
+        "strengths": [path.strength for path in candidate.paths],
+        "worse_by": worse,
+        "standard_error": error,
+        **_figures(chooser, candidate),
+    }
+
+
+def _named(chosen: Candidate, features: Features) -> str:
+    """Which taps they are, for a person."""
+    if chosen.taps == tuple(features.taps)[-1:]:
+        return "the last layer"
+    top = next(reversed(features.taps)).partition("/")[0]
+    below = "" if chosen.taps[-1].partition("/")[0] == top else f", up to {chosen.taps[-1]}"
+    return f"{len(chosen.taps)} of {len(features.taps)} taps{below}"

@@ -1,0 +1,352 @@
+"""Linear heads fitted to stored features exactly: NumPy and SciPy, no steps, no epochs.
+
+What is minimized is the weighted mean of a loss that is convex in the outputs, plus half the
+strength times the squared weights (ridge; the intercepts are free). Features are standardized and
+divided by the square root of their number, so that a strength means the same for any giant.
+
+In the coordinates of the features' principal axes the curvature is nearly diagonal and known, so
+that L-BFGS (Liu & Nocedal 1989) needs some twenty evaluations whatever the strength. Of few
+examples the axes come from the kernel matrix, whose size is theirs and not the features'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from etils import epy
+
+from models.slopes import Slope
+
+with epy.lazy_imports():
+    import scipy.linalg
+    import scipy.optimize
+    import threadpoolctl
+
+Activation = Literal["softmax", "sigmoid", "linear"]
+# (examples, features), some examples after the others.
+Chunks = Callable[[], Iterable[np.ndarray]]
+
+# Strengths that are tried, the strongest first: half a power of ten apart.
+STRENGTHS = tuple(10.0 ** (-power / 2) for power in range(3, 13))
+# Eigenvalues below this share of the greatest are rounding.
+_RANK = 1e-9
+# The axes of more examples or features than this take too long to find.
+MOST_AXES = 3072
+_ITERATIONS = 500
+# Standardized features of so many bytes are held in memory.
+IN_MEMORY = 512 << 20
+# A feature that varies less than this share of the mean is not blown up to the others' size.
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True)
+class Question:
+    """One target of some examples.
+
+    Attributes:
+        targets: (examples, outputs).
+        weights: (examples,), 0 where the answer is missing.
+        activation: what makes outputs of the sums.
+        slope: of the loss.
+    """
+
+    targets: np.ndarray
+    weights: np.ndarray
+    activation: Activation
+    slope: Slope
+
+    def of(self, rows: np.ndarray) -> Question:
+        """The same of some of the examples."""
+        return Question(self.targets[rows], self.weights[rows], self.activation, self.slope)
+
+    def losses(self, said: np.ndarray) -> np.ndarray:
+        """(examples,), not weighted."""
+        return self.slope(self.targets, said)[0]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A linear head for one target: `activation(features @ kernel + bias)`."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    activation: Activation
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        return activated(features @ self.kernel + self.bias, self.activation)
+
+
+def activated(sums: np.ndarray, activation: Activation) -> np.ndarray:
+    """(examples, outputs) → the same of outputs."""
+    if activation == "softmax":
+        powers = np.exp(sums - sums.max(axis=1, keepdims=True))
+        found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return found
+    if activation == "sigmoid":
+        tamed: np.ndarray = 0.5 * (1.0 + np.tanh(0.5 * sums))
+        return tamed
+    return sums
+
+
+def _through(said: np.ndarray, slope: np.ndarray, activation: Activation) -> np.ndarray:
+    """The slope in the outputs → that in the sums they are made of."""
+    if activation == "softmax":
+        weighed = said * slope
+        found: np.ndarray = weighed - said * weighed.sum(axis=1, keepdims=True)
+        return found
+    return slope * said * (1.0 - said) if activation == "sigmoid" else slope
+
+
+class Design(Protocol):
+    """Features as a solver sees them, in coordinates of its own."""
+
+    @property
+    def curvature(self) -> np.ndarray:
+        """(coordinates,), the mean square of each."""
+
+    def dot(self, kernel: np.ndarray) -> np.ndarray:
+        """(coordinates, outputs) → (examples, outputs)."""
+
+    def back(self, slopes: np.ndarray) -> np.ndarray:
+        """(examples, outputs) → (coordinates, outputs), the transposed product."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A design that is an array, (examples, coordinates)."""
+
+    array: np.ndarray
+
+    @property
+    def curvature(self) -> np.ndarray:
+        squares: np.ndarray = np.einsum("ij,ij->j", self.array, self.array) / len(self.array)
+        return squares
+
+    def dot(self, kernel: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.array @ kernel
+        return found
+
+    def back(self, slopes: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self.array.T @ slopes
+        return found
+
+
+def solve(
+    design: Design,
+    question: Question,
+    strength: float,
+    start: Fit | None = None,
+    *,
+    tolerance: float = 1e-9,
+) -> Fit:
+    """The head that minimizes loss and strength, its kernel in the design's coordinates.
+
+    Args:
+        start: where to begin, such as the fit of a strength nearby.
+        tolerance: the relative change of what is minimized at which it is found.
+    """
+    total = question.weights.sum()
+    shares = (question.weights / total)[:, None]
+    outputs = question.targets.shape[1]
+    # The greatest that a loss of probabilities curves, or a squared one.
+    curved = 2.0 / outputs if question.activation == "linear" else 0.25
+    scale = 1.0 / np.sqrt(curved * design.curvature + strength)[:, None]
+    size = len(scale) * outputs
+
+    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        kernel = scale * flat[:size].reshape(-1, outputs)
+        said = activated(design.dot(kernel) + flat[size:], question.activation)
+        losses, slope = question.slope(question.targets, said)
+        steep = shares * _through(said, slope, question.activation)
+        down = scale * (design.back(steep) + strength * kernel)
+        loss = float(shares[:, 0] @ losses + 0.5 * strength * np.square(kernel).sum())
+        return loss, np.concatenate([down.ravel(), steep.sum(axis=0)])
+
+    begin = np.zeros(size + outputs)
+    if start is not None:
+        begin = np.concatenate([(start.kernel / scale).ravel(), start.bias])
+    found = scipy.optimize.minimize(
+        value,
+        begin,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _ITERATIONS, "maxcor": 20, "ftol": tolerance, "gtol": 1e-6},
+    )
+    kernel = scale * found.x[:size].reshape(-1, outputs)
+    return Fit(kernel, found.x[size:], question.activation)
+
+
+def axes(kernel_matrix: np.ndarray) -> np.ndarray:
+    """(examples, examples) of products of examples → their coordinates, (examples, rank)."""
+    values, vectors = scipy.linalg.eigh(kernel_matrix, overwrite_a=True, check_finite=False)
+    kept = values > max(values[-1], 1e-30) * _RANK
+    found: np.ndarray = vectors[:, kept] * np.sqrt(values[kept])
+    return found
+
+
+@dataclass(frozen=True)
+class Path:
+    """What was found by cross-validation.
+
+    Attributes:
+        strength: that with the least loss.
+        said: (examples, outputs), what the heads that had not seen an example said of it.
+        losses: (examples,) of that.
+    """
+
+    strength: float
+    said: np.ndarray
+    losses: np.ndarray
+
+    def loss(self, weights: np.ndarray) -> float:
+        """The weighted mean."""
+        return float(np.average(self.losses, weights=weights))
+
+
+def cross_validate(
+    coordinates: np.ndarray,
+    question: Question,
+    folds: np.ndarray,
+    strengths: Sequence[float] = STRENGTHS,
+) -> Path:
+    """Find a strength: each example is judged by heads that were fitted to the other folds.
+
+    Strengths are tried from the strongest on, until two in a row were no better than the best.
+
+    Args:
+        coordinates: (examples, coordinates) of all.
+        folds: (examples,), the number of the fold that each is in.
+    """
+    parts = []
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds != fold)
+        design = Dense(np.ascontiguousarray(coordinates[inside]))
+        parts.append((np.flatnonzero(folds == fold), design, question.of(inside)))
+    starts: list[Fit | None] = [None] * len(parts)
+    best: Path | None = None
+    lower, worse = np.inf, 0
+    for strength in strengths:
+        said = np.zeros(question.targets.shape)
+        for number, (outside, design, inner) in enumerate(parts):
+            fit = solve(design, inner, strength, starts[number], tolerance=1e-6)
+            starts[number] = fit
+            said[outside] = fit(coordinates[outside])
+        path = Path(strength, said, question.losses(said))
+        loss = path.loss(question.weights)
+        if loss < lower:
+            best, lower, worse = path, loss, 0
+        else:
+            worse += 1
+        if worse == 2:
+            break
+    assert best is not None
+    return best
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What standardizes features: (features,) each."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, chunks: Iterable[np.ndarray]) -> Scale:
+        count, total, squares = 0, np.zeros(1), np.zeros(1)
+        for chunk in chunks:
+            wide = chunk.astype(np.float64)
+            count += len(wide)
+            total = total + wide.sum(axis=0)
+            squares = squares + np.square(wide).sum(axis=0)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+        return cls(mean, deviation + _LEAST * max(float(deviation.mean()), 1e-12))
+
+    def __call__(self, chunk: np.ndarray) -> np.ndarray:
+        """Standardized, and divided by the square root of their number; float32."""
+        root = np.sqrt(len(self.mean))
+        found: np.ndarray = ((chunk - self.mean) / (self.deviation * root)).astype(np.float32)
+        return found
+
+    def folded(self, fit: Fit) -> Fit:
+        """A head for standardized features → the same for the features as they are."""
+        kernel = fit.kernel / (self.deviation * np.sqrt(len(self.mean)))[:, None]
+        return Fit(kernel, fit.bias - self.mean @ kernel, fit.activation)
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A design that is read again for every product: more than fits the memory.
+
+    Attributes:
+        chunks: of the features, standardized.
+        curvature: see `Design`.
+        axes: (features, coordinates) from the coordinates back to features; None for the same.
+    """
+
+    chunks: Chunks
+    curvature: np.ndarray
+    axes: np.ndarray | None = None
+
+    def dot(self, kernel: np.ndarray) -> np.ndarray:
+        own = kernel if self.axes is None else self.axes @ kernel
+        narrow = own.astype(np.float32)
+        return np.concatenate([chunk @ narrow for chunk in self.chunks()]).astype(np.float64)
+
+    def back(self, slopes: np.ndarray) -> np.ndarray:
+        narrow, start, found = slopes.astype(np.float32), 0, np.zeros(1)
+        for chunk in self.chunks():
+            found = found + chunk.T @ narrow[start : start + len(chunk)]
+            start += len(chunk)
+        return np.asarray(found if self.axes is None else self.axes.T @ found)
+
+
+def fit(
+    chunks: Chunks, scale: Scale, questions: Sequence[Question], strengths: Sequence[float]
+) -> list[Fit]:
+    """The heads for all targets, for the features as they are.
+
+    Args:
+        chunks: of the features, as they are.
+        questions: a target each, of all examples.
+    """
+
+    def standardized() -> Iterable[np.ndarray]:
+        return (scale(chunk) for chunk in chunks())
+
+    examples, features = len(questions[0].targets), len(scale.mean)
+    held = list(standardized()) if 4 * examples * features <= IN_MEMORY else None
+    again: Chunks = standardized if held is None else lambda: held
+    narrow: np.ndarray | None = None
+    design: Design
+    if examples <= min(features, MOST_AXES):
+        array = np.concatenate(list(again()))
+        coordinates = axes(np.asarray(array @ array.T, np.float64))
+        narrow = array.T @ (coordinates / np.square(coordinates).sum(axis=0))
+        design = Dense(coordinates)
+    elif features <= MOST_AXES:
+        products = np.zeros((features, features))
+        for chunk in again():
+            products += chunk.T @ chunk
+        values, vectors = scipy.linalg.eigh(products, overwrite_a=True, check_finite=False)
+        design = Streamed(again, np.maximum(values, 0.0) / examples, vectors)
+        narrow = vectors
+    else:
+        design = Streamed(again, np.full(features, 1.0 / features))
+    found = []
+    for question, strength in zip(questions, strengths, strict=True):
+        own = solve(design, question, strength)
+        kernel = own.kernel if narrow is None else narrow @ own.kernel
+        found.append(scale.folded(Fit(kernel, own.bias, own.activation)))
+    return found
+
+
+def one_thread() -> Any:
+    """A context in which NumPy and SciPy do not wait for each other's threads.
+
+    Each has its own; where both are at work in turns, small products take ten times as long.
+    """
+    return threadpoolctl.threadpool_limits(1, "blas")
