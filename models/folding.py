@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from models import hardware
 from models.splitting import steps
 
 
@@ -81,10 +82,10 @@ class Folded(keras.layers.Layer):
         outputs = ops.cast(outputs, self.compute_dtype)
         bias = layer.bias if layer.use_bias else None
         if bias is not None and scale is not None:
-            bias = bias * scale
-        for term in (bias, shift):
-            outputs = outputs if term is None else outputs + term
-        return layer.activation(outputs)
+            bias = bias * scale + shift
+        elif bias is None:
+            bias = shift
+        return layer.activation(outputs if bias is None else hardware.plus_bias(outputs, bias))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self._layer.compute_output_shape(input_shape)

@@ -40,6 +40,13 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def plus_bias(outputs: Any, bias: Any) -> Any:
+    """(…, channels) plus (channels,), as the backend knows best to fuse with what is around it."""
+    if keras.backend.backend() == "tensorflow":
+        return tf.nn.bias_add(outputs, tf.cast(bias, outputs.dtype))
+    return outputs + bias
+
+
 def padded_length(longest: int) -> int:
     """How long to make a batch of ragged examples whose longest is `longest`.
 

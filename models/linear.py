@@ -173,7 +173,7 @@ def solve(
         begin,
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": _ITERATIONS, "maxcor": 20, "ftol": tolerance, "gtol": 1e-6},
+        options={"maxiter": _ITERATIONS, "maxcor": 10, "ftol": tolerance, "gtol": 1e-6},
     )
     kernel = scale * found.x[:size].reshape(-1, outputs)
     return Fit(kernel, found.x[size:], question.activation)

@@ -25,7 +25,8 @@ from models.linear import Fit, Path, Question, Scale
 
 # So many examples choose: more of them would take longer, and hardly choose otherwise.
 CHOOSERS = 640
-_FOLDS = 5
+# Parts in which they are left out in turn: of many examples, fewer will do.
+_FOLDS, _MANY = (5, 3), 400
 # Rows of features that are read at once.
 _CHUNK = 1024
 
@@ -152,7 +153,7 @@ class _Chooser:
         width = sum(self.widths[name] for name in taps)
         products = np.sum([self.products[name] for name in taps], axis=0)
         coordinates = linear.axes(products / width)
-        folds = np.arange(len(coordinates)) % _FOLDS
+        folds = np.arange(len(coordinates)) % _folds(len(coordinates))
         paths, losses = [], np.zeros(len(coordinates))
         for number, question in enumerate(self.questions):
             given = linear.STRENGTHS if strengths is None else strengths[number]
@@ -163,15 +164,19 @@ class _Chooser:
         return Candidate(tuple(taps), width, tuple(paths), losses)
 
 
+def _folds(examples: int) -> int:
+    return _FOLDS[examples >= _MANY]
+
+
 def _choose(
     chooser: _Chooser, *, may_be_last: bool, may_be_cut: bool
 ) -> tuple[Candidate, list[Candidate], str]:
     """The candidate to take, all that were tried, and why it is that one, in words.
 
-    First how far down: the last block, the last two, four … all of them. Of those that are no
-    worse than the best by more than a standard error (Breiman et al. 1984), the one with the
-    fewest features. Then from the top: blocks whose taps the head does no better with are left
-    out, and the network is cut off below them.
+    First how far down: the last block, the last two, four … all of them, the one with the least
+    loss; but the last block alone, where that is worse by no more than a standard error (Breiman
+    et al. 1984). Then from the top: blocks whose taps the head does no better with are left out,
+    and the network is cut off below them.
     """
     names = list(chooser.widths)
     blocks = list(dict.fromkeys(name.partition("/")[0] for name in names))
@@ -179,19 +184,16 @@ def _choose(
     last = chooser.try_out([names[-1]])
     tried = [last]
     # Strengths near that of the last layer alone: what a strength means depends on no giant.
-    near = [[s for s in linear.STRENGTHS if 0.09 < s / p.strength < 11] for p in last.paths]
+    near = [[s for s in linear.STRENGTHS if 0.3 < s / p.strength < 3.3] for p in last.paths]
     depth = 2
     while len(plain) > 1 and tried[-1].taps != tuple(plain):
         tried.append(chooser.try_out(plain[-min(depth, len(plain)) :], near))
         depth *= 2
     if len(names) > len(plain):
         tried.append(chooser.try_out(names, near))
-    ladder = tried if may_be_last or len(tried) == 1 else tried[1:]
-    best = min(ladder, key=lambda candidate: candidate.loss)
-    chosen = min(
-        (c for c in ladder if c is best or c.worse_than(best)[0] <= c.worse_than(best)[1]),
-        key=lambda candidate: candidate.width,
-    )
+    best = min(tried[1:] or tried, key=lambda candidate: candidate.loss)
+    more, error = last.worse_than(best)
+    chosen = last if may_be_last and more <= error else best
     why = _why(chosen, best, last)
     left = 1
     while may_be_cut and left < len(blocks):
@@ -209,16 +211,13 @@ def _choose(
 
 def _why(chosen: Candidate, best: Candidate, last: Candidate) -> str:
     """What decided how far down the taps go."""
+    if best is last:
+        return "there is nothing below the last layer"
+    more, error = last.worse_than(best)
+    said = f"loss {more:+.4f} ± {error:.4f} on the same examples"
     if chosen is last:
-        if best is last:
-            return "no lower block adds anything to the last layer"
-        more, error = last.worse_than(best)
-        return (
-            f"the last layer alone is no worse beyond noise than {len(best.taps)} taps (loss "
-            f"{more:+.4f} ± {error:.4f})"
-        )
-    more, error = last.worse_than(chosen)
-    return f"the last layer alone has a greater loss, by {more:.4f} ± {error:.4f}"
+        return f"the last layer alone is not worse beyond noise than {len(best.taps)} taps: {said}"
+    return f"the last layer alone is worse than {len(best.taps)} taps: {said}"
 
 
 def _fit(
@@ -244,7 +243,8 @@ def _fit(
     questions = _questions(features, learning, [inputs for inputs, _ in parts], rows)
     used = sum(len(inputs) for inputs, _ in parts)
     # Found on fewer examples: what it is weighed against grows with them.
-    smaller = min(CHOOSERS, count) * (1 - 1 / _FOLDS) / used
+    choosers = min(CHOOSERS, count)
+    smaller = choosers * (1 - 1 / _folds(choosers)) / used
     strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
     job.doing("fitting the head")
     with linear.one_thread():
