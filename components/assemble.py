@@ -8,7 +8,7 @@ from pathlib import Path
 from etils import epy
 
 from components.artifacts import AssembledModel, Checks, HeadForm, TrainedModel
-from components.frozen.networks import block_starts
+from components.frozen.networks import block_starts, keep_frozen
 from components.job import Job, stage
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.table import MODALITIES
@@ -19,8 +19,6 @@ from models import backbones
 
 with epy.lazy_imports():
     import keras
-
-    from models import heads
 
 
 @stage(version=3)
@@ -58,7 +56,6 @@ def assemble(
     if path:
         backbones.load_weights(network, path)
     head = new_head(examples.targets, HeadForm(), features=network.output_shape[-1])
-    grafted = heads.join(network, head)
     model = AssembledModel(
         directory=job.directory,
         backbone=giant.name,
@@ -70,11 +67,12 @@ def assemble(
         source=pretrained if isinstance(pretrained, TrainedModel) else None,
         stats={
             "frozen_weights": network.count_params(),
-            "trainable_weights": sum(math.prod(v.shape) for v in grafted.trainable_variables),
+            "trainable_weights": sum(math.prod(v.shape) for v in head.trainable_variables),
         },
     )
     model.stats["blocks"] = list(block_starts(model, network))
     network.save_weights(model.weights)
+    keep_frozen(model.weights, network)
     return model
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +14,25 @@ from pydantic import Field
 
 from components.artifacts import AssembledModel, Examples, ExportedModel, TrainedModel
 from components.files import manifest_of, write_json
+from components.frozen.networks import open_body
 from components.job import Job, stage
 from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
 from components.pages import cards
 from components.section import Section
 from components.served.manifest import MANIFEST
-from components.served.opening import VALID
+from components.served.opening import VALID, open_signatures
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
-from components.training.heads import open_whole
+from components.training.heads import open_head
 from models.splitting import one_or_all
 
 with epy.lazy_imports():
-    import keras
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     from components.examples import dataset
+    from models import inference
 
 # What the exported model may differ by from the one in memory: in probability, or in standard
 # deviations of a number.
@@ -49,7 +52,7 @@ class ExportConfig(Section):
     """Validation examples on which the exported model must agree with the one in memory."""
 
 
-@stage(version=4)
+@stage(version=5)
 def export(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
 ) -> ExportedModel:
@@ -65,13 +68,20 @@ def export(
         RuntimeError: the exported model does not agree, alone or in a batch.
     """
     base, modality = model.base, MODALITIES[model.base.modality]
-    network = open_whole(model)
-    network.compile(jit_compile=False)
+    job.doing("building the network")
+    body = open_body(base, model.backbone_weights, model.form.taps)
+    head = open_head(model, features=body.output_shape[-1])
+    network = tf.function(
+        lambda *inputs: head(body(one_or_all(inputs), training=False), training=False),
+        autograph=False,
+        reduce_retracing=True,
+    )
     path = job.directory / "model"
     reader = open_reader(base)
     job.doing("tracing the served graph")
-    targets = _settled(network, base, reader, examples)
-    _save(network, targets, reader, path)
+    core = inference.concrete(body, head, reader.inputs, constant=True)
+    targets = _settled(core, base, reader, examples)
+    _save(core, targets, reader, path)
     (path / "assets").mkdir(exist_ok=True)
     for target in targets:
         for name, content in task_of(target).files(target.space).items():
@@ -83,18 +93,16 @@ def export(
     (extra / "model_card.md").write_text(told)
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
     job.doing("checking that it says what the network in memory says")
-    serving = tf.saved_model.load(path).signatures
     rows = dataset.read(examples, "validation").take(config.agreement_examples)
     raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
+    manifest = {
+        "targets": [target.model_dump() for target in targets],
+        "modality": base.modality,
+        "files": manifest_of(path),
+    }
+    write_json(path / MANIFEST, manifest)
+    serving = open_signatures(path, base.modality)
     difference = _check_agreement(serving, network, targets, reader, raws)
-    write_json(
-        path / MANIFEST,
-        {
-            "targets": [target.model_dump() for target in targets],
-            "modality": base.modality,
-            "files": manifest_of(path),
-        },
-    )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportedModel(
         directory=job.directory,
@@ -107,7 +115,7 @@ def export(
 
 
 def _settled(
-    network: keras.Model, base: AssembledModel, reader: Reader, examples: Examples
+    network: inference.Concrete, base: AssembledModel, reader: Reader, examples: Examples
 ) -> tuple[Target, ...]:
     """The targets with what their tasks decide on validation examples."""
     if not any(task_of(target).needs_validation for target in base.targets):
@@ -131,15 +139,19 @@ def _settled(
     )
 
 
-def _outputs(network: keras.Model, reader: Reader, raws: list[bytes]) -> np.ndarray:
+def _outputs(network: inference.Concrete, reader: Reader, raws: list[bytes]) -> np.ndarray:
     inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-    outputs: np.ndarray = network.predict_on_batch(one_or_all(inputs))
+    outputs: np.ndarray = network(*map(tf.constant, inputs))[0].numpy()
     return outputs
 
 
-def _save(network: keras.Model, targets: tuple[Target, ...], reader: Reader, path: Path) -> None:
+def _save(
+    core: inference.Concrete, targets: tuple[Target, ...], reader: Reader, path: Path
+) -> None:
+    """The network is traced once, and both signatures call it."""
+
     def answer(inputs: list[Any], valid: Any) -> dict[str, Any]:
-        outputs = network(one_or_all(inputs), training=False)
+        [outputs] = core(*inputs)
         named = {VALID: valid}
         for target, columns in slices(targets):
             own = task_of(target).answer(outputs[:, columns], valid, target.space)
@@ -152,18 +164,19 @@ def _save(network: keras.Model, targets: tuple[Target, ...], reader: Reader, pat
     def serve_decoded(*inputs: Any) -> dict[str, Any]:
         return answer(list(inputs), tf.ones(tf.shape(inputs[0])[:1], tf.bool))
 
-    archive = keras.export.ExportArchive()
-    for resource in (network, *reader.tracked):
-        archive.track(resource)
+    module = tf.Module()
+    module.core, module.tracked = core, reader.tracked
     raw_spec = tf.TensorSpec((None,), tf.string, name="raw")
-    archive.add_endpoint("serving_default", serve, input_signature=[raw_spec])
-    archive.add_endpoint(reader.endpoint, serve_decoded, input_signature=reader.inputs)
-    archive.write_out(path, verbose=False)
+    signatures = {
+        "serving_default": tf.function(serve, input_signature=[raw_spec], autograph=False),
+        reader.endpoint: tf.function(serve_decoded, input_signature=reader.inputs, autograph=False),
+    }
+    tf.saved_model.save(module, path, signatures=signatures)
 
 
 def _check_agreement(
     serving: Any,
-    network: keras.Model,
+    network: Callable[..., Any],
     targets: tuple[Target, ...],
     reader: Reader,
     raws: list[bytes],
@@ -173,15 +186,18 @@ def _check_agreement(
     Of probabilities; of numbers, in standard deviations of the answers.
     """
     inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-    expected = network.predict_on_batch(one_or_all(inputs))
     named = {spec.name: tf.constant(x) for spec, x in zip(reader.inputs, inputs, strict=True)}
     served = serving["serving_default"]
-    bad = served(raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
+    with ThreadPoolExecutor() as pool:  # The first call of each compiles it.
+        first = pool.submit(served, raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
+        decoded = pool.submit(serving[reader.endpoint], **named)
+        expected = network(*map(tf.constant, inputs)).numpy()
+        bad, of_decoded = first.result(), decoded.result()
     if bad[VALID].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
         raise RuntimeError(f"the exported model must mark what is bad, got {bad[VALID]}")
     alone = [served(raw=tf.constant([raw])) for raw in raws]
     answers = {
-        reader.endpoint: serving[reader.endpoint](**named),
+        reader.endpoint: of_decoded,
         "a batch": served(raw=tf.constant(raws)),
         "one at a time": {name: tf.concat([a[name] for a in alone], 0) for name in alone[0]},
         "beside a bad one": {

@@ -14,7 +14,7 @@ from components.files import read_jsonl, sha256, sha256_of_json, write_json, wri
 from components.frozen import budget
 from components.frozen.activations import DType
 from components.frozen.feature_pass import FeaturePass, Output
-from components.frozen.networks import first_block, open_backbone, taps_of
+from components.frozen.networks import first_block, open_frozen, taps_of
 from components.job import Job, stage
 from components.modalities.protocols import Rows
 from components.modalities.table import MODALITIES, open_reader
@@ -66,7 +66,7 @@ def extract(
         seed: of the augmented views.
     """
     job.doing("building the network")
-    network = open_backbone(model, model.weights)
+    network = open_frozen(model, model.weights)
     block = first_block(model, network, unfreeze)
     variants = view_names(model, views, seed)
     survey = open_reader(model, views, seed).survey(_sample(examples))
@@ -96,7 +96,6 @@ def extract(
         batch_size=config.batch_size,
         root=job.activations,
     )
-    vars(feature_pass)["network"] = network  # It need not be opened twice.
     computed = _compute(job, feature_pass, examples, counts, survey.length)
     job.doing("writing what is where")
     stores = {name: output.store for name, output in feature_pass.outputs.items()}

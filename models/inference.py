@@ -1,4 +1,4 @@
-"""A network that only answers: folded and compiled, its weights constants of the graph."""
+"""A network that only answers: folded, and one function of TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,37 +21,48 @@ MOST_CONSTANT = 1 << 30
 Concrete = Callable[..., Sequence[Any]]
 
 
-def concrete(network: keras.Model, inputs: Sequence[tf.TensorSpec] | None = None) -> Concrete:
-    """`network` as one function of TensorFlow, traced once.
+def concrete(
+    network: keras.Model,
+    head: keras.Model | None = None,
+    inputs: Sequence[tf.TensorSpec] | None = None,
+    *,
+    constant: bool = False,
+) -> Concrete:
+    """`network`, and a head on what it gives, as one function of TensorFlow, traced once.
 
-    Frozen BatchNormalization is folded into what is before it. With constant weights TensorFlow's
-    graph optimizer computes what follows from them once, and makes one kernel of a convolution, its
-    bias and its activation.
+    Frozen BatchNormalization is folded into what is before it, and TensorFlow's graph optimizer
+    makes one kernel of a convolution, its bias and its activation.
 
     Args:
         network: a functional model.
         inputs: a specification of each of its inputs; as the model has them where None.
+        constant: whether its weights become constants: what follows from them alone, such as folded
+            kernels, is computed once. One example alone takes two thirds of the time then, and a
+            batch as long; it takes a second to make.
     """
     folded = folding.fold(network)
     if inputs is None:
         inputs = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in network.inputs]
 
     def answer(*given: Any) -> list[Any]:
-        return keras.tree.flatten(folded(one_or_all(given), training=False))
+        outputs = folded(one_or_all(given), training=False)
+        flat: list[Any] = keras.tree.flatten(head(outputs, training=False) if head else outputs)
+        return flat
 
     traced = tf.function(answer, autograph=False).get_concrete_function(*inputs)
-    size = sum(np.prod(weight.shape) * 4 for weight in network.weights)
-    if size > MOST_CONSTANT:
-        return _Kept(traced, folded)
-    return convert_variables_to_constants_v2(traced)
+    weights = [*network.weights, *(head.weights if head else ())]
+    if not constant or sum(4 * np.prod(weight.shape) for weight in weights) > MOST_CONSTANT:
+        return _Kept(traced, weights)
+    made: Concrete = convert_variables_to_constants_v2(traced)
+    return made
 
 
 class _Kept(tf.Module):
     """A function, and the variables that it reads."""
 
-    def __init__(self, function: Concrete, network: keras.Model) -> None:
+    def __init__(self, function: Concrete, weights: Sequence[Any]) -> None:
         super().__init__()
-        self._function, self._variables = function, [v.value for v in network.variables]
+        self._function, self._variables = function, [weight.value for weight in weights]
 
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         return self._function(*inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -58,6 +59,9 @@ def _import() -> None:
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
+    # Half a million objects that live as long as the process: there is nothing to collect.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         with _signals_wait(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,6 +70,9 @@ def _import() -> None:
 
             tf.config.list_physical_devices()  # Looking for a GPU that is not there logs, too.
     finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nothing)

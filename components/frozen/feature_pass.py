@@ -15,7 +15,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.files import files_below, sha256_of_each
 from components.frozen.activations import Activations, DType, key_of, network_digest, stored_as
-from components.frozen.networks import cut, open_backbone, taps_of
+from components.frozen.networks import cut, open_frozen, taps_of
 from components.job import Progress
 from components.modalities.protocols import Reader, Rows
 from components.modalities.table import MODALITIES, open_reader
@@ -67,7 +67,7 @@ class FeaturePass:
 
     @cached_property
     def network(self) -> keras.Model:
-        return open_backbone(self.model, self.model.weights)
+        return open_frozen(self.model, self.model.weights)
 
     @cached_property
     def outputs(self) -> dict[str, Output]:

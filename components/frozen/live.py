@@ -14,7 +14,7 @@ from components.examples import dataset
 from components.files import files_below
 from components.frozen.budget import require_room
 from components.frozen.forward import Forward
-from components.frozen.networks import cut, open_backbone
+from components.frozen.networks import cut, open_frozen
 from components.modalities.table import open_reader
 from models import distribution
 from models.mistakes import Mistake
@@ -66,7 +66,7 @@ class Live:
                 "where several hosts train, got activations that are not stored"
             )
         model = features.model
-        network = open_backbone(model, model.weights)
+        network = open_frozen(model, model.weights)
         wanted = network if output == "pooled" else cut(model, network, features.cut).prefix
         self._outputs = list(wanted.outputs)
         self._forward = Forward(wanted, self._outputs, features.batch_size)

@@ -16,6 +16,29 @@ with epy.lazy_imports():
     import keras
 
 
+# The network that was opened last as a frozen one, by the file of its weights.
+_frozen: dict[tuple[Path, int, int], keras.Model] = {}
+
+
+def open_frozen(model: AssembledModel, weights: Path) -> keras.Model:
+    """The same as `open_backbone`, for who changes nothing in it: the stages of a run share it."""
+    key = _key(weights)
+    if key not in _frozen:
+        keep_frozen(weights, open_backbone(model, weights))
+    return _frozen[key]
+
+
+def keep_frozen(weights: Path, network: keras.Model) -> None:
+    """Let `open_frozen` give `network`, whose weights are those in the file."""
+    _frozen.clear()  # One at a time: they are large.
+    _frozen[_key(weights)] = network
+
+
+def _key(weights: Path) -> tuple[Path, int, int]:
+    found = weights.stat()
+    return weights.resolve(), found.st_mtime_ns, found.st_ino
+
+
 def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     """The frozen backbone of `model`, with the weights in the file `weights`."""
     network = MODALITIES[model.modality].giants.build(model)
@@ -28,8 +51,7 @@ def open_body(model: AssembledModel, weights: Path, names: Sequence[str]) -> ker
 
     It shares the backbone's layers, which are built whole: its weights are one file.
     """
-    network = open_backbone(model, weights)
-    return body(model, network, names)
+    return body(model, open_frozen(model, weights), names)
 
 
 def body(model: AssembledModel, network: keras.Model, names: Sequence[str]) -> keras.Model:

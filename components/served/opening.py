@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from components.files import sha256
 from components.modalities.table import MODALITIES
+from components.served.manifest import MANIFEST
 from components.tasks.protocol import Said, Target
 from components.tasks.table import task_of
 
@@ -77,5 +80,16 @@ def named_said(targets: Sequence[Target], said: Sequence[Said]) -> Said:
 
 def open_model(path: Path, modality: str) -> Any:
     """The signature `serving_default` of the model at `path`, to be called with `raw`."""
+    return open_signatures(path, modality)["serving_default"]
+
+
+def open_signatures(path: Path, modality: str) -> Any:
+    """All signatures of the model at `path`, loaded once while its manifest is the same."""
+    return _opened(path.resolve(), sha256(path / MANIFEST), modality).signatures
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(path: Path, digest: str, modality: str) -> Any:
+    del digest
     MODALITIES[modality].giants.load_ops()
-    return tf.saved_model.load(path).signatures["serving_default"]
+    return tf.saved_model.load(path)

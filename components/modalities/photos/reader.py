@@ -55,6 +55,9 @@ class PhotoReader:
             yield Decoded(ids, views, [inputs])
 
     def read(self, ids: list[str], raws: list[bytes], views: list[int]) -> Decoded:
+        if not any(views):
+            inputs = np.stack([self._decode(tf.constant(raw)).numpy() for raw in raws])
+            return Decoded(np.array(ids), np.array(views), [inputs])
         if self._reads is None:
             change = photo_views.augmenter(self._policies, self._seed)
 
@@ -67,8 +70,8 @@ class PhotoReader:
                 lambda *rows: tf.map_fn(one, rows, fn_output_signature=tf.float32),
                 input_signature=signature,
             )
-        inputs = self._reads(tf.constant(ids), tf.constant(raws), tf.constant(views, tf.int32))
-        return Decoded(np.array(ids), np.array(views), [inputs.numpy()])
+        changed = self._reads(tf.constant(ids), tf.constant(raws), tf.constant(views, tf.int32))
+        return Decoded(np.array(ids), np.array(views), [changed.numpy()])
 
     def serve(self, raws: Any) -> tuple[list[Any], Any]:
         """What cannot be decoded becomes zeros.
