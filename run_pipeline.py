@@ -208,12 +208,13 @@ def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = Fal
 @app.command
 def predict(
     model: Path,
-    inputs: tuple[str, ...],
+    inputs: tuple[str, ...] = (),
     /,
     *,
     store: Path = DEFAULT_STORE,
     output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
     batch_size: int = 64,
+    check: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     beam: BeamConfig = BeamConfig(),
     json: bool = False,
 ) -> int:
@@ -229,10 +230,14 @@ def predict(
         store: Where a name is looked for.
         output: Write the answers there: .jsonl, .parquet or .tfrecord.
         batch_size: Examples a request, in bulk.
+        check: Ask it about the examples that travel with it, and nothing else: exit 2 where it says
+            something else of them than when it was exported.
         json: Print the answers as one JSON array; in bulk, what was written as one object.
     """
     from pipeline import commands
 
+    if check:
+        return commands.check_model(model, inputs, store, as_json=json)
     if output:
         return commands.predict_in_bulk(
             model, inputs, store, output, batch_size, beam, as_json=json

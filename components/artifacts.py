@@ -302,10 +302,14 @@ class Evaluation(Artifact):
     ```
     metrics.json         figures, and what the tasks tell besides: of classes, confusion …
     predictions.jsonl    a row an example: id, name, valid, and for each target answer and said
+    asked.json           sha256 of the manifest of the model
     ```
     """
 
     shown = ("",)
+
+    # The same weights as the same program have many forms; see `ExportedModel`.
+    not_content: ClassVar[tuple[str, ...]] = ("asked.json",)
 
     model: ExportedModel | None
     """What was evaluated; None where it came from outside."""

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from etils import epy
 from pydantic import Field
 
 from components.artifacts import Evaluation, Examples, ExportedModel
-from components.files import write_json, write_jsonl
+from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.job import Job, stage
 from components.section import Section
-from components.served.manifest import ServedModel, verify_manifest
+from components.served.manifest import MANIFEST, ServedModel, verify_manifest
 from components.served.opening import Opened
+from components.tasks.protocol import Said
 from components.tasks.table import task_of
 
 with epy.lazy_imports():
     from components.examples import dataset
 
 
+# The digest of the manifest of the model that was asked.
+_ASKED = "asked.json"
 # So many batches are sorted by size together, and no more than this many bytes.
 WINDOW, WINDOW_BYTES = 64, 16 << 20
 
@@ -31,17 +35,20 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=3)
+@stage(version=4)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
     """Ask the model about every test example, as raw bytes, and let the tasks judge.
 
-    What a model of before does not answer is left out.
+    What a model of before does not answer is left out. What the very same model has said of an
+    example in an earlier evaluation is not asked again.
     """
-    job.doing("loading the model")
+    job.doing("reading the test examples")
     verify_manifest(model.path)
-    predictions = list(_predict(job, model, examples, config.batch_size))
+    manifest = sha256(model.path / MANIFEST)
+    before = _said_before(job, manifest)
+    predictions = list(_predict(job, model, examples, config.batch_size, before))
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
     figures: dict[str, float] = {}
     trivial: dict[str, float] = {}
@@ -64,6 +71,7 @@ def evaluate(
     figured = {"figures": figures, "trivial": trivial, "trivially": trivially, "judged": judged}
     write_json(job.directory / "metrics.json", figured | {"targets": details})
     write_jsonl(job.directory / "predictions.jsonl", predictions)
+    write_json(job.directory / _ASKED, manifest)
     return Evaluation(
         directory=job.directory,
         model=model if isinstance(model, ExportedModel) else None,
@@ -78,36 +86,75 @@ def evaluate(
     )
 
 
+def _said_before(job: Job, manifest: str) -> dict[str, dict[str, Any]]:
+    """The id of each example that this model was last asked about → its row of predictions."""
+    for earlier in job.earlier():
+        with suppress(OSError, ValueError):  # It is removed meanwhile.
+            if read_json(earlier.directory / _ASKED) == manifest:
+                rows = read_jsonl(earlier.directory / "predictions.jsonl")
+                return {row["id"]: row for row in rows}
+    return {}
+
+
 def _predict(
-    job: Job, model: ExportedModel | ServedModel, examples: Examples, batch_size: int
+    job: Job,
+    model: ExportedModel | ServedModel,
+    examples: Examples,
+    batch_size: int,
+    before: dict[str, dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
-    opened = Opened(model.path, examples.modality, model.targets)
+    """A row an example.
+
+    Args:
+        before: by `_said_before`.
+    """
+    known: list[dict[str, Any]] = []
+
+    def new() -> Iterator[dict[str, Any]]:
+        for row in dataset.read(examples, "test").as_numpy_iterator():
+            if found := before.get(row["id"].decode()):
+                known.append(_row(row, examples, found["valid"], found["said"]))
+            else:
+                yield row
+
+    opened: Opened | None = None
     count = -(-examples.counts["test"] // batch_size)
-    for batch in job.track(_batches(examples, batch_size), count, "batches of test examples"):
+    batches = _batches(new(), examples.modality, batch_size)
+    for batch in job.track(batches, count, "batches of test examples"):
+        if opened is None:
+            job.doing("loading the model")
+            opened = Opened(model.path, examples.modality, model.targets)
         answered = opened.ask([row[examples.modality] for row in batch]).said()
         for row, (valid, said) in zip(batch, answered, strict=True):
-            yield {
-                "id": row["id"].decode(),
-                "name": row["name"].decode(),
-                "valid": valid,
-                "answers": dataset.answers(row, examples.targets),
-                "said": said,
-            }
+            yield _row(row, examples, valid, said)
+    yield from known
 
 
-def _batches(examples: Examples, batch_size: int) -> Iterator[list[dict[str, Any]]]:
-    """The test examples, those of about one size together: less of a request is padding."""
+def _row(row: dict[str, Any], examples: Examples, valid: bool, said: list[Said]) -> dict[str, Any]:
+    return {
+        "id": row["id"].decode(),
+        "name": row["name"].decode(),
+        "valid": valid,
+        "answers": dataset.answers(row, examples.targets),
+        "said": said,
+    }
+
+
+def _batches(
+    rows: Iterator[dict[str, Any]], modality: str, batch_size: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Those of about one size together: less of a request is padding."""
     window: list[dict[str, Any]] = []
     size = 0
 
     def batches() -> Iterator[list[dict[str, Any]]]:
-        window.sort(key=lambda row: len(row[examples.modality]))
+        window.sort(key=lambda row: len(row[modality]))
         for start in range(0, len(window), batch_size):
             yield window[start : start + batch_size]
 
-    for row in dataset.read(examples, "test").as_numpy_iterator():
+    for row in rows:
         window.append(row)
-        size += len(row[examples.modality])
+        size += len(row[modality])
         full = len(window) == WINDOW * batch_size or size > WINDOW_BYTES
         if full and len(window) % batch_size == 0:
             yield from batches()

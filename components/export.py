@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
 from components.pages import cards
 from components.section import Section
+from components.served import golden
 from components.served.manifest import MANIFEST
 from components.served.opening import VALID, open_signatures
 from components.tasks.protocol import Target
@@ -50,6 +51,9 @@ class ExportConfig(Section):
     """Requests that TensorFlow Serving replays before it takes any, half of them of one example."""
     agreement_examples: int = Field(16, ge=2, le=1024)
     """Validation examples on which the exported model must agree with the one in memory."""
+    golden_examples: int = Field(2, ge=0, le=64)
+    """Validation examples that travel with the model, as they are, to prove wherever it is loaded
+    that it says what it said when it was exported; 0 where examples must not leave."""
 
 
 @stage(version=5)
@@ -82,6 +86,9 @@ def export(
     core = inference.concrete(body, head, reader.inputs, constant=True)
     targets = _settled(core, base, reader, examples)
     _save(core, targets, reader, path)
+    rows = dataset.read(examples, "validation").take(config.agreement_examples)
+    raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
+    known = _Known.of(network, targets, reader, raws)
     (path / "assets").mkdir(exist_ok=True)
     for target in targets:
         for name, content in task_of(target).files(target.space).items():
@@ -92,9 +99,9 @@ def export(
     told = cards.card(model, targets, examples, cards.label_files(targets))
     (extra / "model_card.md").write_text(told)
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
+    if config.golden_examples:
+        golden.write(path, *known.first(config.golden_examples))
     job.doing("checking that it says what the network in memory says")
-    rows = dataset.read(examples, "validation").take(config.agreement_examples)
-    raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
     manifest = {
         "targets": [target.model_dump() for target in targets],
         "modality": base.modality,
@@ -102,7 +109,7 @@ def export(
     }
     write_json(path / MANIFEST, manifest)
     serving = open_signatures(path, base.modality)
-    difference = _check_agreement(serving, network, targets, reader, raws)
+    difference = _check_agreement(serving, reader.endpoint, targets, known)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportedModel(
         directory=job.directory,
@@ -174,30 +181,60 @@ def _save(
     tf.saved_model.save(module, path, signatures=signatures)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A few examples, and what the network in memory says of them, whose layers are not folded.
+
+    Attributes:
+        inputs: the network's, by their names.
+        outputs: those of the served ones that its own say, by their names.
+    """
+
+    raws: list[bytes]
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        network: Callable[..., Any],
+        targets: tuple[Target, ...],
+        reader: Reader,
+        raws: list[bytes],
+    ) -> _Known:
+        inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
+        said = network(*map(tf.constant, inputs)).numpy()
+        outputs = {
+            target.named(name): value
+            for target, columns in slices(targets)
+            for name, value in task_of(target).served(said[:, columns], target.space).items()
+        }
+        named = {spec.name: value for spec, value in zip(reader.inputs, inputs, strict=True)}
+        return cls(raws, named, outputs)
+
+    def first(self, count: int) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
+        """Of so many of them: raws, inputs, outputs."""
+        inputs, outputs = (
+            {name: value[:count] for name, value in own.items()}
+            for own in (self.inputs, self.outputs)
+        )
+        return self.raws[:count], inputs, outputs
+
+
 def _check_agreement(
-    serving: Any,
-    network: Callable[..., Any],
-    targets: tuple[Target, ...],
-    reader: Reader,
-    raws: list[bytes],
+    serving: Any, endpoint: str, targets: tuple[Target, ...], known: _Known
 ) -> float:
     """The largest difference: in a batch, alone, and beside a bad one.
 
     Of probabilities; of numbers, in standard deviations of the answers.
     """
-    inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-    named = {spec.name: tf.constant(x) for spec, x in zip(reader.inputs, inputs, strict=True)}
-    served = serving["serving_default"]
-    with ThreadPoolExecutor() as pool:  # The first call of each compiles it.
-        first = pool.submit(served, raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
-        decoded = pool.submit(serving[reader.endpoint], **named)
-        expected = network(*map(tf.constant, inputs)).numpy()
-        bad, of_decoded = first.result(), decoded.result()
+    raws, served = known.raws, serving["serving_default"]
+    bad = served(raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
     if bad[VALID].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
         raise RuntimeError(f"the exported model must mark what is bad, got {bad[VALID]}")
     alone = [served(raw=tf.constant([raw])) for raw in raws]
     answers = {
-        reader.endpoint: of_decoded,
+        endpoint: serving[endpoint](**{n: tf.constant(x) for n, x in known.inputs.items()}),
         "a batch": served(raw=tf.constant(raws)),
         "one at a time": {name: tf.concat([a[name] for a in alone], 0) for name in alone[0]},
         "beside a bad one": {
@@ -206,27 +243,17 @@ def _check_agreement(
     }
     worst = 0.0
     for how, got in answers.items():
-        for target, columns in slices(targets):
-            wanted = task_of(target).served(expected[:, columns], target.space)
-            for name, value in wanted.items():
-                apart = np.abs(np.asarray(got[target.named(name)]) - value)
-                difference = float(np.max(apart - _rounding(target, value)))
-                difference = max(difference, 0.0) / target.space.deviation
+        for target in targets:
+            own = [name for name in known.outputs if name.startswith(target.named(""))]
+            for name in own:
+                difference = float(golden.apart(target, got[name], known.outputs[name]).max())
                 if not difference <= TOLERANCE:
                     raise RuntimeError(
                         f"the exported model must agree with the one in memory to {TOLERANCE}, got "
-                        f"a difference of {difference:.2g} in {target.named(name)} by {how}"
+                        f"a difference of {difference:.2g} in {name} by {how}"
                     )
                 worst = max(worst, difference)
     return worst
-
-
-def _rounding(target: Target, value: np.ndarray) -> np.ndarray:
-    """What a number, such as a year, is off by because it is far from 0; a probability is not."""
-    if target.space.labels:
-        return np.zeros_like(value)
-    step: np.ndarray = np.spacing(np.abs(value).astype(np.float32))
-    return 2 * step
 
 
 def _write_warmup(path: Path, modality: Modality, count: int) -> None:

@@ -56,11 +56,11 @@ def manifest_of(directory: Path, *, leave_out: str = "") -> dict[str, dict[str, 
     }
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file so that it is whole or absent, also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, default=str)
+        json.dump(value, file, indent=indent, default=str)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

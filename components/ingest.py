@@ -62,6 +62,9 @@ class DataConfig(Section):
     """Share of the rest to validate with, where the data has no such split."""
     test_fraction: float = Field(0.15, gt=0, lt=0.5)
     """Share of all examples to test with, where the data has no such split."""
+    read_all: UnhashedBool = False
+    """Read every file to see whether it changed, also where its size, its times and its inode are
+    what they were when it was read last."""
     allow_new_labels: UnhashedBool = False
     """Accept a label set that differs from the last blessed model's."""
 

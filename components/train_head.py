@@ -31,9 +31,10 @@ class HeadConfig(PhaseConfig):
     """The new head, and how it is trained."""
 
     features: Literal["last", "taps", "auto"] = "auto"
-    """What it reads: the last layer, and is trained by Adam; or the pooled outputs of all blocks
-    (arXiv:2201.03529), and is fitted exactly, in seconds: all but `features` is then of no use.
-    `auto`: whichever the examples speak for."""
+    """What it reads: `last`, the last layer, and is trained as the rest of this section says;
+    `taps`, the pooled outputs of several blocks (arXiv:2201.03529), and is fitted exactly, in
+    seconds; `auto`: fitted to what the examples speak for, but `last` where anything else of this
+    section is given."""
     epochs: int = Field(20, ge=1, le=10_000)
     """Most epochs to train."""
     learning_rate: float | Literal["auto"] = 1e-3

@@ -44,6 +44,7 @@ from pipeline.stopping import Stopped, deadline, has_stopped
 from pipeline.store import Store, StoreIsHeld
 
 with epy.lazy_imports():
+    from components.served import opening
     from components.served import predict as asking
 
 __all__ = [
@@ -116,7 +117,7 @@ def run(
     with opened.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
         started = time.monotonic()
         earlier = past_runs(opened.runs)
-        session = begin(name, config, runtime, opened)
+        session = begin(name, config, runtime, opened, console.say)
         steps: list[Step] = []
         try:
             planned = _plan(name, config, runtime, opened, session.outside, earlier)
@@ -153,7 +154,7 @@ def plan(
     config = changes if isinstance(changes, Config) else configured(recipe, changes)
     name, opened = recipe_path(recipe).stem, Store(Path(store))
     runtime = _runtime(config, opened, serving_dir, name, fresh=fresh)
-    request = resolve_request(config, download=False)
+    request = resolve_request(config, download=False, digests=opened.digests)
     check_blocks(config, request.giant, opened)
     earlier = past_runs(opened.runs)
     outside = resolve(request, runtime, earlier, name)
@@ -186,6 +187,15 @@ class Model:
         import_tensorflow()
         names = tuple(map(str, inputs))
         return Predictions(tuple(asking.predict(self.path, self.modality, self.targets, names)))
+
+    def check(self) -> int:
+        """How many golden examples it says the same of as when it was exported.
+
+        Raises:
+            Mistake: it says something else of one.
+        """
+        import_tensorflow()
+        return opening.check(self.path, self.modality)
 
     @property
     def title(self) -> str:

@@ -43,16 +43,17 @@ def check(config: Config) -> None:
 
 
 def _check_features(config: Config) -> None:
-    head, given = config.head, type(config.head).model_fields
-    if head.features == "taps" and config.augment.views == "fresh":
+    head = config.head
+    if head.features != "taps":
+        return
+    if config.augment.views == "fresh":
         raise Mistake("head.features must be last where augment.views is fresh, got 'taps'")
-    if config.vectors == "taps":
-        for key in ("hidden", "search", "mixup"):
-            if getattr(head, key) != given[key].default:
-                raise Mistake(
-                    f"head.{key} must be left out where head.features is {head.features}, whose "
-                    f"head is linear, got {getattr(head, key)}: say --head.features last"
-                )
+    for key, field in type(head).model_fields.items():
+        if key != "features" and getattr(head, key) != field.default:
+            raise Mistake(
+                f"head.{key} must be left out where head.features is taps, whose head is fitted "
+                f"exactly, got {getattr(head, key)}"
+            )
 
 
 def check_blocks(config: Config, giant: Giant, store: Store) -> None:

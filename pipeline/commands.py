@@ -220,6 +220,20 @@ def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool)
     return 0
 
 
+def check_model(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool) -> int:
+    """Load a model and compare what it says with what it said when it was exported."""
+    if inputs:
+        raise Mistake(f"--check must be given without INPUT, got {inputs[0]!r}")
+    opened = api.load(model, store)
+    count = opened.check()
+    if as_json:
+        _print_json({"model": str(opened.path), "golden_examples": count})
+        return 0
+    said = f"says the same of its {count} golden examples" if count else "has no golden examples"
+    sys.stdout.write(f"{opened.path}: its files are whole; it {said}\n")
+    return 0
+
+
 def predict_in_bulk(
     model: Path,
     inputs: tuple[str, ...],

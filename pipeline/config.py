@@ -102,9 +102,10 @@ class Config(Section):
     @property
     def vectors(self) -> Vectors:
         """What the head reads of the frozen network; taps are stored, or not read at all."""
-        if self.head.features == "last" or self.augment.views == "fresh":
-            return "pooled"
-        return "taps"
+        if self.head.features == "auto":
+            other = self.head != HeadConfig() or self.augment.views == "fresh"
+            return "pooled" if other else "taps"
+        return "taps" if self.head.features == "taps" else "pooled"
 
     @property
     def columns(self) -> tuple[Column, ...]:

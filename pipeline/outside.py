@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from etils import epy
 
 from components import track
+from components.examples.hashing import Hashes
 from components.examples.source import Source
 from components.examples.sources import find_source
 from components.examples.tables import Headings
@@ -37,6 +39,10 @@ with epy.lazy_imports():
 WHERE = ("beam", "mlflow", "runtime")
 
 
+def silence(_: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for, and all it depends on but the last blessed model."""
@@ -50,16 +56,24 @@ class Request:
     digest: str
 
 
-def resolve_request(config: Config, *, download: bool) -> Request:
+def resolve_request(
+    config: Config,
+    *,
+    download: bool,
+    digests: Path | None = None,
+    say: Callable[[str], None] = silence,
+) -> Request:
     """List and hash the data and the weights.
 
     Args:
         download: fetch published weights that are not there yet.
+        digests: where those of files are kept, which then need not be read again.
+        say: told what a person should know.
     """
     if config.beam.runner or config.beam.options:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
-    source = _source(config.data, config.columns, "data", download)
+    source = _source(config.data, config.columns, "data", download, digests, say)
     targets = chosen_targets(source, config.data)
     giant = MODALITIES[config.data.modality].giants.find(
         config.model, config.own, download=download
@@ -67,7 +81,7 @@ def resolve_request(config: Config, *, download: bool) -> Request:
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
         pretrain_source = _source(
-            config.pretrain.data, config.pretrain_columns, "pretrain.data", download
+            config.pretrain.data, config.pretrain_columns, "pretrain.data", download, digests, say
         )
     else:
         pretrained = _pretrained(config, giant, download)
@@ -171,7 +185,12 @@ def _served(path: Path) -> ServedModel | None:
 
 
 def _source(
-    config: DataConfig, columns: tuple[Column, ...], section: str, download: bool
+    config: DataConfig,
+    columns: tuple[Column, ...],
+    section: str,
+    download: bool,
+    digests: Path | None,
+    say: Callable[[str], None],
 ) -> Source:
     try:
         return find_source(
@@ -180,6 +199,7 @@ def _source(
             columns=columns,
             headings=Headings(config.input_column, config.split_column),
             download=download,
+            hashes=Hashes(digests, config.read_all, say),
         )
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake

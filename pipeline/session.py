@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_blocks
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
-from pipeline.outside import WHERE, resolve, resolve_request
+from pipeline.outside import WHERE, resolve, resolve_request, silence
 from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
 from pipeline.results import RunResult
@@ -94,15 +95,23 @@ class Account(Watch):
         self.session.save(steps)
 
 
-def begin(name: str, config: Config, runtime: Runtime, store: Store, **record: Any) -> Session:
+def begin(
+    name: str,
+    config: Config,
+    runtime: Runtime,
+    store: Store,
+    say: Callable[[str], None] = silence,
+    **record: Any,
+) -> Session:
     """Resolve what the run depends on, and record that it has begun.
 
     Args:
         name: of the recipe.
+        say: told what a person should know.
         record: more of what the record says.
     """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
-        request = resolve_request(config, download=True)
+        request = resolve_request(config, download=True, digests=store.digests, say=say)
     check_blocks(config, request.giant, store)
     earlier = past_runs(store.runs)
     for killed in (r for r in earlier if r.says() == "killed"):

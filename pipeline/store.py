@@ -4,6 +4,7 @@
 STORE/
     STAGE/FINGERPRINT/           a stage's files; artifact.json last
     activations/                 what frozen networks gave, shared by all runs
+    digests/LOCATION.json        of files of raw data, as they were when they were read last
     scratch/STAGE-FINGERPRINT/   resumable state of a stage that is not done
     runs/RUN_ID.json             past runs
     serving/RECIPE/              the default serving directory
@@ -104,6 +105,7 @@ class Store:
         self.root = root.expanduser().resolve()
         self.activations = self.root / "activations"
         self.runs = self.root / "runs"
+        self.digests = self.root / "digests"
 
     def directory(self, call: Call) -> Path:
         return self.root / call.stage / call.fingerprint

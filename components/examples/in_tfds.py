@@ -10,7 +10,7 @@ from etils import epy
 
 from components.examples.source import Source, Wish
 from components.examples.tables import SPLIT_NAMES, Record
-from components.files import sha256_of_each, sha256_of_json
+from components.files import sha256_of_json
 from components.tasks.protocol import Column, Space, Target
 from components.tasks.table import TASKS
 from models.mistakes import Mistake, nearest
@@ -50,7 +50,7 @@ def find(wish: Wish) -> Source:
     return Source(
         location,
         modality,
-        sha256_of_json([location.split("/")[-1], listed, splits, sha256_of_each(files)]),
+        sha256_of_json([location.split("/")[-1], listed, splits, wish.hashes.of(location, files)]),
         columns,
         tuple(targets),
         {SPLIT_NAMES.get(split, ""): count for split, count in splits.items()},

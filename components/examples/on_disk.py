@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.examples.source import Source, Wish, check_is_one_label
 from components.examples.tables import READERS, SPLIT_NAMES, Record, read
-from components.files import sha256_of_each, sha256_of_json
+from components.files import sha256_of_json
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Space, Target
 from components.tasks.table import TASKS
@@ -115,7 +115,8 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
             f"data.path must have answers, got {location!r}, where no row has any: "
             f"{records[0].problem}"
         )
-    digests = sha256_of_each(Path(record.path) for record in records if record.path)
+    paths = [Path(record.path) for record in records if record.path]
+    digests = wish.hashes.of(location, paths)
     targets = []
     for number, column in enumerate(columns):
         answers = [record.answers[number] for record in records]

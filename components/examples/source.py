@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from components.examples.hashing import READ_ALL, Hashes
 from components.examples.tables import OUR_HEADINGS, Headings, Record
 from components.tasks.protocol import Column, Target
 from models.mistakes import Mistake
@@ -18,6 +19,7 @@ class Wish:
         columns: where the answers are, in a table or a TFDS dataset.
         headings: where the rest is, in a table.
         download: prepare a TFDS dataset that is not there yet.
+        hashes: of its files.
     """
 
     location: str
@@ -25,6 +27,7 @@ class Wish:
     columns: tuple[Column, ...] = (Column(),)
     headings: Headings = OUR_HEADINGS
     download: bool = True
+    hashes: Hashes = READ_ALL
 
 
 @dataclass(frozen=True)

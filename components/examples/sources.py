@@ -1,7 +1,7 @@
 """Where raw examples come from: each kind of source is a row of `KINDS`.
 
 A source is resolved before the flow: it is listed and its bytes are hashed, so that a changed
-file is noticed whatever its size and times say, and passed to `ingest` as a value.
+file is noticed whatever its size and mtime say (see `hashing`), and passed to `ingest` as a value.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from etils import epy
 
 from components.examples import digits, in_tfds, on_disk
+from components.examples.hashing import READ_ALL, Hashes
 from components.examples.source import Source, Wish
 from components.examples.tables import OUR_HEADINGS, Headings, Record
 from components.tasks.protocol import Column
@@ -31,6 +32,7 @@ def find_source(
     columns: tuple[Column, ...] = (Column(),),
     headings: Headings = OUR_HEADINGS,
     download: bool = True,
+    hashes: Hashes = READ_ALL,
 ) -> Source:
     """List and hash the examples at `location`, see `Wish`; a `Mistake` says what is wrong."""
     if not location:
@@ -38,7 +40,7 @@ def find_source(
             "data.path must name labelled examples, got nothing: name them behind the recipe, "
             "run RECIPE PATH"
         )
-    wish = Wish(location, modality, columns, headings, download)
+    wish = Wish(location, modality, columns, headings, download, hashes)
     for kind in KINDS:
         if kind.matches(location):
             return kind.find(wish)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from components.files import sha256
+from components.files import read_json, sha256
 from components.modalities.table import MODALITIES
-from components.served.manifest import MANIFEST
+from components.served import golden
+from components.served.manifest import MANIFEST, targets_of
 from components.tasks.protocol import Said, Target
 from components.tasks.table import task_of
 
@@ -84,12 +85,24 @@ def open_model(path: Path, modality: str) -> Any:
 
 
 def open_signatures(path: Path, modality: str) -> Any:
-    """All signatures of the model at `path`, loaded once while its manifest is the same."""
-    return _opened(path.resolve(), sha256(path / MANIFEST), modality).signatures
+    """All signatures of the model at `path`, loaded once while its manifest is the same.
+
+    Raises:
+        Mistake: it does not say what it said when it was exported; see `golden`.
+    """
+    return _opened(path.resolve(), sha256(path / MANIFEST), modality)[0].signatures
+
+
+def check(path: Path, modality: str) -> int:
+    """How many golden examples the model at `path` says the same of as when it was exported."""
+    return _opened(path.resolve(), sha256(path / MANIFEST), modality)[1]
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(path: Path, digest: str, modality: str) -> Any:
+def _opened(path: Path, digest: str, modality: str) -> tuple[Any, int]:
+    """The model, and how many golden examples it was compared on."""
     del digest
     MODALITIES[modality].giants.load_ops()
-    return tf.saved_model.load(path)
+    opened = tf.saved_model.load(path)
+    targets = targets_of(read_json(path / MANIFEST))
+    return opened, golden.check(path, opened.signatures, targets)

@@ -223,7 +223,7 @@ def help_to_train(
     try:
         record = first.wait()  # Then what is to be downloaded is there.
         with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
-            request = resolve_request(config, download=True)
+            request = resolve_request(config, download=True, digests=store.digests)
         if request.digest != record.request:
             raise Mistake(
                 "the recipe, the flags and the data must be the same on all hosts, got others than "
