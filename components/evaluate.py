@@ -48,7 +48,9 @@ def evaluate(
     verify_manifest(model.path)
     manifest = sha256(model.path / MANIFEST)
     before = _said_before(job, manifest)
-    predictions = list(_predict(job, model, examples, config.batch_size, before))
+    asked = _predict(job, model, examples, config.batch_size, before)
+    # In an order that does not depend on what was asked together.
+    predictions = sorted(asked, key=lambda row: (row["id"], row["name"]))
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
     figures: dict[str, float] = {}
     trivial: dict[str, float] = {}

@@ -13,6 +13,7 @@ from components.artifacts import AssembledModel, Features, TrainedModel
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.tasks.learning import Learning
+from components.training import paired
 from components.training.data import training_data
 from components.training.heads import open_head
 from components.training.phases import Phase, PhaseConfig, decided, run_phase
@@ -20,7 +21,7 @@ from components.training.phases import Phase, PhaseConfig, decided, run_phase
 with epy.lazy_imports():
     import keras
 
-    from models import folding, freezing, hardware, heads, lora, splitting
+    from models import distribution, folding, freezing, hardware, heads, lora, splitting
 
 
 class FineTuneConfig(PhaseConfig):
@@ -55,7 +56,7 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=4, any_backend=True, trains=True)
+@stage(version=5, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -69,7 +70,8 @@ def fine_tune(
 
     It starts from the activations at `features.cut`. BatchNormalization stays frozen, its
     statistics too, and so does everything before the block: see `phases.run_phase`. The result is
-    kept only if it is no worse in `monitor` than the head alone. Layerwise decay and
+    kept only if it is no worse in `monitor` than the head alone; where features are chosen, only if
+    it is better beyond noise, on the same validation examples. Layerwise decay and
     gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3;
     LoRA is that of Hu et al. 2021 (arXiv:2106.09685).
     """
@@ -100,6 +102,8 @@ def fine_tune(
             others=[network],
         )
 
+    compared = model.choosing and distribution.replicas() == 1
+    before = paired.losses(tuned, data.validation, features, learning) if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
@@ -109,6 +113,15 @@ def fine_tune(
     if not phase.is_no_worse:
         kept = f"the head alone: fine-tuning made it worse ({phase.change})"
         return _unchanged(job, model, features, kept, stats)
+    if before is not None:
+        now = paired.losses(tuned, data.validation, features, learning)
+        fell, error = paired.better_by(before, now)
+        if not fell > error:
+            kept = (
+                f"the head alone: fine-tuning is not better beyond noise (validation loss fell by "
+                f"{fell:.4f} ± {error:.4f})"
+            )
+            return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
     kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({phase.change})"

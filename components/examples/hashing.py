@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import sha256_of_each, write_json
+from components import files
 
 # Coarser than the clock of any file system that is in use.
 _YOUNG_NS = 2_000_000_000
@@ -48,7 +48,7 @@ class Hashes:
             location: of all of them, by which they are kept.
         """
         if self.directory is None:
-            return sha256_of_each(paths)
+            return files.sha256_of_each(paths)
         file = self.directory / f"{_named(location)}.json"
         known = {} if self.read_all else self._read(file)
         began = time.time_ns()
@@ -61,7 +61,7 @@ class Hashes:
             if stamp and name in known and tuple(known[name][:4]) == stamp
         }
         new = [path for path, name in zip(paths, names, strict=True) if name not in found]
-        digests = dict(zip(map(str, new), sha256_of_each(new), strict=True))
+        digests = dict(zip(map(str, new), files.sha256_of_each(new), strict=True))
         if new or len(known) != len(found):
             kept = {
                 name: [*stamp, found.get(name) or digests[name]]
@@ -69,7 +69,7 @@ class Hashes:
                 if stamp and max(stamp[1:3]) < began - _YOUNG_NS
             }
             self.directory.mkdir(parents=True, exist_ok=True)
-            write_json(file, kept, indent=None)
+            files.write_json(file, kept, indent=None)
         return [found.get(name) or digests[name] for name in names]
 
     def _read(self, file: Path) -> dict[str, list[Any]]:

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts import AssembledModel, Examples, Features
-from components.extract import ExtractConfig, extract
+from components.extract import ExtractConfig, Vectors, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.frozen.activations import Activations
 from components.frozen.batches import inputs_of
@@ -38,12 +38,13 @@ def extracted(
     examples: Examples,
     unfreeze: int | str = 1,
     views: int | str = 1,
+    vectors: Vectors = "pooled",
     **config: Any,
 ) -> Features:
     wanted = helpers.views(views=views, policies=("flip", "colour"))
     settings = ExtractConfig(**config)
     return extract(
-        job(directory), model, examples, unfreeze, wanted, settings, vectors="pooled", seed=0
+        job(directory), model, examples, unfreeze, wanted, settings, vectors=vectors, seed=0
     )
 
 
