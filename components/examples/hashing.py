@@ -15,7 +15,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,7 @@ class Hashes:
         file = self.directory / f"{_named(location)}.json"
         known = {} if self.read_all else self._read(file)
         began = time.time_ns()
-        with ThreadPoolExecutor(4) as pool:
-            stamps = list(pool.map(_stamp, paths, chunksize=256))
+        stamps = list(map(_stamp, paths))
         names = list(map(str, paths))
         found = {
             name: known[name][4]

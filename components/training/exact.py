@@ -23,8 +23,8 @@ from components.training.heads import new_head, set_linear
 from models import linear
 from models.linear import Fit, Path, Question, Scale
 
-# So many examples choose: more of them would take longer, and hardly choose otherwise.
-CHOOSERS = 640
+# So many examples choose; of many thousands, twice as many: more would take long.
+_CHOOSERS, _THOUSANDS = 640, 5000
 # Parts in which they are left out in turn: of many examples, fewer will do.
 _FOLDS, _MANY = (5, 3), 400
 # Rows of features that are read at once.
@@ -125,7 +125,7 @@ class _Chooser:
     @classmethod
     def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> _Chooser:
         count = sum(map(len, both))
-        share = min(1.0, CHOOSERS / count)
+        share = min(1.0, _choosers(count) / count)
         parts = [np.arange(-(-len(inputs) * share // 1), dtype=int) for inputs in both]
         array = np.concatenate(
             [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True)]
@@ -146,6 +146,11 @@ class _Chooser:
             features.model.targets,
         )
 
+    @property
+    def are_some(self) -> bool:
+        """Whether there are more examples than choose."""
+        return self.count > len(self.questions[0].targets)
+
     def try_out(
         self, taps: Sequence[str], strengths: Sequence[Sequence[float]] | None = None
     ) -> Candidate:
@@ -164,6 +169,10 @@ class _Chooser:
         return Candidate(tuple(taps), width, tuple(paths), losses)
 
 
+def _choosers(examples: int) -> int:
+    return _CHOOSERS if examples < _THOUSANDS else 2 * _CHOOSERS
+
+
 def _folds(examples: int) -> int:
     return _FOLDS[examples >= _MANY]
 
@@ -177,6 +186,9 @@ def _choose(
     loss; but the last block alone, where that is worse by no more than a standard error (Breiman
     et al. 1984). Then from the top: blocks whose taps the head does no better with are left out,
     and the network is cut off below them.
+
+    Few examples cannot use as many features as many examples can: where only some of them choose,
+    doubt speaks for more features.
     """
     names = list(chooser.widths)
     blocks = list(dict.fromkeys(name.partition("/")[0] for name in names))
@@ -193,7 +205,7 @@ def _choose(
         tried.append(chooser.try_out(names, near))
     best = min(tried[1:] or tried, key=lambda candidate: candidate.loss)
     more, error = last.worse_than(best)
-    chosen = last if may_be_last and more <= error else best
+    chosen = last if may_be_last and more <= (-error if chooser.are_some else error) else best
     why = _why(chosen, best, last)
     left = 1
     while may_be_cut and left < len(blocks):
@@ -202,7 +214,8 @@ def _choose(
             break
         cut = chooser.try_out(kept, near)
         tried.append(cut)
-        if cut.loss > chosen.loss:
+        more, error = cut.worse_than(chosen)
+        if more > (-error if chooser.are_some else 0.0):
             break
         why = f"the head is no worse without the last {left} blocks, so the network ends below them"
         chosen, left = cut, 2 * left
@@ -243,7 +256,7 @@ def _fit(
     questions = _questions(features, learning, [inputs for inputs, _ in parts], rows)
     used = sum(len(inputs) for inputs, _ in parts)
     # Found on fewer examples: what it is weighed against grows with them.
-    choosers = min(CHOOSERS, count)
+    choosers = min(_choosers(count), count)
     smaller = choosers * (1 - 1 / _folds(choosers)) / used
     strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
     job.doing("fitting the head")

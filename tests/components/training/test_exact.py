@@ -115,8 +115,8 @@ class Chooser:
 
     widths: ClassVar = {"stem": 3, "block1": 5, "block2": 5, "top": 5}
 
-    def __init__(self, **losses: float) -> None:
-        self.losses = losses
+    def __init__(self, are_some: bool, **losses: float) -> None:
+        self.are_some, self.losses = are_some, losses
 
     def try_out(self, taps: Sequence[str], _: Any = None) -> exact.Candidate:
         mean = self.losses["".join(name[-1] for name in taps)]
@@ -140,10 +140,18 @@ class Chooser:
 def test_what_is_chosen_is_what_the_examples_speak_for(
     losses: dict[str, float], may_be_last: bool, chosen: list[str]
 ) -> None:
-    chooser: Any = Chooser(**({"2": 9.0, "m12": 9.0} | losses))
+    chooser: Any = Chooser(False, **({"2": 9.0, "m12": 9.0} | losses))
     found, _, why = exact._choose(chooser, may_be_last=may_be_last, may_be_cut=True)
     assert list(found.taps) == chosen
     assert why
+
+
+def test_where_only_some_examples_choose_doubt_speaks_for_more_features() -> None:
+    """640 of 85,000 chose half of the taps, and accuracy was 0.81 where all gave 0.86."""
+    losses = {"p": 0.5, "2p": 0.501, "2": 0.5, "m12p": 0.51}
+    chooser: Any = Chooser(True, **losses)
+    found, _, _ = exact._choose(chooser, may_be_last=True, may_be_cut=True)
+    assert list(found.taps) == ["block2", "top"]
 
 
 def test_validation_examples_are_kept_clean_where_something_later_needs_them(
