@@ -249,9 +249,11 @@ class TrainedModel(Artifact):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """That what was trained is not what is kept, or that less was trained."""
+        """Why it reads what it reads; that what was trained is not kept; that less was trained."""
         if self.cut_short:
             return (f"Trained for less than was asked: {self.cut_short}.",)
+        if why := self.stats.get("why"):
+            return (f"{why[:1].upper()}{why[1:]}.",)
         thrown_away = self.phase == "fine_tune" and not self.backbone_changed
         if thrown_away and not self.stats.get("skipped"):
             return (f"The model has {self.kept}.",)

@@ -76,8 +76,7 @@ def fine_tune(
     LoRA is that of Hu et al. 2021 (arXiv:2106.09685).
     """
     if features.block is None or config.epochs == 0:
-        kept = "the head alone: there was nothing to fine-tune"
-        return _unchanged(job, model, features, kept, {"skipped": True})
+        return _unchanged(job, model, features, model.kept, {"skipped": True})
     network = open_backbone(model.base, model.backbone_weights)
     suffix, stored = tail(model.base, network, features.cut, model.form.taps)
     head = open_head(model, features=suffix.output_shape[-1])

@@ -57,7 +57,7 @@ class About:
     digest: str
 
 
-@stage(version=6)
+@stage(version=7)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
@@ -79,6 +79,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             features=so_far.features,
             checks=read_json(checks.directory / "checks.json"),
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
+            choice=_choice(so_far.head),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),
@@ -183,6 +184,35 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
         for number, target in enumerate(evaluation.targets)
         if target.name in metrics["targets"]
     ]
+
+
+def _choice(head: TrainedModel) -> dict[str, Any] | None:
+    """What was compared to choose the features; None where nothing was."""
+    path = head.directory / "choice.json"
+    if not path.exists():
+        return None
+    choice = read_json(path)
+    watched = [n for n in choice["tried"][0] if n.startswith("cv_") and n != "cv_loss"][:_CURVES]
+    return {
+        "why": choice["why"],
+        "columns": [name.removeprefix("cv_").replace("_", " ") for name in watched],
+        "rows": [
+            {
+                "name": _taps(row["taps"]),
+                "features": row["features"],
+                "loss": f"{row['cv_loss']:.4f}",
+                "apart": f"{row['worse_by']:+.4f} ± {row['standard_error']:.4f}",
+                "watched": [f"{row[name]:.3f}" for name in watched],
+                "chosen": row["taps"] == choice["chosen"],
+            }
+            for row in choice["tried"]
+        ],
+    }
+
+
+def _taps(names: list[str]) -> str:
+    """Which taps they are, for a person."""
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} taps"
 
 
 def _phases(so_far: SoFar) -> list[dict[str, Any]]:

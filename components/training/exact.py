@@ -227,10 +227,13 @@ def _why(chosen: Candidate, best: Candidate, last: Candidate) -> str:
     if best is last:
         return "there is nothing below the last layer"
     more, error = last.worse_than(best)
-    said = f"loss {more:+.4f} ± {error:.4f} on the same examples"
-    if chosen is last:
-        return f"the last layer alone is not worse beyond noise than {len(best.taps)} taps: {said}"
-    return f"the last layer alone is worse than {len(best.taps)} taps: {said}"
+    taps = f"{len(best.taps)} taps"
+    by = f"by {abs(more):.4f} ± {error:.4f} on the same examples"
+    if chosen is not last:
+        return f"the loss of the last layer alone is greater than that of {taps}, {by}"
+    if more <= 0:
+        return f"the loss of the last layer alone is less than that of {taps}, {by}"
+    return f"the loss of the last layer alone is greater than that of {taps} within noise, {by}"
 
 
 def _fit(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import engine, guide, retraining, text
+from tests.benchmarks import default, engine, guide, retraining, text
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
@@ -18,11 +18,12 @@ from tests.conftest import SHARED, minilm
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "what", choices=("photos", "text", "retraining"), nargs="?", default="photos"
+        "what", choices=("photos", "default", "text", "retraining"), nargs="?", default="photos"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="photos only")
+    parser.add_argument("--seeds", type=int, default=3, help="photos and default")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
     parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="sets; default only")
     parser.add_argument("--out", type=Path, default=Path(".store/bench.json"))
     options = parser.parse_args()
     usual = "sst2" if options.what == "text" else "hymenoptera"
@@ -31,6 +32,11 @@ def main() -> None:
         sys.exit(f"--data must be a folder with a train and a test split: {options.data}")
     if options.what == "text":
         _text(options)
+    elif options.what == "default":
+        sets = [options.data, *options.more]
+        _tell_rows(
+            options.out, lambda *given: default.measure(given[0], sets, options.seeds, given[1])
+        )
     elif options.what == "retraining":
         _tell_rows(options.out, lambda *given: retraining.measure(given[0], options.data, given[1]))
     else:

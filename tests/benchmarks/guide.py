@@ -33,16 +33,16 @@ def compare(task: Task, seeds: int) -> dict[str, Any]:
     stages: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in range(seeds):
         for name, augment in (("guide", False), ("guide, augmented", True)):
-            runs[name].append(_guide(task, data, seed, augment=augment))
+            runs[name].append(guide(task, data, seed, augment=augment))
         for name, views in (("ours", 1), ("ours, 4 views", 4)):
             clock = Clock(task.work / f"{seed}-{views}" / "stages")
             features = clock.extract(task, seed, views)
-            accuracy = _accuracy(open_whole(clock.train(features, seed)), data)
+            accuracy = accuracy_of(open_whole(clock.train(features, seed)), data)
             first = dict(clock.seconds)
             stages[name].append(first)
             runs[name].append((sum(first.values()), accuracy))
             # The pipeline's store has the features; that they hold is seen from their manifest.
-            changed = _accuracy(open_whole(clock.train(features, seed, OTHER_RATE)), data)
+            changed = accuracy_of(open_whole(clock.train(features, seed, OTHER_RATE)), data)
             again = {key: value for key, value in clock.seconds.items() if key != "extract"}
             runs[f"{name}, other head rate"].append((sum(again.values()), changed))
             runs[f"{name}, head only"].append((first["extract"] + first["train_head"], np.nan))
@@ -50,18 +50,9 @@ def compare(task: Task, seeds: int) -> dict[str, Any]:
     return {"runs": runs, "figures": _figures(runs), "stages": _means(stages)}
 
 
-def _guide(task: Task, data: dict[str, Any], seed: int, *, augment: bool) -> tuple[float, float]:
+def guide(task: Task, data: dict[str, Any], seed: int, *, augment: bool) -> tuple[float, float]:
     """(seconds, test accuracy) of the guide's recipe."""
-    keras.utils.set_random_seed(seed)
-    network = open_backbone(task.model, task.model.weights)
-    head = keras.Sequential([keras.layers.Dropout(0.2), keras.layers.Dense(2, "softmax")])
-    inputs = keras.Input(network.input_shape[1:])
-    x: Any = inputs
-    if augment:
-        x = keras.layers.RandomFlip("horizontal")(x)
-        x = keras.layers.RandomRotation(0.1)(x)
-    whole = keras.Model(inputs, head(network(x, training=False)))
-    suffix = cut(task.model, network, CUT).suffix
+    whole, suffix = _built(task, data, seed, augment=augment)
     images, labels = data["train"]
     started = time.monotonic()
     for epochs, rate in ((HEAD_EPOCHS, 1e-3), (TUNE_EPOCHS, 1e-5)):
@@ -80,10 +71,39 @@ def _guide(task: Task, data: dict[str, Any], seed: int, *, augment: bool) -> tup
             verbose=0,
         )
         freezing.unfreeze(suffix.layers)
-    return time.monotonic() - started, _accuracy(whole, data)
+    return time.monotonic() - started, accuracy_of(whole, data)
 
 
-def _accuracy(model: keras.Model, data: dict[str, Any]) -> float:
+def _built(
+    task: Task, data: dict[str, Any], seed: int, *, augment: bool = False
+) -> tuple[keras.Model, keras.Model]:
+    """The guide's network, and the part of it that is unfrozen."""
+    keras.utils.set_random_seed(seed)
+    network = open_backbone(task.model, task.model.weights)
+    classes = int(data["train"][1].max()) + 1
+    head = keras.Sequential([keras.layers.Dropout(0.2), keras.layers.Dense(classes, "softmax")])
+    inputs = keras.Input(network.input_shape[1:])
+    x: Any = inputs
+    if augment:
+        x = keras.layers.RandomFlip("horizontal")(x)
+        x = keras.layers.RandomRotation(0.1)(x)
+    whole = keras.Model(inputs, head(network(x, training=False)))
+    return whole, cut(task.model, network, CUT).suffix
+
+
+def step_seconds(task: Task, data: dict[str, Any], *, jit_compile: bool) -> float:
+    """Seconds of an epoch of the head, the second one: the first is compiled."""
+    whole, _ = _built(task, data, 0)
+    images, labels = (each[: 4 * BATCH] for each in data["train"])
+    whole.compile("adam", "sparse_categorical_crossentropy", jit_compile=jit_compile)
+    for _ in range(2):
+        started = time.monotonic()
+        whole.fit(images, labels, batch_size=BATCH, epochs=1, verbose=0)
+        seconds = time.monotonic() - started
+    return seconds / len(images) * len(data["train"][1])
+
+
+def accuracy_of(model: keras.Model, data: dict[str, Any]) -> float:
     model.compile(jit_compile=False)
     probabilities = model.predict(data["test"][0], verbose=0)
     return float(np.mean(probabilities.argmax(1) == data["test"][1]))

@@ -18,7 +18,7 @@ from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.photos import raw as photos
 from components.train_head import HeadConfig, train_head
-from tests.helpers import assembled, ingested, job
+from tests.helpers import PLAIN, assembled, ingested, job
 from tests.helpers import views as views_of
 
 HEAD_EPOCHS, TUNE_EPOCHS, BATCH, CUT = 20, 10, 32, "block_13"
@@ -84,7 +84,7 @@ class Clock:
 
     def train(self, features: Features, seed: int, learning_rate: float = 1e-3) -> TrainedModel:
         head = HeadConfig(epochs=HEAD_EPOCHS, learning_rate=learning_rate, patience=HEAD_EPOCHS)
-        trained = self(train_head, features, head, seed=seed)
+        trained = self(train_head, features, head, PLAIN, seed=seed)
         tune = FineTuneConfig(unfreeze=CUT, epochs=TUNE_EPOCHS, patience=TUNE_EPOCHS)
-        tuned: TrainedModel = self(fine_tune, trained, features, tune, seed=seed)
+        tuned: TrainedModel = self(fine_tune, trained, features, tune, PLAIN, seed=seed)
         return tuned

@@ -61,7 +61,7 @@ class Sentences:
             seed=0,
         )
         head = HeadConfig(epochs=20, learning_rate=3e-3, batch_size=128, dropout=0.0)
-        trained = clock(train_head, features, head, seed=0)
+        trained = clock(train_head, features, head, PLAIN, seed=0)
         tune = FineTuneConfig(
             unfreeze=unfreeze,
             epochs=epochs,
@@ -71,7 +71,7 @@ class Sentences:
             warmup_epochs=0.3,
             weight_decay=0.01,
         )
-        tuned: TrainedModel = clock(fine_tune, trained, features, tune, seed=0)
+        tuned: TrainedModel = clock(fine_tune, trained, features, tune, PLAIN, seed=0)
         return tuned
 
     def accuracy(self, model: TrainedModel) -> float:

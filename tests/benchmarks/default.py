@@ -1,0 +1,169 @@
+"""The default recipe: against the Keras guide, against its own floor, and as it is served.
+
+The guide is given its photographs decoded and in memory, and no augmentation. Ours is timed from
+the stored photographs on, its network built anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.artifacts import Examples, TrainedModel
+from components.examples import dataset
+from components.export import ExportConfig, export
+from components.extract import ExtractConfig, extract
+from components.frozen import networks
+from components.frozen.networks import open_backbone
+from components.modalities.table import open_reader
+from components.train_head import HeadConfig, train_head
+from components.training.heads import open_whole
+from tests.benchmarks import guide
+from tests.benchmarks.setting import BATCH, Clock, Task
+from tests.conftest import ROOT
+from tests.helpers import PLAIN
+from tests.helpers import views as views_of
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+def measure(work: Path, sets: Sequence[Path], seeds: int, tell: Tell) -> None:
+    """All comparisons, on each set of photographs; then their means."""
+    rows: list[dict[str, Any]] = []
+    for photographs in sets:
+        task = Task.of(work / photographs.name, photographs)
+        data = {split: task.decoded(split) for split in task.examples.counts}
+        for seed in range(seeds):
+            seconds, accuracy = guide.guide(task, data, seed, augment=False)
+            ours, found, model = _default(task, data, seed)
+            rows.append(
+                {
+                    "set": photographs.name,
+                    "seed": seed,
+                    "guide": seconds,
+                    "ours": ours,
+                    "times faster": seconds / ours,
+                    "guide's accuracy": accuracy,
+                    "our accuracy": found,
+                    "features": model.stats["features"],
+                }
+            )
+            tell(rows[-1])
+        # Compiled by XLA, the default of `compile()`: once, it takes long.
+        epochs = guide.step_seconds(task, data, jit_compile=True)
+        without = guide.step_seconds(task, data, jit_compile=False)
+        tell({"set": photographs.name, "guide's epoch, XLA": epochs, "without": without})
+        tell({"set": photographs.name} | _served(task, model))
+        tell({"set": photographs.name} | _whole(work, photographs, task))
+    of = ("times faster", "guide's accuracy", "our accuracy")
+    tell({"mean": "of all"} | {name: mean(row[name] for row in rows) for name in of})
+
+
+def _default(task: Task, data: dict[str, Any], seed: int) -> tuple[float, float, TrainedModel]:
+    """(seconds, test accuracy, model) of the feature pass and the head."""
+    networks._frozen.clear()
+    clock = Clock(task.work / f"default-{seed}")
+    features = clock(
+        extract,
+        task.model,
+        task.examples,
+        0,
+        views_of(),
+        ExtractConfig(),
+        vectors="taps",
+        seed=seed,
+    )
+    model: TrainedModel = clock(train_head, features, HeadConfig(), PLAIN, seed=seed)
+    return sum(clock.seconds.values()), guide.accuracy_of(open_whole(model), data), model
+
+
+def _served(task: Task, model: TrainedModel) -> dict[str, float]:
+    """Images a second at batch 32 and the median of one alone: the guide's export, and ours."""
+    clock = Clock(task.work / "served")
+    exported = clock(export, model, task.examples, ExportConfig())
+    network = open_backbone(task.model, task.model.weights)
+    units = len(task.examples.targets[0].space.labels)
+    outputs = keras.layers.Dense(units, "softmax")(keras.layers.Dropout(0.2)(network.output))
+    theirs = task.work / "guide"
+    keras.Model(network.inputs[0], outputs).export(theirs, verbose=False)
+    image = np.random.default_rng(0).uniform(0, 255, (BATCH, *network.input_shape[1:]))
+    batch = tf.constant(image.astype("float32"))
+    signatures = {
+        "guide": tf.saved_model.load(theirs).signatures["serving_default"],
+        "ours": tf.saved_model.load(exported.path).signatures["serve_float"],
+    }
+    times: dict[str, dict[str, list[float]]] = {n: {"one": [], "batch": []} for n in signatures}
+    for _ in range(30):  # In turns: whatever else is at work slows both.
+        for name, signature in signatures.items():
+            [given] = signature.structured_input_signature[1]
+            for what, images in (("one", batch[:1]), ("batch", batch)):
+                started = time.monotonic()
+                for answer in signature(**{given: images}).values():
+                    answer.numpy()
+                times[name][what].append(time.monotonic() - started)
+    found: dict[str, float] = {}
+    for name, each in times.items():
+        found[f"{name}: images/s at {BATCH}"] = BATCH / median(each["batch"][5:])
+        found[f"{name}: p50 of one, ms"] = 1000 * median(each["one"][5:])
+    found["times at 32"] = found["ours: images/s at 32"] / found["guide: images/s at 32"]
+    found["times of one"] = found["guide: p50 of one, ms"] / found["ours: p50 of one, ms"]
+    return found
+
+
+def _whole(work: Path, photographs: Path, task: Task) -> dict[str, float]:
+    """Command to pushed, against importing TensorFlow, decoding and the bare forward pass."""
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", "photos", str(photographs)]
+    command += ["--store", str(work / "whole" / photographs.name), "--json"]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    whole = time.monotonic() - started
+    stages = {s["name"]: s["seconds"] for s in json.loads(done.stdout)["stages"]}
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import tensorflow, keras"], capture_output=True)
+    importing = time.monotonic() - started
+    started = time.monotonic()
+    count, last = _decoded(task.examples, task)
+    decoding = time.monotonic() - started
+    network = open_backbone(task.model, task.model.weights)
+    function = tf.function(lambda x: network(x, training=False))
+    batch, best = tf.constant(np.resize(last, (BATCH, *last.shape[1:]))), []
+    for _ in range(8):
+        started = time.monotonic()
+        function(batch).numpy()
+        best.append(time.monotonic() - started)
+    forward = sorted(best)[2] / BATCH * count
+    floor = importing + decoding + forward
+    return {
+        "whole run": whole,
+        "importing": importing,
+        "decoding": decoding,
+        "bare forward": forward,
+        "whole / floor": whole / floor,
+        "export + evaluate": stages["export"] + stages["evaluate"],
+    }
+
+
+def _decoded(examples: Examples, task: Task) -> tuple[int, np.ndarray]:
+    """How many photographs there are, and the last batch of them, decoded."""
+
+    def raw() -> Any:
+        for split in examples.counts:
+            for row in dataset.read(examples, split).as_numpy_iterator():
+                yield row["id"], row["image"], [0]
+
+    count = 0
+    for decoded in open_reader(task.model).batches(raw, BATCH, augmented=False):
+        count += len(decoded.ids)
+        last = decoded.inputs[0]
+    return count, last
