@@ -28,7 +28,7 @@ with epy.lazy_imports():
     from components.on_beam import extract as extract_on_beam
     from models import taps
 
-Vectors = Literal["pooled", "taps", "none"]
+Vectors = Literal["last", "taps", "none"]
 
 
 class ExtractConfig(Section):
@@ -135,7 +135,7 @@ def _vectors(
     """The output for a head → the network that gives it."""
     if vectors == "taps":
         return {"taps": taps.tapped(network, taps_of(model, network))}
-    return {"pooled": network} if vectors == "pooled" else {}
+    return {"pooled": network} if vectors == "last" else {}
 
 
 def _check_taps(vectors: Vectors, keep: budget.Keep, views: Views) -> None:

@@ -42,6 +42,15 @@ def sha256_of_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sha256_of_rows(rows: Iterable[Any]) -> str:
+    """The sha256 of the canonical JSON of many values, which need not be in memory together."""
+    digest = hashlib.sha256()
+    for row in rows:
+        text = json.dumps(row, sort_keys=True, separators=(",", ":"), default=str)
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()
+
+
 def files_below(directory: Path) -> list[Path]:
     """All files in a folder and its folders, sorted by name."""
     return sorted(path for path in directory.rglob("*") if path.is_file())

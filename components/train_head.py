@@ -80,6 +80,11 @@ def train_head(
         start: a head that comes with the backbone. It is trained on from where it is, as wide as
             it is; where blocks are to be fine-tuned, it is handed on to be trained with them.
     """
+    if start and start.form.taps and "taps" not in features.keys:
+        raise Mistake(
+            "head.features must be taps or auto where model.warm_start goes on with a head on "
+            "taps, got last: say --model.warm-start none"
+        )
     if start and features.block is not None:
         return _handed_on(job, features, start)
     if "taps" in features.keys:

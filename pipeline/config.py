@@ -104,8 +104,8 @@ class Config(Section):
         """What the head reads of the frozen network; taps are stored, or not read at all."""
         if self.head.features == "auto":
             other = self.head != HeadConfig() or self.augment.views == "fresh"
-            return "pooled" if other else "taps"
-        return "taps" if self.head.features == "taps" else "pooled"
+            return "last" if other else "taps"
+        return "taps" if self.head.features == "taps" else "last"
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -103,7 +103,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
     unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
     vectors = config.vectors
-    if vectors == "pooled" and outside.head and unfreeze:
+    if vectors == "last" and outside.head and unfreeze:
         vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
     features = run(
         extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.examples.source import Source, Wish, check_is_one_label
 from components.examples.tables import READERS, SPLIT_NAMES, Record, read
-from components.files import sha256_of_json
+from components.files import sha256_of_json, sha256_of_rows
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Space, Target
 from components.tasks.table import TASKS
@@ -128,12 +128,13 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
         space = task.space(answers, known)
         targets.append(Target(name=column.name, task=column.task, space=space))
     _check_enough(wish, records, targets)
-    listing = [[r.name, r.answers, r.split, r.problem] for r in records]
-    raws = [r.raw.decode("latin-1") for r in records if r.raw is not None]
+    listing = sha256_of_rows(
+        [r.name, r.answers, r.split, r.problem, r.raw and r.raw.decode("latin-1")] for r in records
+    )
     return Source(
         location,
         wish.modality,
-        sha256_of_json([listing, digests, raws, [target.model_dump() for target in targets]]),
+        sha256_of_json([listing, digests, [target.model_dump() for target in targets]]),
         columns,
         tuple(targets),
         dict(Counter(record.split for record in records)),

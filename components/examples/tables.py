@@ -63,7 +63,7 @@ def _csv(text: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=fit)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One raw example, before anything is known of it.
 

@@ -19,6 +19,7 @@ from pipeline.store import ARTIFACT, Absent, Store
 _KEYS = {
     "allow_new_labels": "data.allow_new_labels",
     "unfreeze": "fine_tune.unfreeze",
+    "vectors": "head.features",
     "views.views": "augment.views",
     "views.policies": "augment.policies",
     "learning.by_uncertainty": "balance",

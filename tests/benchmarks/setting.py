@@ -78,7 +78,7 @@ class Clock:
     def extract(self, task: Task, seed: int, views: int = 1) -> Features:
         augment, settings = views_of(views=views), ExtractConfig()
         features: Features = self(
-            extract, task.model, task.examples, CUT, augment, settings, vectors="pooled", seed=seed
+            extract, task.model, task.examples, CUT, augment, settings, vectors="last", seed=seed
         )
         return features
 

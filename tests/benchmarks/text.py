@@ -57,7 +57,7 @@ class Sentences:
             unfreeze,
             views("text"),
             ExtractConfig(budget=budget),
-            vectors="pooled",
+            vectors="last",
             seed=0,
         )
         head = HeadConfig(epochs=20, learning_rate=3e-3, batch_size=128, dropout=0.0)

@@ -38,7 +38,7 @@ def extracted(
     examples: Examples,
     unfreeze: int | str = 1,
     views: int | str = 1,
-    vectors: Vectors = "pooled",
+    vectors: Vectors = "last",
     **config: Any,
 ) -> Features:
     wanted = helpers.views(views=views, policies=("flip", "colour"))

@@ -47,7 +47,7 @@ def extracted(
     settings = ExtractConfig(**{"dtype": "float32", "batch_size": 8} | config)
     examples, model = setting
     return extract(
-        job(directory), model, examples, unfreeze, wanted, settings, vectors="pooled", seed=0
+        job(directory), model, examples, unfreeze, wanted, settings, vectors="last", seed=0
     )
 
 

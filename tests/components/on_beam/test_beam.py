@@ -78,7 +78,7 @@ def extracted(directory: Path, photos: Path, beam: BeamConfig) -> Features:
     config = ExtractConfig(batch_size=8, dtype="float32")
     wanted = views(views=3)
     to = replace(job(directory / "features"), beam=beam)
-    return extract(to, model, examples, 1, wanted, config, vectors="pooled", seed=0)
+    return extract(to, model, examples, 1, wanted, config, vectors="last", seed=0)
 
 
 def assert_same(one: Features, other: Features) -> None:
@@ -185,7 +185,7 @@ def test_the_feature_pass_by_a_runner(tmp_path: Path) -> None:
 
     def by(beam: BeamConfig, name: str, seed: int = 0) -> Features:
         to = replace(job(tmp_path / name / "features"), beam=beam)
-        return extract(to, model, examples, 1, wanted, config, vectors="pooled", seed=seed)
+        return extract(to, model, examples, 1, wanted, config, vectors="last", seed=seed)
 
     here, there = by(HERE, "here"), by(IN_PROCESS, "there")
     assert here.stats["computed"] == there.stats["computed"] > 40

@@ -21,7 +21,7 @@ from components.modalities.table import open_reader
 from components.served.opening import Opened
 from components.train_head import HeadConfig, train_head
 from components.training import exact
-from components.training.heads import open_whole
+from components.training.heads import WarmHead, open_whole
 from models import linear
 from models.mistakes import Mistake
 from models.splitting import one_or_all, steps
@@ -225,6 +225,26 @@ def test_sentences_have_taps_of_every_layer_and_of_their_first_token(tmp_path: P
     expected, raws, _ = said(tuned)
     served = Opened(exported.path, "text", exported.targets).ask(raws).of_each[0]
     np.testing.assert_allclose(served["probabilities"], expected, atol=1e-5)
+
+
+def test_a_warm_start_goes_on_with_a_head_on_taps(to_tune: Features, tmp_path: Path) -> None:
+    model = head(tmp_path / "head", to_tune)
+    start = WarmHead(
+        digest="",
+        path=model.directory / "head.weights.h5",
+        seen=to_tune.examples.directory / "index.jsonl",
+        form=model.form,
+        targets=model.base.targets,
+    )
+    config = HeadConfig(features="taps")
+    given = train_head(job(tmp_path / "given"), to_tune, config, PLAIN, start=start, seed=0)
+    assert "the head that came with the backbone" in given.kept
+    settings = FineTuneConfig(epochs=1, learning_rate=1e-3)
+    tuned = fine_tune(job(tmp_path / "tuned"), given, to_tune, settings, PLAIN, seed=0)
+    assert tuned.form.taps == model.form.taps
+    other = extracted(tmp_path / "last", to_tune.model, to_tune.examples, 1)
+    with pytest.raises(Mistake, match=r"head.features must be taps or auto where model.warm_start"):
+        train_head(job(tmp_path / "no"), other, HeadConfig(epochs=1), PLAIN, start=start, seed=0)
 
 
 def test_mistakes_are_named(features: Features, tmp_path: Path, here: InProcess) -> None:
