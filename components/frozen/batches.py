@@ -96,6 +96,15 @@ def _stored(features: Features, output: str, rows: Rows, views: int | str) -> _S
     return gather, lengths if reader.lengths is not None else None
 
 
+def columns_of(features: Features, taps: Sequence[str]) -> Any:
+    """An index of the columns of what is stored of all taps, for some of them."""
+    if list(taps) == list(features.taps):
+        return slice(None)  # All of them need no copying.
+    ends = np.cumsum([0, *features.taps.values()])
+    at = {name: np.arange(*ends[n : n + 2]) for n, name in enumerate(features.taps)}
+    return np.concatenate([at[name] for name in taps])
+
+
 def _with_taps(
     features: Features,
     gather: _Gather,
@@ -105,11 +114,7 @@ def _with_taps(
     taps: Sequence[str],
 ) -> _Gather:
     """What `gather` gives, and some of the taps beside it; of the taps alone, some of them."""
-    ends = np.cumsum([0, *features.taps.values()])
-    at = {name: np.arange(*ends[n : n + 2]) for n, name in enumerate(features.taps)}
-    # All of them need no copying.
-    whole = list(taps) == list(features.taps)
-    columns: Any = slice(None) if whole else np.concatenate([at[name] for name in taps])
+    columns = columns_of(features, taps)
 
     def only(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
         return [gather(chosen, epoch)[0][:, columns]]

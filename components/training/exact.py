@@ -14,7 +14,7 @@ import numpy as np
 
 from components.artifacts import Features, HeadForm, TrainedModel
 from components.files import write_json
-from components.frozen.batches import Inputs, inputs_of
+from components.frozen.batches import Inputs, columns_of, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
 from components.tasks.table import slices, task_of
@@ -78,7 +78,7 @@ def fit_head(
             chooser, may_be_last=may_be_last, may_be_cut=features.block is None
         )
     job.doing("fitting the head")
-    fits, rows = _fit(job, features, learning, chosen, chooser.count, clean=clean)
+    fits, rows = _fit(features, learning, both, chosen, clean=clean)
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)
@@ -237,32 +237,33 @@ def _why(chosen: Candidate, best: Candidate, last: Candidate) -> str:
 
 
 def _fit(
-    job: Job,
     features: Features,
     learning: Learning,
+    both: Sequence[Inputs],
     chosen: Candidate,
-    count: int,
     *,
     clean: bool,
 ) -> tuple[list[Fit], int]:
     """The heads, on all views of all examples; and on how many examples."""
-    training, validation = inputs_of(job, features, "taps", chosen.taps)
+    training, validation = both
+    columns = columns_of(features, chosen.taps)
     parts = [(training, len(features.variants))] + ([] if clean else [(validation, 1)])
 
     def chunks() -> Iterator[np.ndarray]:
         for inputs, views in parts:
             for view in range(views):
                 for start in range(0, len(inputs), _CHUNK):
-                    yield inputs.gather(np.arange(start, min(start + _CHUNK, len(inputs))), view)
+                    some = np.arange(start, min(start + _CHUNK, len(inputs)))
+                    yield inputs.gather(some, view)[:, columns]
 
     rows = [np.tile(np.arange(len(inputs)), views) for inputs, views in parts]
     questions = _questions(features, learning, [inputs for inputs, _ in parts], rows)
     used = sum(len(inputs) for inputs, _ in parts)
     # Found on fewer examples: what it is weighed against grows with them.
+    count = sum(map(len, both))
     choosers = min(_choosers(count), count)
     smaller = choosers * (1 - 1 / _folds(choosers)) / used
     strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
-    job.doing("fitting the head")
     with linear.one_thread():
         return linear.fit(chunks, Scale.of(chunks()), questions, strengths), used
 
