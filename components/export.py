@@ -33,7 +33,7 @@ with epy.lazy_imports():
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     from components.examples import dataset
-    from models import inference
+    from models import hardware, inference
 
 # What the exported model may differ by from the one in memory: in probability, or in standard
 # deviations of a number.
@@ -88,7 +88,8 @@ def export(
     _save(core, targets, reader, path)
     rows = dataset.read(examples, "validation").take(config.agreement_examples)
     raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
-    known = _Known.of(network, targets, reader, raws)
+    with hardware.full_precision():
+        known = _Known.of(network, targets, reader, raws)
     (path / "assets").mkdir(exist_ok=True)
     for target in targets:
         for name, content in task_of(target).files(target.space).items():
@@ -109,7 +110,8 @@ def export(
     }
     write_json(path / MANIFEST, manifest)
     serving = open_signatures(path, base.modality)
-    difference = _check_agreement(serving, reader.endpoint, targets, known)
+    with hardware.full_precision():
+        difference = _check_agreement(serving, reader.endpoint, targets, known)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return ExportedModel(
         directory=job.directory,

@@ -102,7 +102,7 @@ def fine_tune(
         )
 
     compared = model.choosing and distribution.replicas() == 1
-    before = paired.losses(tuned, data.validation, features, learning) if compared else None
+    before = paired.losses(tuned, data, model.base.targets, learning) if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
@@ -113,7 +113,7 @@ def fine_tune(
         kept = f"the head alone: fine-tuning made it worse ({phase.change})"
         return _unchanged(job, model, features, kept, stats)
     if before is not None:
-        now = paired.losses(tuned, data.validation, features, learning)
+        now = paired.losses(tuned, data, model.base.targets, learning)
         fell, error = paired.better_by(before, now)
         if not fell > error:
             kept = (

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from components.artifacts import TRAINED_ON, Features, HeadForm, TrainedModel
 from components.files import read_jsonl, write_json
-from components.frozen.networks import open_body
+from components.frozen.networks import block_starts, open_body, open_frozen
 from components.job import Job, stage
 from components.tasks.learning import Learning
 from components.training.data import TrainingData, training_data
@@ -34,7 +34,7 @@ class HeadConfig(PhaseConfig):
     """What it reads: `last`, the last layer, and is trained as the rest of this section says;
     `taps`, the pooled outputs of several blocks (arXiv:2201.03529), and is fitted exactly, in
     seconds; `auto`: fitted to what the examples speak for, but `last` where anything else of this
-    section is given."""
+    section is not as it is by default."""
     epochs: int = Field(20, ge=1, le=10_000)
     """Most epochs to train."""
     learning_rate: float | Literal["auto"] = 1e-3
@@ -126,6 +126,14 @@ def train_head(
 def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
     """The head as it came, for the targets as they are now."""
     model = features.model
+    if start.form.taps and features.block is not None:
+        blocks = list(block_starts(model, open_frozen(model, model.weights)))
+        top = start.form.taps[-1].partition("/")[0]
+        if blocks.index(top) < blocks.index(features.block):
+            raise Mistake(
+                f"fine_tune.unfreeze must reach what the head reads, which ends at {top}, got "
+                f"{features.block!r}: say --model.warm-start none"
+            )
     width = open_body(model, model.weights, start.form.taps).output_shape[-1]
     head = new_head(model.targets, start.form, features=width)
     head.load_weights(start.path)

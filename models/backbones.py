@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from etils import epy
 
 from models.mistakes import Mistake, nearest
@@ -277,10 +278,9 @@ def build_backbone(
         # As the input tensor, not around the network: the graph stays flat and can be cut.
         preprocess = getattr(keras.applications, row.preprocessing).preprocess_input
         arguments["input_tensor"] = preprocess(keras.Input((size, size, 3), name="image"))
+    shape = (size, size, 3)
     try:
-        network = constructor(
-            include_top=False, weights=weights, input_shape=(size, size, 3), **arguments
-        )
+        network = constructor(include_top=False, weights=weights, input_shape=shape, **arguments)
     except Exception as error:
         if weights is None:
             raise
@@ -289,6 +289,9 @@ def build_backbone(
         raise Mistake(
             f"model.weights must be the published file, got {weights!r} for {name}: {reason}"
         ) from error
+    if further := _further_scales(network):
+        plain = constructor(include_top=False, weights=None, input_shape=shape, **arguments)
+        network = _scaled(network, plain, further)
     pool = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
@@ -298,6 +301,28 @@ def build_backbone(
     )
     network.trainable = False
     return network
+
+
+def _further_scales(network: keras.Model) -> list[np.ndarray]:
+    """What Keras multiplies each channel with, in layers that it adds for its own weights alone."""
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.Rescaling)]
+    return [np.array(layer.scale) for layer in layers if np.ndim(layer.scale)]
+
+
+def _scaled(network: keras.Model, plain: keras.Model, further: list[np.ndarray]) -> keras.Model:
+    """`plain` with the weights of `network`, its normalization scaled as further layers do there.
+
+    So that what weights are read into, whenever it is built, is one network: EfficientNet's has a
+    layer more where Keras reads its own.
+    """
+    plain.set_weights(network.get_weights())
+    [normalization] = [x for x in plain.layers if isinstance(x, keras.layers.Normalization)]
+    mean, variance, count = normalization.get_weights()
+    for scale in further:
+        variance = variance / np.square(scale)
+    normalization.set_weights([mean, variance, count])
+    normalization.finalize_state()
+    return plain
 
 
 def load_weights(network: keras.Model, path: Path) -> None:

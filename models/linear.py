@@ -148,7 +148,7 @@ def solve(
         start: where to begin, such as the fit of a strength nearby.
         tolerance: the relative change of what is minimized at which it is found.
     """
-    total = question.weights.sum()
+    total = question.weights.sum() or 1.0  # Where nothing is asked, nothing is learned.
     shares = (question.weights / total)[:, None]
     outputs = question.targets.shape[1]
     # The greatest that a loss of probabilities curves, or a squared one.
@@ -203,7 +203,7 @@ class Path:
 
     def loss(self, weights: np.ndarray) -> float:
         """The weighted mean."""
-        return float(np.average(self.losses, weights=weights))
+        return float((self.losses * weights).sum() / max(weights.sum(), 1e-12))
 
 
 def cross_validate(

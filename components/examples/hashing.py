@@ -1,7 +1,7 @@
 """The digests of files that have not changed since they were read last.
 
 ```
-STORE/digests/LOCATION.json      path → size, mtime_ns, ctime_ns, inode, sha256
+STORE/digests/LOCATION.json      (its sha256) path → size, mtime_ns, ctime_ns, inode, sha256
 ```
 
 Nobody can set a file's ctime: one that was swapped for another of the same size and mtime has a
@@ -15,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Hashes:
         """
         if self.directory is None:
             return files.sha256_of_each(paths)
-        file = self.directory / f"{_named(location)}.json"
+        file = self.directory / f"{files.sha256_of_json(location)[:32]}.json"
         known = {} if self.read_all else self._read(file)
         began = time.time_ns()
         stamps = list(map(_stamp, paths))
@@ -62,12 +63,15 @@ class Hashes:
         digests = dict(zip(map(str, new), files.sha256_of_each(new), strict=True))
         if new or len(known) != len(found):
             kept = {
-                name: [*stamp, found.get(name) or digests[name]]
+                name: [*stamp, digest]
                 for name, stamp in zip(names, stamps, strict=True)
-                if stamp and max(stamp[1:3]) < began - _YOUNG_NS
+                if (digest := found.get(name) or digests[name])
+                and stamp
+                and max(stamp[1:3]) < began - _YOUNG_NS
             }
-            self.directory.mkdir(parents=True, exist_ok=True)
-            files.write_json(file, kept, indent=None)
+            with suppress(OSError):  # It only saves time.
+                self.directory.mkdir(parents=True, exist_ok=True)
+                files.write_json(file, kept, indent=None)
         return [found.get(name) or digests[name] for name in names]
 
     def _read(self, file: Path) -> dict[str, list[Any]]:
@@ -86,10 +90,6 @@ class Hashes:
 
 # Nothing is known of any file.
 READ_ALL = Hashes()
-
-
-def _named(location: str) -> str:
-    return location.strip("/").replace("/", "_").replace("\0", "")[-120:] or "root"
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -10,6 +10,7 @@ from etils import epy
 from components.artifacts import AssembledModel
 from components.modalities.table import MODALITIES
 from models import backbones, splitting, taps
+from models.mistakes import Mistake
 from models.taps import Tap
 
 with epy.lazy_imports():
@@ -100,7 +101,14 @@ def tail(
         width = sum(known[name].width for name in below)
         stored = keras.Input((width,), name="stored_taps")
         inputs, vectors = [*inputs, stored], [stored, *vectors[len(below) :]]
-    return keras.Model(splitting.one_or_all(inputs), taps.beside(vectors), name="tail"), below
+    try:
+        found = keras.Model(splitting.one_or_all(inputs), taps.beside(vectors), name="tail")
+    except ValueError as error:
+        raise Mistake(
+            f"head.features must be last where {block} is unfrozen in {model.backbone}, whose taps "
+            f"read more than what crosses there, got taps"
+        ) from error
+    return found, below
 
 
 def first_block(model: AssembledModel, network: keras.Model, unfreeze: int | str) -> str | None:

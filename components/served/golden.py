@@ -26,6 +26,8 @@ from models.mistakes import Mistake
 with epy.lazy_imports():
     import tensorflow as tf
 
+    from models import hardware
+
 FILE = "assets.extra/golden.npz"
 # What another machine may differ by: in probability, or in standard deviations of a number.
 TOLERANCE = 1e-4
@@ -56,7 +58,8 @@ def check(path: Path, signatures: Any, targets: Sequence[Target]) -> int:
     with np.load(path / FILE) as arrays:
         raws = [arrays[f"raw.{n}"].tobytes() for n in range(_count(arrays))]
         inputs, outputs = _named(arrays, "input."), _named(arrays, "output.")
-    got = signatures[_SERVED](raw=tf.constant(raws))
+    with hardware.full_precision():
+        got = signatures[_SERVED](raw=tf.constant(raws))
     if wrong := _first(targets, got, outputs):
         network = signatures[next(name for name in signatures if name != _SERVED)]
         decoded = network(**{name: tf.constant(value) for name, value in inputs.items()})

@@ -15,6 +15,7 @@ from components.tasks.learning import Learning
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from models.minibatches import Data, labelled
+from models.slopes import Slope
 
 with epy.lazy_imports():
     from models import objectives
@@ -22,11 +23,16 @@ with epy.lazy_imports():
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Examples to train and to validate with, and what is minimized on them."""
+    """Examples to train and to validate with, and what is minimized on them.
+
+    Attributes:
+        slopes: the losses of the targets, of arrays.
+    """
 
     training: Data
     validation: Data
     objective: objectives.Objective
+    slopes: tuple[Slope, ...]
 
 
 def training_data(
@@ -62,6 +68,10 @@ def training_data(
         _data(training, truth, balanced * told(training, targets), objective),
         _data(validation, wanted(validation, targets), told(validation, targets), objective),
         objective,
+        tuple(
+            task_of(target).slope(learning.section(target), truth[:, columns])
+            for target, columns in slices(targets)
+        ),
     )
 
 

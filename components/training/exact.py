@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from etils import epy
 
 from components.artifacts import Features, HeadForm, TrainedModel
 from components.files import write_json
@@ -22,6 +23,10 @@ from components.training.data import told, wanted
 from components.training.heads import new_head, set_linear
 from models import linear
 from models.linear import Fit, Path, Question, Scale
+from models.mistakes import Mistake
+
+with epy.lazy_imports():
+    import keras
 
 # So many examples choose; of many thousands, twice as many: more would take long.
 _CHOOSERS, _THOUSANDS = 640, 5000
@@ -126,10 +131,15 @@ class _Chooser:
     def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> _Chooser:
         count = sum(map(len, both))
         share = min(1.0, _choosers(count) / count)
-        parts = [np.arange(-(-len(inputs) * share // 1), dtype=int) for inputs in both]
+        parts = [_most_answered(inputs, int(-(-len(inputs) * share // 1))) for inputs in both]
         array = np.concatenate(
             [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True)]
         )
+        if not np.isfinite(array).all():
+            raise Mistake(
+                f"model.weights must give finite features, got others of "
+                f"{features.model.backbone} ({features.model.pretrained})"
+            )
         products, start = {}, 0
         for name, width in features.taps.items():
             part = array[:, start : start + width]
@@ -164,7 +174,7 @@ class _Chooser:
             given = linear.STRENGTHS if strengths is None else strengths[number]
             path = linear.cross_validate(coordinates, question, folds, given)
             paths.append(path)
-            counts = question.weights / question.weights.mean()
+            counts = question.weights / max(float(question.weights.mean()), 1e-12)
             losses += self.weights[number] * counts * path.losses
         return Candidate(tuple(taps), width, tuple(paths), losses)
 
@@ -175,6 +185,12 @@ def _choosers(examples: int) -> int:
 
 def _folds(examples: int) -> int:
     return _FOLDS[examples >= _MANY]
+
+
+def _most_answered(inputs: Inputs, count: int) -> np.ndarray:
+    """So many rows, those first that say most about the targets; else in their order, a hash."""
+    missing = [sum(answer is None for answer in row["answers"]) for row in inputs.rows]
+    return np.argsort(missing, kind="stable")[:count]
 
 
 def _choose(
@@ -296,8 +312,9 @@ def _figures(chooser: _Chooser, chosen: Candidate) -> dict[str, float]:
     ):
         there = question.weights > 0
         for watched in task_of(target).watched(target.space):
-            values = np.asarray(watched.of_each(question.targets[there], path.said[there]))
-            found[f"cv_{target.named(watched.name)}"] = float(values.mean())
+            values = watched.of_each(question.targets[there], path.said[there])
+            mean = float(keras.ops.convert_to_numpy(values).mean()) if there.any() else 0.0
+            found[f"cv_{target.named(watched.name)}"] = mean
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from etils import epy
 
-from components.artifacts import Features
 from components.tasks.learning import Learning
-from components.tasks.table import slices, task_of
-from models.minibatches import Data
+from components.tasks.protocol import Target
+from components.tasks.table import slices
+from components.training.data import TrainingData
 
 with epy.lazy_imports():
     import keras
@@ -19,20 +21,22 @@ with epy.lazy_imports():
 _BATCH = 128
 
 
-def losses(model: keras.Model, data: Data, features: Features, learning: Learning) -> np.ndarray:
-    """(examples,): the loss of each example of `data`, of all its targets, as they weigh.
+def losses(
+    model: keras.Model, data: TrainingData, targets: Sequence[Target], learning: Learning
+) -> np.ndarray:
+    """(examples,): the loss of each validation example, of all its targets, as they weigh.
 
     The model is compiled anew.
     """
     model.compile(jit_compile=hardware.jit_compile())
-    found = np.zeros(len(data))
-    for start in range(0, len(data), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(data)))
-        inputs, truth, weights = data.gather(rows, 0)
+    examples = data.validation
+    found = np.zeros(len(examples))
+    for start in range(0, len(examples), _BATCH):
+        rows = np.arange(start, min(start + _BATCH, len(examples)))
+        inputs, truth, weights = examples.gather(rows, 0)
         said = np.asarray(model.predict_on_batch(inputs))
-        for number, (target, columns) in enumerate(slices(features.model.targets)):
-            slope = task_of(target).slope(learning.section(target), truth[:, columns])
-            lost = slope(truth[:, columns], said[:, columns])[0]
+        for number, (target, columns) in enumerate(slices(tuple(targets))):
+            lost, _ = data.slopes[number](truth[:, columns], said[:, columns])
             found[rows] += learning.weights.get(target.name, 1.0) * weights[:, number] * lost
     return found
 

@@ -87,6 +87,37 @@ def test_preprocessing_is_that_of_keras_applications(name: str) -> None:
     np.testing.assert_allclose(np.asarray(network(images, training=False)), expected, rtol=1e-5)
 
 
+def test_published_weights_are_read_into_the_network_that_is_built_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras's EfficientNet scales its input once more where it reads its own weights."""
+    theirs = keras.applications.EfficientNetB0(weights=None, include_top=False)
+    normalization = next(x for x in theirs.layers if isinstance(x, keras.layers.Normalization))
+    normalization.set_weights([np.full(3, 0.4), np.full(3, 0.05), np.zeros((), "int32")])
+    normalization.finalize_state()
+    images = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype("float32")
+    file = tmp_path / "published.weights.h5"
+    theirs.save_weights(file)
+    module = keras.src.applications.efficientnet
+    monkeypatch.setattr(module.file_utils, "get_file", lambda *_, **__: str(file))
+    published = keras.applications.EfficientNetB0(
+        include_top=False, input_shape=(64, 64, 3), pooling="avg"
+    )
+    expected = np.asarray(published(images, training=False))
+    ours = build_backbone("EfficientNetB0", input_size=64, weights="imagenet")
+    np.testing.assert_allclose(
+        np.asarray(ours(images, training=False)), expected, atol=1e-4 * np.abs(expected).max()
+    )
+    ours.save_weights(tmp_path / "ours.weights.h5")
+    again = build_backbone("EfficientNetB0", input_size=64)
+    load_weights(again, tmp_path / "ours.weights.h5")
+    np.testing.assert_allclose(
+        np.asarray(again(images, training=False)), expected, atol=1e-4 * np.abs(expected).max()
+    )
+    unscaled = np.asarray(theirs(images, training=False)).mean(axis=(1, 2))
+    assert np.abs(unscaled - expected).max() > 1e-2 * np.abs(expected).max()
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"got 'resnet-50': did you mean ResNet50"):
         find_backbone("resnet-50")
