@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,40 @@ def export(
     decoded has `valid` false, and leaves its neighbours as they are.
 
     Raises:
-        RuntimeError: the exported model does not agree, alone or in a batch.
+        Disagreement: the exported model does not agree, alone or in a batch.
     """
-    base, modality = model.base, MODALITIES[model.base.modality]
+    folded = True
+    try:
+        targets, difference = _write(job, model, examples, config, folds=True)
+    except Disagreement:
+        # Folded kernels are rounded, which a network may magnify: then it is served as it is.
+        folded = False
+        shutil.rmtree(job.directory / "model")
+        targets, difference = _write(job, model, examples, config, folds=False)
+    files = [file for file in (job.directory / "model").rglob("*") if file.is_file()]
+    return ExportedModel(
+        directory=job.directory,
+        modality=model.base.modality,
+        targets=targets,
+        version=export.stage_version,  # type: ignore[attr-defined]
+        trained=model,
+        stats={
+            "largest_difference": difference,
+            "folded": folded,
+            "bytes": sum(file.stat().st_size for file in files),
+        },
+    )
+
+
+class Disagreement(RuntimeError):
+    """The exported model does not say what the network in memory says."""
+
+
+def _write(
+    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig, *, folds: bool
+) -> tuple[tuple[Target, ...], float]:
+    """Write the model, and prove it; the targets with what was settled, the largest difference."""
+    base = model.base
     job.doing("building the network")
     body = open_body(base, model.backbone_weights, model.form.taps)
     head = open_head(model, features=body.output_shape[-1])
@@ -83,23 +115,14 @@ def export(
     path = job.directory / "model"
     reader = open_reader(base)
     job.doing("tracing the served graph")
-    core = inference.concrete(body, head, reader.inputs, constant=True)
+    core = inference.concrete(body, head, reader.inputs, folds=folds, constant=folds)
     targets = _settled(core, base, reader, examples)
     _save(core, targets, reader, path)
     rows = dataset.read(examples, "validation").take(config.agreement_examples)
     raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
     with hardware.full_precision():
         known = _Known.of(network, targets, reader, raws)
-    (path / "assets").mkdir(exist_ok=True)
-    for target in targets:
-        for name, content in task_of(target).files(target.space).items():
-            (path / "assets" / cards.asset(target, name)).write_text(content)
-    extra = path / "assets.extra"
-    extra.mkdir()
-    write_json(extra / "contract.json", modality.giants.contract(base))
-    told = cards.card(model, targets, examples, cards.label_files(targets))
-    (extra / "model_card.md").write_text(told)
-    _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
+    _write_beside(path, model, targets, examples, config)
     if config.golden_examples:
         golden.write(path, *known.first(config.golden_examples))
     job.doing("checking that it says what the network in memory says")
@@ -111,16 +134,28 @@ def export(
     write_json(path / MANIFEST, manifest)
     serving = open_signatures(path, base.modality)
     with hardware.full_precision():
-        difference = _check_agreement(serving, reader.endpoint, targets, known)
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return ExportedModel(
-        directory=job.directory,
-        modality=base.modality,
-        targets=targets,
-        version=export.stage_version,  # type: ignore[attr-defined]
-        trained=model,
-        stats={"largest_difference": difference, "bytes": size},
-    )
+        return targets, _check_agreement(serving, reader.endpoint, targets, known)
+
+
+def _write_beside(
+    path: Path,
+    model: TrainedModel,
+    targets: tuple[Target, ...],
+    examples: Examples,
+    config: ExportConfig,
+) -> None:
+    """What travels with the model: labels, contract, card, warm-up requests."""
+    modality = MODALITIES[model.base.modality]
+    (path / "assets").mkdir(exist_ok=True)
+    for target in targets:
+        for name, content in task_of(target).files(target.space).items():
+            (path / "assets" / cards.asset(target, name)).write_text(content)
+    extra = path / "assets.extra"
+    extra.mkdir()
+    write_json(extra / "contract.json", modality.giants.contract(model.base))
+    told = cards.card(model, targets, examples, cards.label_files(targets))
+    (extra / "model_card.md").write_text(told)
+    _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)
 
 
 def _settled(
@@ -180,7 +215,9 @@ def _save(
         "serving_default": tf.function(serve, input_signature=[raw_spec], autograph=False),
         reader.endpoint: tf.function(serve_decoded, input_signature=reader.inputs, autograph=False),
     }
-    tf.saved_model.save(module, path, signatures=signatures)
+    # Nobody trains what is served: there is no gradient to go with it.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, path, signatures=signatures, options=options)
 
 
 @dataclass(frozen=True)
@@ -250,7 +287,7 @@ def _check_agreement(
             for name in own:
                 difference = float(golden.apart(target, got[name], known.outputs[name]).max())
                 if not difference <= TOLERANCE:
-                    raise RuntimeError(
+                    raise Disagreement(
                         f"the exported model must agree with the one in memory to {TOLERANCE}, got "
                         f"a difference of {difference:.2g} in {name} by {how}"
                     )

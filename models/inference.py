@@ -26,21 +26,23 @@ def concrete(
     head: keras.Model | None = None,
     inputs: Sequence[tf.TensorSpec] | None = None,
     *,
+    folds: bool = True,
     constant: bool = False,
 ) -> Concrete:
     """`network`, and a head on what it gives, as one function of TensorFlow, traced once.
 
-    Frozen BatchNormalization is folded into what is before it, and TensorFlow's graph optimizer
-    makes one kernel of a convolution, its bias and its activation.
+    With frozen BatchNormalization folded into what is before it, TensorFlow's graph optimizer makes
+    one kernel of a convolution, its bias and its activation.
 
     Args:
         network: a functional model.
         inputs: a specification of each of its inputs; as the model has them where None.
+        folds: whether frozen BatchNormalization is folded.
         constant: whether its weights become constants: what follows from them alone, such as folded
             kernels, is computed once. One example alone takes two thirds of the time then, and a
             batch as long; it takes a second to make.
     """
-    folded = folding.fold(network)
+    folded = folding.fold(network) if folds else network
     if inputs is None:
         inputs = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in network.inputs]
 

@@ -37,7 +37,7 @@ def test_ants_and_bees(command_line: CommandLine) -> None:
     started = time.monotonic()
     again = command_line.result(*arguments, **home)
     assert time.monotonic() - started < 3
-    assert {stage["status"] for stage in again["stages"]} == {"reused"}
+    assert {stage["status"] for stage in again["stages"]} <= {"reused", "skipped"}
     assert again["pushed"] == first["pushed"]
 
 

@@ -17,7 +17,11 @@ from tests.models.test_splitting import SMALLEST, calibrate
 # One of each kind is built always; the flow goes through the simplest and, where there is time, the
 # usual one. All are in the exhaustive tests.
 BUILT = ("ConvNet", "MobileNetV2", "MobileNetV2-0.35", "EfficientNetB0", "ResNet50")
-EXPORTED: dict[str, Any] = {"ConvNet": [], "MobileNetV2": pytest.mark.slow}
+EXPORTED: dict[str, Any] = {
+    "ConvNet": [],
+    "MobileNetV2": pytest.mark.slow,
+    "EfficientNet": pytest.mark.slow,
+}
 
 
 @pytest.mark.parametrize(
