@@ -48,11 +48,11 @@ def _check_features(config: Config) -> None:
         return
     if config.augment.views == "fresh":
         raise Mistake("head.features must be last where augment.views is fresh, got 'taps'")
-    for key, field in type(head).model_fields.items():
-        if key != "features" and getattr(head, key) != field.default:
+    for key in ("hidden", "search", "mixup"):
+        if getattr(head, key) != type(head).model_fields[key].default:
             raise Mistake(
-                f"head.{key} must be left out where head.features is taps, whose head is fitted "
-                f"exactly, got {getattr(head, key)}"
+                f"head.{key} must be left out where head.features is taps, whose head is linear "
+                f"and fitted exactly, got {getattr(head, key)}"
             )
 
 

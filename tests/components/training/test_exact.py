@@ -255,7 +255,7 @@ def test_mistakes_are_named(features: Features, tmp_path: Path, here: InProcess)
     for flags, rule in (
         (("--augment.views", "fresh"), "head.features must be last where augment.views is fresh"),
         (("--head.hidden", "8"), "head.hidden must be left out where head.features is taps"),
-        (("--head.epochs", "3"), "head.epochs must be left out where head.features is taps"),
+        (("--head.search", "3"), "head.search must be left out where head.features is taps"),
     ):
         refused = here("plan", "photos", "--head.features", "taps", *flags)
         assert refused.returncode == 2
