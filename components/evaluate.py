@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,8 @@ with epy.lazy_imports():
 
 # The digest of the manifest of the model that was asked.
 _ASKED = "asked.json"
+# So many earlier evaluations may be of the same model: every run asks the one that is served.
+_LOOKED_AT = 6
 # So many batches are sorted by size together, and no more than this many bytes.
 WINDOW, WINDOW_BYTES = 64, 16 << 20
 
@@ -90,7 +93,7 @@ def evaluate(
 
 def _said_before(job: Job, manifest: str) -> dict[str, dict[str, Any]]:
     """The id of each example that this model was last asked about → its row of predictions."""
-    for earlier in job.earlier():
+    for earlier in itertools.islice(job.earlier(), _LOOKED_AT):
         with suppress(OSError, ValueError):  # It is removed meanwhile.
             if read_json(earlier.directory / _ASKED) == manifest:
                 rows = read_jsonl(earlier.directory / "predictions.jsonl")

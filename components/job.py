@@ -21,7 +21,7 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
 
-def _silence(_: str) -> None:
+def silence(_: str) -> None:
     """Nobody listens."""
 
 
@@ -48,7 +48,7 @@ class Job:
     activations: Path
     scratch: Path
     progress: Progress
-    say: Callable[[str], None] = _silence
+    say: Callable[[str], None] = silence
     beam: BeamConfig = field(default_factory=BeamConfig)
     earlier: Callable[[], Iterator[Artifact]] = _nothing
 

@@ -47,6 +47,13 @@ def scope(distribution: str, *, several_hosts: bool = False) -> Iterator[None]:
         raise ValueError(f"distribution must be none on {backend}, got {distribution!r}")
 
 
+def in_effect() -> bool:
+    """Whether networks that are built now are shared by several devices, or by one in `scope`."""
+    if keras.backend.backend() == "tensorflow":
+        return bool(tf.distribute.has_strategy())
+    return keras.distribution.distribution() is not None
+
+
 def replicas() -> int:
     """How many devices share a batch, on all hosts."""
     if keras.backend.backend() == "tensorflow":

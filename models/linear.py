@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -120,7 +121,7 @@ class Dense:
 
     array: np.ndarray
 
-    @property
+    @cached_property
     def curvature(self) -> np.ndarray:
         squares: np.ndarray = np.einsum("ij,ij->j", self.array, self.array) / len(self.array)
         return squares

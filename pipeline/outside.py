@@ -17,6 +17,7 @@ from components.examples.sources import find_source
 from components.examples.tables import Headings
 from components.files import read_json, sha256, sha256_of_json
 from components.ingest import DataConfig, chosen_targets
+from components.job import silence
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
@@ -37,10 +38,6 @@ with epy.lazy_imports():
 
 # The sections of the config that say where and how, and who is told of it; not what.
 WHERE = ("beam", "mlflow", "runtime")
-
-
-def silence(_: str) -> None:
-    """Nobody listens."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.job import silence
 from components.tasks.table import main_figures
 from models.quiet import hide_gpus
 from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_blocks
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
-from pipeline.outside import WHERE, resolve, resolve_request, silence
+from pipeline.outside import WHERE, resolve, resolve_request
 from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
 from pipeline.results import RunResult

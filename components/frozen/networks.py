@@ -9,7 +9,7 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.modalities.table import MODALITIES
-from models import backbones, splitting, taps
+from models import backbones, distribution, splitting, taps
 from models.mistakes import Mistake
 from models.taps import Tap
 
@@ -22,7 +22,12 @@ _frozen: dict[tuple[Path, int, int], keras.Model] = {}
 
 
 def open_frozen(model: AssembledModel, weights: Path) -> keras.Model:
-    """The same as `open_backbone`, for who changes nothing in it: the stages of a run share it."""
+    """The same as `open_backbone`, for who changes nothing in it: the stages of a run share it.
+
+    Not where it is distributed: a network belongs to the devices that it was built for.
+    """
+    if distribution.in_effect():
+        return open_backbone(model, weights)
     key = _key(weights)
     if key not in _frozen:
         keep_frozen(weights, open_backbone(model, weights))

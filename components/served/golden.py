@@ -28,6 +28,11 @@ with epy.lazy_imports():
 
     from models import hardware
 
+
+class Changed(Mistake):
+    """A model says something else than when it was exported."""
+
+
 FILE = "assets.extra/golden.npz"
 # What another machine may differ by: in probability, or in standard deviations of a number.
 TOLERANCE = 1e-4
@@ -51,7 +56,7 @@ def check(path: Path, signatures: Any, targets: Sequence[Target]) -> int:
     """How many examples the model at `path` says the same of as when it was exported.
 
     Raises:
-        Mistake: it says something else of one.
+        Changed: it says something else of one.
     """
     if not (path / FILE).is_file():
         return 0  # It was exported without, or before there were any.
@@ -62,10 +67,11 @@ def check(path: Path, signatures: Any, targets: Sequence[Target]) -> int:
         got = signatures[_SERVED](raw=tf.constant(raws))
     if wrong := _first(targets, got, outputs):
         network = signatures[next(name for name in signatures if name != _SERVED)]
-        decoded = network(**{name: tf.constant(value) for name, value in inputs.items()})
+        with hardware.full_precision():
+            decoded = network(**{name: tf.constant(value) for name, value in inputs.items()})
         what = "the network" if _first(targets, decoded, outputs) else "how it is decoded"
         number, name, now, was = wrong
-        raise Mistake(
+        raise Changed(
             f"{path} must say what it said when it was exported, got {name} {now} for its golden "
             f"example {number}, which was {was}: {what} differs"
         )

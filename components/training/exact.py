@@ -76,6 +76,11 @@ def fit_head(
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
     clean = features.block is not None or any(task_of(t).needs_validation for t in targets)
+    if len(features.taps) == 1 and not may_be_last:
+        raise Mistake(
+            f"head.features must be last or auto for {features.model.backbone}, which has no block "
+            f"below its last one, got taps"
+        )
     job.doing("choosing the taps")
     chooser = _Chooser.of(features, learning, both)
     with linear.one_thread():
@@ -116,6 +121,7 @@ class _Chooser:
         products: the name of each tap → (examples, examples), of its standardized features.
         widths: the name of each tap → how many features it has.
         count: how many examples there are in all, of which these are some.
+        questions: a target each, of these examples.
         weights: of each target.
     """
 
@@ -124,7 +130,6 @@ class _Chooser:
     questions: tuple[Question, ...]
     weights: tuple[float, ...]
     count: int
-    learning: Learning
     targets: tuple[Any, ...]
 
     @classmethod
@@ -152,7 +157,6 @@ class _Chooser:
             _questions(features, learning, both, parts),
             tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
             count,
-            learning,
             features.model.targets,
         )
 
@@ -222,7 +226,7 @@ def _choose(
     best = min(tried[1:] or tried, key=lambda candidate: candidate.loss)
     more, error = last.worse_than(best)
     chosen = last if may_be_last and more <= (-error if chooser.are_some else error) else best
-    why = _why(chosen, best, last)
+    why = _why(best, last)
     left = 1
     while may_be_cut and left < len(blocks):
         kept = [n for n in chosen.taps if n.partition("/")[0] in blocks[:-left]]
@@ -238,18 +242,17 @@ def _choose(
     return chosen, tried, why
 
 
-def _why(chosen: Candidate, best: Candidate, last: Candidate) -> str:
-    """What decided how far down the taps go."""
+def _why(best: Candidate, last: Candidate) -> str:
+    """What was found of how far down the taps are to go."""
     if best is last:
         return "there is nothing below the last layer"
     more, error = last.worse_than(best)
-    taps = f"{len(best.taps)} taps"
-    by = f"by {abs(more):.4f} ± {error:.4f} on the same examples"
-    if chosen is not last:
-        return f"the loss of the last layer alone is greater than that of {taps}, {by}"
-    if more <= 0:
-        return f"the loss of the last layer alone is less than that of {taps}, {by}"
-    return f"the loss of the last layer alone is greater than that of {taps} within noise, {by}"
+    way = "greater" if more > 0 else "less"
+    noise = " within noise" if abs(more) <= error else ""
+    return (
+        f"the loss of the last layer alone is {way} than that of {len(best.taps)} taps{noise}, by "
+        f"{abs(more):.4f} ± {error:.4f} on the same examples"
+    )
 
 
 def _fit(
