@@ -55,7 +55,7 @@ def inputs_of(
 
     Args:
         output: `pooled`, `taps` or `at_cut`.
-        taps: those of which the features are read after all else; or, of the output `taps`, alone.
+        taps: those of which the features are read after all else.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
 
@@ -66,7 +66,7 @@ def inputs_of(
         else:
             gather, lengths = _live(job.scratch, features, output, own, views)
         if taps:
-            gather = _with_taps(features, gather, own, views, output, taps)
+            gather = _with_taps(features, gather, own, views, taps)
         return Inputs(own, lambda chosen, epoch: one_or_all(gather(chosen, epoch)), lengths)
 
     return of("train", features.views.views), of("validation", 1)
@@ -110,17 +110,10 @@ def _with_taps(
     gather: _Gather,
     rows: Rows,
     views: int | str,
-    output: str,
     taps: Sequence[str],
 ) -> _Gather:
-    """What `gather` gives, and some of the taps beside it; of the taps alone, some of them."""
+    """What `gather` gives, and some of the taps beside it."""
     columns = columns_of(features, taps)
-
-    def only(chosen: np.ndarray, epoch: int) -> list[np.ndarray]:
-        return [gather(chosen, epoch)[0][:, columns]]
-
-    if output == "taps":
-        return only
     beside, _ = _stored(features, "taps", rows, views)
     return lambda chosen, epoch: [*gather(chosen, epoch), beside(chosen, epoch)[0][:, columns]]
 

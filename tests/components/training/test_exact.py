@@ -15,9 +15,10 @@ from components.examples import dataset
 from components.export import ExportConfig, export
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
-from components.frozen.batches import inputs_of
+from components.frozen.batches import columns_of, inputs_of
 from components.frozen.networks import open_body, open_frozen
 from components.modalities.table import open_reader
+from components.served import golden
 from components.served.opening import Opened
 from components.train_head import HeadConfig, train_head
 from components.training import exact
@@ -73,10 +74,37 @@ def test_the_last_tap_is_what_the_network_gives(features: Features, tmp_path: Pa
     assert list(features.taps) == ["stem", "block1", "block2", "block3"]
     both = extracted(tmp_path / "pooled", features.model, features.examples, 0)
     [pooled, taps] = (
-        inputs_of(job(tmp_path / output), each, output, names)[0].gather(np.arange(5), 0)
-        for output, each, names in (("pooled", both, ()), ("taps", features, ("block3",)))
+        inputs_of(job(tmp_path / output), each, output)[0].gather(np.arange(5), 0)
+        for output, each in (("pooled", both), ("taps", features))
     )
-    np.testing.assert_allclose(taps, pooled, rtol=1e-5)
+    last = columns_of(features, ["block3"])
+    np.testing.assert_allclose(taps[:, last], pooled, rtol=1e-5)
+
+
+def test_a_giant_without_blocks_to_tap_is_told(features: Features, tmp_path: Path) -> None:
+    opaque = features.model_copy(update={"taps": {"block3": 96}})
+    with pytest.raises(Mistake, match=r"head.features must be last or auto for ConvNet, which has"):
+        head(tmp_path / "head", opaque)
+
+
+def test_what_golden_vectors_refuse_is_written_unfolded(
+    features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folding may be off by more than what is allowed between machines."""
+    real = golden.check
+    refused: list[Any] = []
+
+    def refuse_the_first(*given: Any) -> int:
+        if not refused:
+            refused.append(given)
+            raise golden.Changed("it says something else")
+        return real(*given)
+
+    monkeypatch.setattr(golden, "check", refuse_the_first)
+    model = head(tmp_path / "head", features)
+    exported = export(job(tmp_path / "export"), model, features.examples, ExportConfig())
+    assert refused
+    assert exported.stats["folded"] is False
 
 
 def test_a_head_on_taps_is_exported_as_it_was_fitted(features: Features, tmp_path: Path) -> None:
@@ -144,6 +172,9 @@ def test_what_is_chosen_is_what_the_examples_speak_for(
     found, _, why = exact._choose(chooser, may_be_last=may_be_last, may_be_cut=True)
     assert list(found.taps) == chosen
     assert why
+    if found.taps[-1] == "top":
+        greater = losses["p"] > min(losses["2p"], losses["m12p"])
+        assert f"is {'greater' if greater else 'less'} than" in why
 
 
 def test_where_only_some_examples_choose_doubt_speaks_for_more_features() -> None:
