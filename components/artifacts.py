@@ -305,6 +305,7 @@ class Evaluation(Artifact):
     metrics.json         figures, and what the tasks tell besides: of classes, confusion …
     predictions.jsonl    a row an example: id, name, valid, and for each target answer and said
     asked.json           sha256 of the manifest of the model
+    worst.json, .npz     the worst mistakes: words, and the examples
     ```
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from components.artifacts import Evaluation, Examples, ExportedModel
 from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.job import Job, stage
+from components.judging.worst import Told, Worst
 from components.section import Section
 from components.served.manifest import MANIFEST, ServedModel, verify_manifest
 from components.served.opening import Opened
@@ -38,7 +39,7 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=4)
+@stage(version=5)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
@@ -51,10 +52,19 @@ def evaluate(
     verify_manifest(model.path)
     manifest = sha256(model.path / MANIFEST)
     before = _said_before(job, manifest)
-    asked = _predict(job, model, examples, config.batch_size, before)
-    # In an order that does not depend on what was asked together.
-    predictions = sorted(asked, key=lambda row: (row["id"], row["name"]))
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
+    worst = Worst(examples.targets)
+    predictions: list[dict[str, Any]] = []
+
+    def tell(told: list[Told]) -> None:
+        predictions.extend(row for row, _ in told)
+        for number, target in enumerate(examples.targets):
+            if (at := known.get((target.name, target.task))) is not None:
+                worst.add(number, at, told)
+
+    _ask(job, model, examples, config.batch_size, before, tell)
+    # In an order that does not depend on what was asked together.
+    predictions.sort(key=lambda row: (row["id"], row["name"]))
     figures: dict[str, float] = {}
     trivial: dict[str, float] = {}
     trivially: dict[str, str] = {}
@@ -62,21 +72,23 @@ def evaluate(
     details: dict[str, Any] = {}
     for number, target in enumerate(examples.targets):
         at = known.get((target.name, target.task))
-        told = [row for row in predictions if row["answers"][number] is not None]
-        if at is None or not told:
+        judged_on = [row for row in predictions if row["answers"][number] is not None]
+        if at is None or not judged_on:
             continue
-        answers, said = [row["answers"][number] for row in told], [row["said"][at] for row in told]
+        answers = [row["answers"][number] for row in judged_on]
+        said = [row["said"][at] for row in judged_on]
         scores = task_of(target).score(answers, said, model.targets[at].space, target.space)
         main = target.named(task_of(target).figures[0].name)
         figures |= {target.named(name): value for name, value in scores.figures.items()}
         trivial[main], trivially[main] = scores.trivial, scores.trivially
-        judged[main] = len(told)
+        judged[main] = len(judged_on)
         details[target.name] = scores.details
     invalid = sum(not row["valid"] for row in predictions)
     figured = {"figures": figures, "trivial": trivial, "trivially": trivially, "judged": judged}
     write_json(job.directory / "metrics.json", figured | {"targets": details})
     write_jsonl(job.directory / "predictions.jsonl", predictions)
     write_json(job.directory / _ASKED, manifest)
+    worst.write(job.directory)
     return Evaluation(
         directory=job.directory,
         model=model if isinstance(model, ExportedModel) else None,
@@ -101,24 +113,24 @@ def _said_before(job: Job, manifest: str) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _predict(
+def _ask(
     job: Job,
     model: ExportedModel | ServedModel,
     examples: Examples,
     batch_size: int,
     before: dict[str, dict[str, Any]],
-) -> Iterator[dict[str, Any]]:
-    """A row an example.
+    tell: Callable[[list[Told]], None],
+) -> None:
+    """Ask about every example, and tell of them, some at a time.
 
     Args:
         before: by `_said_before`.
     """
-    known: list[dict[str, Any]] = []
 
     def new() -> Iterator[dict[str, Any]]:
         for row in dataset.read(examples, "test").as_numpy_iterator():
             if found := before.get(row["id"].decode()):
-                known.append(_row(row, examples, found["valid"], found["said"]))
+                tell([_told(row, examples, found["valid"], found["said"])])
             else:
                 yield row
 
@@ -130,19 +142,19 @@ def _predict(
             job.doing("loading the model")
             opened = Opened(model.path, examples.modality, model.targets)
         answered = opened.ask([row[examples.modality] for row in batch]).said()
-        for row, (valid, said) in zip(batch, answered, strict=True):
-            yield _row(row, examples, valid, said)
-    yield from known
+        both = zip(batch, answered, strict=True)
+        tell([_told(row, examples, valid, said) for row, (valid, said) in both])
 
 
-def _row(row: dict[str, Any], examples: Examples, valid: bool, said: list[Said]) -> dict[str, Any]:
-    return {
+def _told(row: dict[str, Any], examples: Examples, valid: bool, said: list[Said]) -> Told:
+    predicted = {
         "id": row["id"].decode(),
         "name": row["name"].decode(),
         "valid": valid,
         "answers": dataset.answers(row, examples.targets),
         "said": said,
     }
+    return predicted, row[examples.modality]
 
 
 def _batches(

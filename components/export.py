@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,12 @@ from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
 from components.pages import cards
 from components.section import Section
-from components.served import golden
+from components.served import agreement, golden
 from components.served.manifest import MANIFEST
 from components.served.opening import VALID, open_signatures
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from components.training.heads import open_head
-from models.splitting import one_or_all
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -36,13 +33,8 @@ with epy.lazy_imports():
     from components.examples import dataset
     from models import hardware, inference
 
-# What the exported model may differ by from the one in memory: in probability, or in standard
-# deviations of a number.
-TOLERANCE = 1e-5
 # Examples that are validated at once.
 _BATCH = 32
-# Neither a picture nor UTF-8.
-NO_EXAMPLE = b"\xff not an example"
 
 
 class ExportConfig(Section):
@@ -70,12 +62,12 @@ def export(
     decoded has `valid` false, and leaves its neighbours as they are.
 
     Raises:
-        Disagreement: the exported model does not agree, alone or in a batch.
+        agreement.Disagreement: the exported model does not agree, alone or in a batch.
     """
     folded = True
     try:
         targets, difference = _write(job, model, examples, config, folds=True)
-    except (Disagreement, golden.Changed):
+    except (agreement.Disagreement, golden.Changed):
         # Folded kernels are rounded, which a network may magnify: then it is served as it is.
         folded = False
         shutil.rmtree(job.directory / "model")
@@ -95,10 +87,6 @@ def export(
     )
 
 
-class Disagreement(RuntimeError):
-    """The exported model does not say what the network in memory says."""
-
-
 def _write(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig, *, folds: bool
 ) -> tuple[tuple[Target, ...], float]:
@@ -107,11 +95,6 @@ def _write(
     job.doing("building the network")
     body = open_body(base, model.backbone_weights, model.form.taps)
     head = open_head(model, features=body.output_shape[-1])
-    network = tf.function(
-        lambda *inputs: head(body(one_or_all(inputs), training=False), training=False),
-        autograph=False,
-        reduce_retracing=True,
-    )
     path = job.directory / "model"
     reader = open_reader(base)
     job.doing("tracing the served graph")
@@ -121,7 +104,7 @@ def _write(
     rows = dataset.read(examples, "validation").take(config.agreement_examples)
     raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
     with hardware.full_precision():
-        known = _Known.of(network, targets, reader, raws)
+        known = agreement.Known.of(body, head, targets, reader, raws)
     _write_beside(path, model, targets, examples, config)
     if config.golden_examples:
         golden.write(path, *known.first(config.golden_examples))
@@ -134,7 +117,7 @@ def _write(
     write_json(path / MANIFEST, manifest)
     serving = open_signatures(path, base.modality)
     with hardware.full_precision():
-        return targets, _check_agreement(serving, reader.endpoint, targets, known)
+        return targets, agreement.check(serving, reader.endpoint, targets, known)
 
 
 def _write_beside(
@@ -218,81 +201,6 @@ def _save(
     # Nobody trains what is served: there is no gradient to go with it.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, path, signatures=signatures, options=options)
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A few examples, and what the network in memory says of them, whose layers are not folded.
-
-    Attributes:
-        inputs: the network's, by their names.
-        outputs: those of the served ones that its own say, by their names.
-    """
-
-    raws: list[bytes]
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
-
-    @classmethod
-    def of(
-        cls,
-        network: Callable[..., Any],
-        targets: tuple[Target, ...],
-        reader: Reader,
-        raws: list[bytes],
-    ) -> _Known:
-        inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-        said = network(*map(tf.constant, inputs)).numpy()
-        outputs = {
-            target.named(name): value
-            for target, columns in slices(targets)
-            for name, value in task_of(target).served(said[:, columns], target.space).items()
-        }
-        named = {spec.name: value for spec, value in zip(reader.inputs, inputs, strict=True)}
-        return cls(raws, named, outputs)
-
-    def first(self, count: int) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
-        """Of so many of them: raws, inputs, outputs."""
-        inputs, outputs = (
-            {name: value[:count] for name, value in own.items()}
-            for own in (self.inputs, self.outputs)
-        )
-        return self.raws[:count], inputs, outputs
-
-
-def _check_agreement(
-    serving: Any, endpoint: str, targets: tuple[Target, ...], known: _Known
-) -> float:
-    """The largest difference: in a batch, alone, and beside a bad one.
-
-    Of probabilities; of numbers, in standard deviations of the answers.
-    """
-    raws, served = known.raws, serving["serving_default"]
-    bad = served(raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
-    if bad[VALID].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
-        raise RuntimeError(f"the exported model must mark what is bad, got {bad[VALID]}")
-    alone = [served(raw=tf.constant([raw])) for raw in raws]
-    answers = {
-        endpoint: serving[endpoint](**{n: tf.constant(x) for n, x in known.inputs.items()}),
-        "a batch": served(raw=tf.constant(raws)),
-        "one at a time": {name: tf.concat([a[name] for a in alone], 0) for name in alone[0]},
-        "beside a bad one": {
-            name: np.delete(each.numpy(), 1, axis=0) for name, each in bad.items()
-        },
-    }
-    worst = 0.0
-    for how, got in answers.items():
-        for target in targets:
-            own = [name for name in known.outputs if name.startswith(target.named(""))]
-            for name in own:
-                difference = float(golden.apart(target, got[name], known.outputs[name]).max())
-                if not difference <= TOLERANCE:
-                    raise Disagreement(
-                        f"the exported model must agree with the one in memory to {TOLERANCE}, got "
-                        f"a difference of {difference:.2g} in {name} by {how}"
-                    )
-                worst = max(worst, difference)
-    return worst
 
 
 def _write_warmup(path: Path, modality: Modality, count: int) -> None:

@@ -18,6 +18,7 @@ from etils import epy
 from components.artifacts import ExportedModel, Report, SoFar, TrainedModel
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
+from components.judging import worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts
 from components.pages.lineage import lineage
@@ -30,10 +31,6 @@ from models.version import described
 with epy.lazy_imports():
     import jinja2
 
-    from components.examples import dataset
-
-# So many of the most confident mistakes are shown.
-MISTAKES = 12
 # So many figures of a phase have a curve, the loss among them.
 _CURVES = 3
 # So many labels are named in the title.
@@ -264,37 +261,14 @@ def _audit(audit: dict[str, Any]) -> str:
 
 def _mistakes(so_far: SoFar) -> list[list[dict[str, Any]]]:
     """For each target: the test examples that the model was most wrong about."""
-    rows = list(read_jsonl(so_far.evaluation.directory / "predictions.jsonl"))
-    examples, opened = so_far.checks.examples, _opener(so_far.exported)
-    found, wanted = [], set()
-    for number, target in enumerate(so_far.evaluation.targets):
-        told = [row for row in rows if row["answers"][number] is not None]
-        worst = task_of(target).mistakes(
-            [row["answers"][number] for row in told],
-            [row["said"][number] for row in told],
-            target.space,
-        )[:MISTAKES]
-        of_one = [(told[position], *words) for position, *words in worst]
-        wanted |= {row["id"] for row, *_ in of_one}
-        found.append(of_one)
-    raws = {}
-    if wanted:
-        for example in dataset.read(examples, "test").as_numpy_iterator():
-            if (identity := example["id"].decode()) in wanted:
-                raws[identity] = example[examples.modality]
-    show = MODALITIES[examples.modality].shown.show
+    evaluation, opened = so_far.evaluation, _opener(so_far.exported)
+    show = MODALITIES[so_far.exported.modality].shown.show
     return [
         [
-            {
-                "name": row["name"],
-                "truth": truth,
-                "said": said,
-                "how": how,
-                "shown": show(raws[row["id"]], functools.partial(_evidence, opened, number)),
-            }
-            for row, truth, said, how in of_one
+            row | {"shown": show(raw, functools.partial(_evidence, opened, number))}
+            for row, raw in of_one
         ]
-        for number, of_one in enumerate(found)
+        for number, of_one in enumerate(worst.read(evaluation.directory, evaluation.targets))
     ]
 
 

@@ -11,14 +11,14 @@ examples the axes come from the kernel matrix, whose size is theirs and not the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from etils import epy
 
+from models.designs import Chunks, Dense, Design, Scale, Streamed, axes
 from models.slopes import Slope
 
 with epy.lazy_imports():
@@ -27,20 +27,14 @@ with epy.lazy_imports():
     import threadpoolctl
 
 Activation = Literal["softmax", "sigmoid", "linear"]
-# (examples, features), some examples after the others.
-Chunks = Callable[[], Iterable[np.ndarray]]
 
 # Strengths that are tried, the strongest first: half a power of ten apart.
 STRENGTHS = tuple(10.0 ** (-power / 2) for power in range(3, 13))
-# Eigenvalues below this share of the greatest are rounding.
-_RANK = 1e-9
 # The axes of more examples or features than this take too long to find.
 MOST_AXES = 3072
 _ITERATIONS = 500
 # Standardized features of so many bytes are held in memory.
 IN_MEMORY = 512 << 20
-# A feature that varies less than this share of the mean is not blown up to the others' size.
-_LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -101,40 +95,6 @@ def _through(said: np.ndarray, slope: np.ndarray, activation: Activation) -> np.
     return slope * said * (1.0 - said) if activation == "sigmoid" else slope
 
 
-class Design(Protocol):
-    """Features as a solver sees them, in coordinates of its own."""
-
-    @property
-    def curvature(self) -> np.ndarray:
-        """(coordinates,), the mean square of each."""
-
-    def dot(self, kernel: np.ndarray) -> np.ndarray:
-        """(coordinates, outputs) → (examples, outputs)."""
-
-    def back(self, slopes: np.ndarray) -> np.ndarray:
-        """(examples, outputs) → (coordinates, outputs), the transposed product."""
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A design that is an array, (examples, coordinates)."""
-
-    array: np.ndarray
-
-    @cached_property
-    def curvature(self) -> np.ndarray:
-        squares: np.ndarray = np.einsum("ij,ij->j", self.array, self.array) / len(self.array)
-        return squares
-
-    def dot(self, kernel: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.array @ kernel
-        return found
-
-    def back(self, slopes: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self.array.T @ slopes
-        return found
-
-
 def solve(
     design: Design,
     question: Question,
@@ -178,14 +138,6 @@ def solve(
     )
     kernel = scale * found.x[:size].reshape(-1, outputs)
     return Fit(kernel, found.x[size:], question.activation)
-
-
-def axes(kernel_matrix: np.ndarray) -> np.ndarray:
-    """(examples, examples) of products of examples → their coordinates, (examples, rank)."""
-    values, vectors = scipy.linalg.eigh(kernel_matrix, overwrite_a=True, check_finite=False)
-    kept = values > max(values[-1], 1e-30) * _RANK
-    found: np.ndarray = vectors[:, kept] * np.sqrt(values[kept])
-    return found
 
 
 @dataclass(frozen=True)
@@ -247,64 +199,6 @@ def cross_validate(
     return best
 
 
-@dataclass(frozen=True)
-class Scale:
-    """What standardizes features: (features,) each."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, chunks: Iterable[np.ndarray]) -> Scale:
-        count, total, squares = 0, np.zeros(1), np.zeros(1)
-        for chunk in chunks:
-            wide = chunk.astype(np.float64)
-            count += len(wide)
-            total = total + wide.sum(axis=0)
-            squares = squares + np.square(wide).sum(axis=0)
-        mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
-        return cls(mean, deviation + _LEAST * max(float(deviation.mean()), 1e-12))
-
-    def __call__(self, chunk: np.ndarray) -> np.ndarray:
-        """Standardized, and divided by the square root of their number; float32."""
-        root = np.sqrt(len(self.mean))
-        found: np.ndarray = ((chunk - self.mean) / (self.deviation * root)).astype(np.float32)
-        return found
-
-    def folded(self, fit: Fit) -> Fit:
-        """A head for standardized features → the same for the features as they are."""
-        kernel = fit.kernel / (self.deviation * np.sqrt(len(self.mean)))[:, None]
-        return Fit(kernel, fit.bias - self.mean @ kernel, fit.activation)
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """A design that is read again for every product: more than fits the memory.
-
-    Attributes:
-        chunks: of the features, standardized.
-        curvature: see `Design`.
-        axes: (features, coordinates) from the coordinates back to features; None for the same.
-    """
-
-    chunks: Chunks
-    curvature: np.ndarray
-    axes: np.ndarray | None = None
-
-    def dot(self, kernel: np.ndarray) -> np.ndarray:
-        own = kernel if self.axes is None else self.axes @ kernel
-        narrow = own.astype(np.float32)
-        return np.concatenate([chunk @ narrow for chunk in self.chunks()]).astype(np.float64)
-
-    def back(self, slopes: np.ndarray) -> np.ndarray:
-        narrow, start, found = slopes.astype(np.float32), 0, np.zeros(1)
-        for chunk in self.chunks():
-            found = found + chunk.T @ narrow[start : start + len(chunk)]
-            start += len(chunk)
-        return np.asarray(found if self.axes is None else self.axes.T @ found)
-
-
 def fit(
     chunks: Chunks, scale: Scale, questions: Sequence[Question], strengths: Sequence[float]
 ) -> list[Fit]:
@@ -341,8 +235,14 @@ def fit(
     for question, strength in zip(questions, strengths, strict=True):
         own = solve(design, question, strength)
         kernel = own.kernel if narrow is None else narrow @ own.kernel
-        found.append(scale.folded(Fit(kernel, own.bias, own.activation)))
+        found.append(_of_features_as_they_are(scale, Fit(kernel, own.bias, own.activation)))
     return found
+
+
+def _of_features_as_they_are(scale: Scale, fit: Fit) -> Fit:
+    """A head for standardized features → the same for the features as they are."""
+    kernel = fit.kernel / (scale.deviation * np.sqrt(len(scale.mean)))[:, None]
+    return Fit(kernel, fit.bias - scale.mean @ kernel, fit.activation)
 
 
 def one_thread() -> Any:

@@ -7,8 +7,6 @@ store has: it costs seconds. What is decided is told with its evidence, in `choi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from etils import epy
@@ -18,48 +16,20 @@ from components.files import write_json
 from components.frozen.batches import Inputs, columns_of, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
-from components.tasks.table import slices, task_of
-from components.training.data import told, wanted
+from components.tasks.table import task_of
+from components.training import choosing
+from components.training.choosing import Candidate
 from components.training.heads import new_head, set_linear
 from models import linear
-from models.linear import Fit, Path, Question, Scale
+from models.designs import Scale
+from models.linear import Fit
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
-    import keras
+    pass
 
-# So many examples choose; of many thousands, twice as many: more would take long.
-_CHOOSERS, _THOUSANDS = 640, 5000
-# Parts in which they are left out in turn: of many examples, fewer will do.
-_FOLDS, _MANY = (5, 3), 400
 # Rows of features that are read at once.
 _CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Taps that were tried, and what cross-validation found of a head on them.
-
-    Attributes:
-        taps: their names, from the bottom up.
-        width: how many features they have.
-        paths: for each target.
-        losses: (examples,), of all targets, as they weigh.
-    """
-
-    taps: tuple[str, ...]
-    width: int
-    paths: tuple[Path, ...]
-    losses: np.ndarray
-
-    @property
-    def loss(self) -> float:
-        return float(self.losses.mean())
-
-    def worse_than(self, other: Candidate) -> tuple[float, float]:
-        """(by how much, the standard error of that), paired on the same examples."""
-        apart = self.losses - other.losses
-        return float(apart.mean()), float(apart.std(ddof=1) / np.sqrt(len(apart)))
 
 
 def fit_head(
@@ -82,9 +52,9 @@ def fit_head(
             f"below its last one, got taps"
         )
     job.doing("choosing the taps")
-    chooser = _Chooser.of(features, learning, both)
+    chooser = choosing.Chooser.of(features, learning, both)
     with linear.one_thread():
-        chosen, tried, why = _choose(
+        chosen, tried, why = choosing.choose(
             chooser, may_be_last=may_be_last, may_be_cut=features.block is None
         )
     job.doing("fitting the head")
@@ -93,12 +63,12 @@ def fit_head(
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)
     head.save_weights(job.directory / "head.weights.h5")
-    figures = _figures(chooser, chosen)
+    figures, named = choosing.figures_of(chooser, chosen), choosing.named(chosen, features)
     write_json(
         job.directory / "choice.json",
         {
             "why": why,
-            "tried": [_told(c, tried, chooser) for c in tried],
+            "tried": [choosing.told_of(c, tried, chooser) for c in tried],
             "chosen": list(chosen.taps),
         },
     )
@@ -107,151 +77,9 @@ def fit_head(
         features=features,
         phase="train_head",
         form=form,
-        kept=f"a linear head on {_named(chosen, features)}, fitted exactly to {rows} examples",
+        kept=f"a linear head on {named}, fitted exactly to {rows} examples",
         choosing=may_be_last,
-        stats={"features": _named(chosen, features), "why": why, **figures},
-    )
-
-
-@dataclass(frozen=True)
-class _Chooser:
-    """The examples that choose: products of each other, tap by tap.
-
-    Attributes:
-        products: the name of each tap → (examples, examples), of its standardized features.
-        widths: the name of each tap → how many features it has.
-        count: how many examples there are in all, of which these are some.
-        questions: a target each, of these examples.
-        weights: of each target.
-    """
-
-    products: dict[str, np.ndarray]
-    widths: dict[str, int]
-    questions: tuple[Question, ...]
-    weights: tuple[float, ...]
-    count: int
-    targets: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> _Chooser:
-        count = sum(map(len, both))
-        share = min(1.0, _choosers(count) / count)
-        parts = [_most_answered(inputs, int(-(-len(inputs) * share // 1))) for inputs in both]
-        array = np.concatenate(
-            [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True)]
-        )
-        if not np.isfinite(array).all():
-            raise Mistake(
-                f"model.weights must give finite features, got others of "
-                f"{features.model.backbone} ({features.model.pretrained})"
-            )
-        products, start = {}, 0
-        for name, width in features.taps.items():
-            part = array[:, start : start + width]
-            standard = Scale.of([part])(part)
-            products[name] = np.asarray(standard @ standard.T, np.float64) * width
-            start += width
-        return cls(
-            products,
-            features.taps,
-            _questions(features, learning, both, parts),
-            tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
-            count,
-            features.model.targets,
-        )
-
-    @property
-    def are_some(self) -> bool:
-        """Whether there are more examples than choose."""
-        return self.count > len(self.questions[0].targets)
-
-    def try_out(
-        self, taps: Sequence[str], strengths: Sequence[Sequence[float]] | None = None
-    ) -> Candidate:
-        """Cross-validate heads on `taps`; all strengths where None, else those for each target."""
-        width = sum(self.widths[name] for name in taps)
-        products = np.sum([self.products[name] for name in taps], axis=0)
-        coordinates = linear.axes(products / width)
-        folds = np.arange(len(coordinates)) % _folds(len(coordinates))
-        paths, losses = [], np.zeros(len(coordinates))
-        for number, question in enumerate(self.questions):
-            given = linear.STRENGTHS if strengths is None else strengths[number]
-            path = linear.cross_validate(coordinates, question, folds, given)
-            paths.append(path)
-            counts = question.weights / max(float(question.weights.mean()), 1e-12)
-            losses += self.weights[number] * counts * path.losses
-        return Candidate(tuple(taps), width, tuple(paths), losses)
-
-
-def _choosers(examples: int) -> int:
-    return _CHOOSERS if examples < _THOUSANDS else 2 * _CHOOSERS
-
-
-def _folds(examples: int) -> int:
-    return _FOLDS[examples >= _MANY]
-
-
-def _most_answered(inputs: Inputs, count: int) -> np.ndarray:
-    """So many rows, those first that say most about the targets; else in their order, a hash."""
-    missing = [sum(answer is None for answer in row["answers"]) for row in inputs.rows]
-    return np.argsort(missing, kind="stable")[:count]
-
-
-def _choose(
-    chooser: _Chooser, *, may_be_last: bool, may_be_cut: bool
-) -> tuple[Candidate, list[Candidate], str]:
-    """The candidate to take, all that were tried, and why it is that one, in words.
-
-    First how far down: the last block, the last two, four … all of them, the one with the least
-    loss; but the last block alone, where that is worse by no more than a standard error (Breiman
-    et al. 1984). Then from the top: blocks whose taps the head does no better with are left out,
-    and the network is cut off below them.
-
-    Few examples cannot use as many features as many examples can: where only some of them choose,
-    doubt speaks for more features.
-    """
-    names = list(chooser.widths)
-    blocks = list(dict.fromkeys(name.partition("/")[0] for name in names))
-    plain = [name for name in names if "/" not in name]
-    last = chooser.try_out([names[-1]])
-    tried = [last]
-    # Strengths near that of the last layer alone: what a strength means depends on no giant.
-    near = [[s for s in linear.STRENGTHS if 0.3 < s / p.strength < 3.3] for p in last.paths]
-    depth = 2
-    while len(plain) > 1 and tried[-1].taps != tuple(plain):
-        tried.append(chooser.try_out(plain[-min(depth, len(plain)) :], near))
-        depth *= 2
-    if len(names) > len(plain):
-        tried.append(chooser.try_out(names, near))
-    best = min(tried[1:] or tried, key=lambda candidate: candidate.loss)
-    more, error = last.worse_than(best)
-    chosen = last if may_be_last and more <= (-error if chooser.are_some else error) else best
-    why = _why(best, last)
-    left = 1
-    while may_be_cut and left < len(blocks):
-        kept = [n for n in chosen.taps if n.partition("/")[0] in blocks[:-left]]
-        if not kept:
-            break
-        cut = chooser.try_out(kept, near)
-        tried.append(cut)
-        more, error = cut.worse_than(chosen)
-        if more > (-error if chooser.are_some else 0.0):
-            break
-        why = f"the head is no worse without the last {left} blocks, so the network ends below them"
-        chosen, left = cut, 2 * left
-    return chosen, tried, why
-
-
-def _why(best: Candidate, last: Candidate) -> str:
-    """What was found of how far down the taps are to go."""
-    if best is last:
-        return "there is nothing below the last layer"
-    more, error = last.worse_than(best)
-    way = "greater" if more > 0 else "less"
-    noise = " within noise" if abs(more) <= error else ""
-    return (
-        f"the loss of the last layer alone is {way} than that of {len(best.taps)} taps{noise}, by "
-        f"{abs(more):.4f} ± {error:.4f} on the same examples"
+        stats={"features": named, "why": why, **figures},
     )
 
 
@@ -276,68 +104,11 @@ def _fit(
                     yield inputs.gather(some, view)[:, columns]
 
     rows = [np.tile(np.arange(len(inputs)), views) for inputs, views in parts]
-    questions = _questions(features, learning, [inputs for inputs, _ in parts], rows)
+    questions = choosing.questions_of(features, learning, [inputs for inputs, _ in parts], rows)
     used = sum(len(inputs) for inputs, _ in parts)
     # Found on fewer examples: what it is weighed against grows with them.
     count = sum(map(len, both))
-    choosers = min(_choosers(count), count)
-    smaller = choosers * (1 - 1 / _folds(choosers)) / used
+    smaller = choosing.fitted_to(count) / used
     strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
     with linear.one_thread():
         return linear.fit(chunks, Scale.of(chunks()), questions, strengths), used
-
-
-def _questions(
-    features: Features,
-    learning: Learning,
-    parts: Sequence[Inputs],
-    rows: Sequence[np.ndarray],
-) -> tuple[Question, ...]:
-    """For each target what is asked of some rows of each part."""
-    targets = features.model.targets
-    answers = [wanted(inputs, targets) for inputs in parts]
-    there = [told(inputs, targets) for inputs in parts]
-    found = []
-    for number, (target, columns) in enumerate(slices(targets)):
-        task, own = task_of(target), learning.section(target)
-        truth = np.concatenate([a[r, columns] for a, r in zip(answers, rows, strict=True)])
-        present = np.concatenate([t[r, number] for t, r in zip(there, rows, strict=True)])
-        weights = task.weights(own, truth) * (present > 0)
-        found.append(Question(truth, weights, task.activation, task.slope(own, truth)))
-    return tuple(found)
-
-
-def _figures(chooser: _Chooser, chosen: Candidate) -> dict[str, float]:
-    """What is watched, of answers that were given by heads that had not seen the examples."""
-    found = {"cv_loss": chosen.loss}
-    for target, question, path in zip(
-        chooser.targets, chooser.questions, chosen.paths, strict=True
-    ):
-        there = question.weights > 0
-        for watched in task_of(target).watched(target.space):
-            values = watched.of_each(question.targets[there], path.said[there])
-            mean = float(keras.ops.convert_to_numpy(values).mean()) if there.any() else 0.0
-            found[f"cv_{target.named(watched.name)}"] = mean
-    return found
-
-
-def _told(candidate: Candidate, tried: list[Candidate], chooser: _Chooser) -> dict[str, Any]:
-    best = min(tried, key=lambda other: other.loss)
-    worse, error = candidate.worse_than(best)
-    return {
-        "taps": list(candidate.taps),
-        "features": candidate.width,
-        "strengths": [path.strength for path in candidate.paths],
-        "worse_by": worse,
-        "standard_error": error,
-        **_figures(chooser, candidate),
-    }
-
-
-def _named(chosen: Candidate, features: Features) -> str:
-    """Which taps they are, for a person."""
-    if chosen.taps == tuple(features.taps)[-1:]:
-        return "the last layer"
-    top = next(reversed(features.taps)).partition("/")[0]
-    below = "" if chosen.taps[-1].partition("/")[0] == top else f", up to {chosen.taps[-1]}"
-    return f"{len(chosen.taps)} of {len(features.taps)} taps{below}"

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from models import linear, objectives, slopes
-from models.linear import Fit, Question, Scale
+from models import designs, linear, objectives, slopes
+from models.designs import Scale
+from models.linear import Fit, Question
 
 POSITIVE = np.array([1.0, 3.0, 0.5])
 LOSSES: dict[str, tuple[Callable[..., Any], slopes.Slope, linear.Activation]] = {
@@ -125,5 +126,5 @@ def test_cross_validation_judges_by_heads_that_have_not_seen_an_example() -> Non
     labels = rng.integers(0, 2, 80)
     standard = Scale.of([array])(array).astype(float)
     question = Question(np.eye(2)[labels], np.ones(80), "softmax", slopes.classification())
-    path = linear.cross_validate(linear.axes(standard @ standard.T), question, np.arange(80) % 5)
+    path = linear.cross_validate(designs.axes(standard @ standard.T), question, np.arange(80) % 5)
     assert path.loss(question.weights) > 0.6

@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from components.examples import dataset
 from components.examples.sources import find_source
-from components.export import TOLERANCE
 from components.modalities.giants import ModelConfig
 from components.modalities.sentences import giants as presets
 from components.modalities.sentences import raw as sentences
 from components.modalities.sentences.raw import SentencesConfig
+from components.served.agreement import TOLERANCE
 from components.served.opening import open_model
 from models.encoders import FAMILIES
 from models.mistakes import Mistake

@@ -21,7 +21,7 @@ from components.modalities.table import open_reader
 from components.served import golden
 from components.served.opening import Opened
 from components.train_head import HeadConfig, train_head
-from components.training import exact
+from components.training import choosing
 from components.training.heads import WarmHead, open_whole
 from models import linear
 from models.mistakes import Mistake
@@ -120,7 +120,7 @@ def test_a_head_on_taps_is_exported_as_it_was_fitted(features: Features, tmp_pat
 def test_the_network_ends_below_the_blocks_that_no_tap_is_of(
     features: Features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exact, "_choose", _lower)
+    monkeypatch.setattr(choosing, "choose", _lower)
     model = head(tmp_path / "head", features)
     assert "up to block1" in model.kept
     whole = steps(open_frozen(model.base, model.base.weights))
@@ -146,12 +146,12 @@ class Chooser:
     def __init__(self, are_some: bool, **losses: float) -> None:
         self.are_some, self.losses = are_some, losses
 
-    def try_out(self, taps: Sequence[str], _: Any = None) -> exact.Candidate:
+    def try_out(self, taps: Sequence[str], _: Any = None) -> choosing.Candidate:
         mean = self.losses["".join(name[-1] for name in taps)]
         noise = np.random.default_rng(len(taps)).normal(scale=0.1, size=100)
         path = linear.Path(1e-3, np.zeros((100, 2)), np.zeros(100))
         width = sum(self.widths[name] for name in taps)
-        return exact.Candidate(tuple(taps), width, (path,), mean + noise - noise.mean())
+        return choosing.Candidate(tuple(taps), width, (path,), mean + noise - noise.mean())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_is_chosen_is_what_the_examples_speak_for(
     losses: dict[str, float], may_be_last: bool, chosen: list[str]
 ) -> None:
     chooser: Any = Chooser(False, **({"2": 9.0, "m12": 9.0} | losses))
-    found, _, why = exact._choose(chooser, may_be_last=may_be_last, may_be_cut=True)
+    found, _, why = choosing.choose(chooser, may_be_last=may_be_last, may_be_cut=True)
     assert list(found.taps) == chosen
     assert why
     if found.taps[-1] == "top":
@@ -181,7 +181,7 @@ def test_where_only_some_examples_choose_doubt_speaks_for_more_features() -> Non
     """640 of 85,000 chose half of the taps, and accuracy was 0.81 where all gave 0.86."""
     losses = {"p": 0.5, "2p": 0.501, "2": 0.5, "m12p": 0.51}
     chooser: Any = Chooser(True, **losses)
-    found, _, _ = exact._choose(chooser, may_be_last=True, may_be_cut=True)
+    found, _, _ = choosing.choose(chooser, may_be_last=True, may_be_cut=True)
     assert list(found.taps) == ["block2", "top"]
 
 

@@ -1,0 +1,108 @@
+"""Agreement: whether an exported model says what the network in memory says, asked in every way.
+
+The network in memory is called as Keras calls it, its layers not folded and nothing traced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epy
+
+from components.modalities.protocols import Reader
+from components.served import golden
+from components.served.opening import VALID
+from components.tasks.protocol import Target
+from components.tasks.table import slices, task_of
+from models.splitting import one_or_all
+
+with epy.lazy_imports():
+    import keras
+    import tensorflow as tf
+
+# What the exported model may differ by from the one in memory: in probability, or in standard
+# deviations of a number.
+TOLERANCE = 1e-5
+# Neither a picture nor UTF-8.
+NO_EXAMPLE = b"\xff not an example"
+
+
+class Disagreement(RuntimeError):
+    """The exported model does not say what the network in memory says."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A few examples, and what the network in memory says of them, whose layers are not folded.
+
+    Attributes:
+        inputs: the network's, by their names.
+        outputs: those of the served ones that its own say, by their names.
+    """
+
+    raws: list[bytes]
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        body: keras.Model,
+        head: keras.Model,
+        targets: tuple[Target, ...],
+        reader: Reader,
+        raws: list[bytes],
+    ) -> Known:
+        inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
+        features = body(one_or_all(list(map(tf.constant, inputs))), training=False)
+        said = head(features, training=False).numpy()
+        outputs = {
+            target.named(name): value
+            for target, columns in slices(targets)
+            for name, value in task_of(target).served(said[:, columns], target.space).items()
+        }
+        named = {spec.name: value for spec, value in zip(reader.inputs, inputs, strict=True)}
+        return cls(raws, named, outputs)
+
+    def first(self, count: int) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
+        """Of so many of them: raws, inputs, outputs."""
+        inputs, outputs = (
+            {name: value[:count] for name, value in own.items()}
+            for own in (self.inputs, self.outputs)
+        )
+        return self.raws[:count], inputs, outputs
+
+
+def check(serving: Any, endpoint: str, targets: tuple[Target, ...], known: Known) -> float:
+    """The largest difference: in a batch, alone, and beside a bad one.
+
+    Of probabilities; of numbers, in standard deviations of the answers.
+    """
+    raws, served = known.raws, serving["serving_default"]
+    bad = served(raw=tf.constant([raws[0], NO_EXAMPLE, *raws[1:]]))
+    if bad[VALID].numpy().tolist() != [True, False, *[True] * (len(raws) - 1)]:
+        raise RuntimeError(f"the exported model must mark what is bad, got {bad[VALID]}")
+    alone = [served(raw=tf.constant([raw])) for raw in raws]
+    answers = {
+        endpoint: serving[endpoint](**{n: tf.constant(x) for n, x in known.inputs.items()}),
+        "a batch": served(raw=tf.constant(raws)),
+        "one at a time": {name: tf.concat([a[name] for a in alone], 0) for name in alone[0]},
+        "beside a bad one": {
+            name: np.delete(each.numpy(), 1, axis=0) for name, each in bad.items()
+        },
+    }
+    worst = 0.0
+    for how, got in answers.items():
+        for target in targets:
+            own = [name for name in known.outputs if name.startswith(target.named(""))]
+            for name in own:
+                difference = float(golden.apart(target, got[name], known.outputs[name]).max())
+                if not difference <= TOLERANCE:
+                    raise Disagreement(
+                        f"the exported model must agree with the one in memory to {TOLERANCE}, got "
+                        f"a difference of {difference:.2g} in {name} by {how}"
+                    )
+                worst = max(worst, difference)
+    return worst
