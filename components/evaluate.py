@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from etils import epy
@@ -13,6 +15,7 @@ from pydantic import Field
 from components.artifacts import Evaluation, Examples, ExportedModel
 from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.job import Job, stage
+from components.judging.worst import FILES as WORST
 from components.judging.worst import Told, Worst
 from components.section import Section
 from components.served.manifest import MANIFEST, ServedModel, verify_manifest
@@ -24,8 +27,10 @@ with epy.lazy_imports():
     from components.examples import dataset
 
 
-# The digest of the manifest of the model that was asked.
+# Which model was asked about what.
 _ASKED = "asked.json"
+_PREDICTIONS, _METRICS = "predictions.jsonl", "metrics.json"
+_FILES = (_ASKED, _PREDICTIONS, _METRICS, *WORST)
 # So many earlier evaluations may be of the same model: every run asks the one that is served.
 _LOOKED_AT = 6
 # So many batches are sorted by size together, and no more than this many bytes.
@@ -50,67 +55,122 @@ def evaluate(
     """
     job.doing("reading the test examples")
     verify_manifest(model.path)
-    manifest = sha256(model.path / MANIFEST)
-    before = _said_before(job, manifest)
+    asked = {
+        "model": sha256(model.path / MANIFEST),
+        "examples": sha256(examples.directory / "index.jsonl"),
+        "targets": [target.model_dump(mode="json") for target in examples.targets],
+    }
+    earlier = _earlier(job, asked)
+    if not (earlier and _taken_over(earlier, asked, job.directory)):
+        before = {row["id"]: row for row in _rows_of(earlier)} if earlier else {}
+        _evaluate(job, model, examples, config.batch_size, before)
+        write_json(job.directory / _ASKED, asked)
+    found = read_json(job.directory / _METRICS)
+    names = ("examples", "figures", "trivial", "trivially", "judged", "invalid")
+    known = {name: found[name] for name in names}
+    return Evaluation(
+        directory=job.directory,
+        model=model if isinstance(model, ExportedModel) else None,
+        targets=examples.targets,
+        **known,
+        stats={**known["figures"], "examples": known["examples"], "invalid": known["invalid"]},
+    )
+
+
+def _earlier(job: Job, asked: dict[str, Any]) -> Path | None:
+    """An evaluation of the same model, if it can be of the same examples."""
+    found: Path | None = None
+    for evaluation in itertools.islice(job.earlier(), _LOOKED_AT):
+        with suppress(OSError, ValueError):  # It is removed meanwhile.
+            before = read_json(evaluation.directory / _ASKED)
+            if before == asked:
+                return evaluation.directory
+            if before["model"] == asked["model"]:
+                found = found or evaluation.directory
+    return found
+
+
+def _taken_over(earlier: Path, asked: dict[str, Any], directory: Path) -> bool:
+    """Copy an evaluation of the same model and the same examples, if that is what it is."""
+    with suppress(OSError, ValueError):
+        if read_json(earlier / _ASKED) == asked:
+            for name in _FILES:
+                shutil.copyfile(earlier / name, directory / name)
+            return True
+    return False
+
+
+def _rows_of(earlier: Path) -> list[dict[str, Any]]:
+    with suppress(OSError, ValueError):
+        return list(read_jsonl(earlier / _PREDICTIONS))
+    return []
+
+
+def _evaluate(
+    job: Job,
+    model: ExportedModel | ServedModel,
+    examples: Examples,
+    batch_size: int,
+    before: dict[str, dict[str, Any]],
+) -> None:
+    """Write all but what was asked.
+
+    Args:
+        before: the id of an example → what this model has said of it already.
+    """
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
-    worst = Worst(examples.targets)
+    places = [known.get((target.name, target.task)) for target in examples.targets]
+    worst = Worst(examples.targets, places)
     predictions: list[dict[str, Any]] = []
 
     def tell(told: list[Told]) -> None:
         predictions.extend(row for row, _ in told)
-        for number, target in enumerate(examples.targets):
-            if (at := known.get((target.name, target.task))) is not None:
-                worst.add(number, at, told)
+        worst.add(told)
 
-    _ask(job, model, examples, config.batch_size, before, tell)
+    _ask(job, model, examples, batch_size, before, tell)
     # In an order that does not depend on what was asked together.
     predictions.sort(key=lambda row: (row["id"], row["name"]))
+    write_jsonl(job.directory / _PREDICTIONS, predictions)
+    write_json(job.directory / _METRICS, _metrics(predictions, model, examples, places))
+    worst.write(job.directory)
+
+
+def _metrics(
+    predictions: list[dict[str, Any]],
+    model: ExportedModel | ServedModel,
+    examples: Examples,
+    places: list[int | None],
+) -> dict[str, Any]:
+    """What the tasks say of `predictions`.
+
+    Args:
+        places: of each target asked, where it is among those of the model.
+    """
     figures: dict[str, float] = {}
     trivial: dict[str, float] = {}
     trivially: dict[str, str] = {}
     judged: dict[str, int] = {}
     details: dict[str, Any] = {}
-    for number, target in enumerate(examples.targets):
-        at = known.get((target.name, target.task))
-        judged_on = [row for row in predictions if row["answers"][number] is not None]
-        if at is None or not judged_on:
+    for number, (target, at) in enumerate(zip(examples.targets, places, strict=True)):
+        told = [row for row in predictions if row["answers"][number] is not None]
+        if at is None or not told:
             continue
-        answers = [row["answers"][number] for row in judged_on]
-        said = [row["said"][at] for row in judged_on]
+        answers, said = [row["answers"][number] for row in told], [row["said"][at] for row in told]
         scores = task_of(target).score(answers, said, model.targets[at].space, target.space)
         main = target.named(task_of(target).figures[0].name)
         figures |= {target.named(name): value for name, value in scores.figures.items()}
         trivial[main], trivially[main] = scores.trivial, scores.trivially
-        judged[main] = len(judged_on)
+        judged[main] = len(told)
         details[target.name] = scores.details
-    invalid = sum(not row["valid"] for row in predictions)
-    figured = {"figures": figures, "trivial": trivial, "trivially": trivially, "judged": judged}
-    write_json(job.directory / "metrics.json", figured | {"targets": details})
-    write_jsonl(job.directory / "predictions.jsonl", predictions)
-    write_json(job.directory / _ASKED, manifest)
-    worst.write(job.directory)
-    return Evaluation(
-        directory=job.directory,
-        model=model if isinstance(model, ExportedModel) else None,
-        targets=examples.targets,
-        examples=len(predictions),
-        figures=figures,
-        trivial=trivial,
-        trivially=trivially,
-        judged=judged,
-        invalid=invalid,
-        stats={**figures, "examples": len(predictions), "invalid": invalid},
-    )
-
-
-def _said_before(job: Job, manifest: str) -> dict[str, dict[str, Any]]:
-    """The id of each example that this model was last asked about → its row of predictions."""
-    for earlier in itertools.islice(job.earlier(), _LOOKED_AT):
-        with suppress(OSError, ValueError):  # It is removed meanwhile.
-            if read_json(earlier.directory / _ASKED) == manifest:
-                rows = read_jsonl(earlier.directory / "predictions.jsonl")
-                return {row["id"]: row for row in rows}
-    return {}
+    return {
+        "examples": len(predictions),
+        "invalid": sum(not row["valid"] for row in predictions),
+        "figures": figures,
+        "trivial": trivial,
+        "trivially": trivially,
+        "judged": judged,
+        "targets": details,
+    }
 
 
 def _ask(
@@ -121,11 +181,7 @@ def _ask(
     before: dict[str, dict[str, Any]],
     tell: Callable[[list[Told]], None],
 ) -> None:
-    """Ask about every example, and tell of them, some at a time.
-
-    Args:
-        before: by `_said_before`.
-    """
+    """Ask about every example, and tell of them, some at a time."""
 
     def new() -> Iterator[dict[str, Any]]:
         for row in dataset.read(examples, "test").as_numpy_iterator():

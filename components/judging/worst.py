@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from components.tasks.table import task_of
 
 # So many are kept of each target.
 COUNT = 12
-_ROWS, _RAWS = "worst.json", "worst.npz"
+FILES = _ROWS, _RAWS = "worst.json", "worst.npz"
+# So many examples are looked at together, and no more than this many bytes.
+_AT_ONCE, _AT_ONCE_BYTES = 1024, 16 << 20
 
 # A row of predictions, and the example's raw form.
 Told = tuple[dict[str, Any], bytes]
@@ -23,32 +25,44 @@ Told = tuple[dict[str, Any], bytes]
 class Worst:
     """The worst mistakes of each target so far: nothing is read a second time to show them."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
-        """`targets`: those asked; the rows' answers are in their order."""
-        self._targets = targets
+    def __init__(self, targets: Sequence[Target], places: Sequence[int | None]) -> None:
+        """
+        Args:
+            targets: those asked; the rows' answers are in their order.
+            places: which of what is said of an example is about each; None where nothing is.
+        """
+        self._targets, self._places = targets, places
         self._kept: list[list[Told]] = [[] for _ in targets]
         self._words: list[list[list[str]]] = [[] for _ in targets]
+        self._waiting: list[Told] = []
+        self._bytes = 0
 
-    def add(self, number: int, at: int, told: Iterable[Told]) -> None:
-        """Look at some more of what was said about the target `number`.
+    def add(self, told: Sequence[Told]) -> None:
+        """Look at some more of what was said."""
+        self._waiting += told
+        self._bytes += sum(len(raw) for _, raw in told)
+        if len(self._waiting) >= _AT_ONCE or self._bytes > _AT_ONCE_BYTES:
+            self._look()
 
-        Args:
-            at: which of what was said of an example is about it.
-        """
-        target = self._targets[number]
-        some = [each for each in told if each[0]["answers"][number] is not None]
-        # In an order that does not depend on what was asked together.
-        some = sorted([*self._kept[number], *some], key=lambda e: (e[0]["id"], e[0]["name"]))
-        worst = task_of(target).mistakes(
-            [row["answers"][number] for row, _ in some],
-            [row["said"][at] for row, _ in some],
-            target.space,
-        )[:COUNT]
-        self._kept[number] = [some[position] for position, *_ in worst]
-        self._words[number] = [words for _, *words in worst]
+    def _look(self) -> None:
+        for number, (target, at) in enumerate(zip(self._targets, self._places, strict=True)):
+            if at is None:
+                continue
+            some = [each for each in self._waiting if each[0]["answers"][number] is not None]
+            # In an order that does not depend on what was asked together.
+            some = sorted([*self._kept[number], *some], key=lambda e: (e[0]["id"], e[0]["name"]))
+            worst = task_of(target).mistakes(
+                [row["answers"][number] for row, _ in some],
+                [row["said"][at] for row, _ in some],
+                target.space,
+            )[:COUNT]
+            self._kept[number] = [some[position] for position, *_ in worst]
+            self._words[number] = [words for _, *words in worst]
+        self._waiting, self._bytes = [], 0
 
     def write(self, directory: Path) -> None:
         """`worst.json`: by the target's name, rows of id, name, truth, said, how; and the bytes."""
+        self._look()
         rows: dict[str, Any] = {}
         raws: dict[str, np.ndarray] = {}
         for target, kept, words in zip(self._targets, self._kept, self._words, strict=True):
