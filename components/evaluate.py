@@ -25,6 +25,7 @@ from components.tasks.table import task_of
 
 with epy.lazy_imports():
     from components.examples import dataset
+    from components.examples.dataset import Row
 
 
 # Which model was asked about what.
@@ -183,51 +184,44 @@ def _ask(
 ) -> None:
     """Ask about every example, and tell of them, some at a time."""
 
-    def new() -> Iterator[dict[str, Any]]:
-        for row in dataset.read(examples, "test").as_numpy_iterator():
-            if found := before.get(row["id"].decode()):
-                tell([_told(row, examples, found["valid"], found["said"])])
+    answers = dataset.answers(examples, "test")
+
+    def told(row: Row, valid: bool, said: list[Said]) -> Told:
+        known = {"id": row.id, "name": row.name, "answers": answers[row.id]}
+        return known | {"valid": valid, "said": said}, row.raw
+
+    def new() -> Iterator[Row]:
+        for row in dataset.rows(examples, "test"):
+            if found := before.get(row.id):
+                tell([told(row, found["valid"], found["said"])])
             else:
                 yield row
 
     opened: Opened | None = None
     count = -(-examples.counts["test"] // batch_size)
-    batches = _batches(new(), examples.modality, batch_size)
+    batches = _batches(new(), batch_size)
     for batch in job.track(batches, count, "batches of test examples"):
         if opened is None:
             job.doing("loading the model")
             opened = Opened(model.path, examples.modality, model.targets)
-        answered = opened.ask([row[examples.modality] for row in batch]).said()
+        answered = opened.ask([row.raw for row in batch]).said()
         both = zip(batch, answered, strict=True)
-        tell([_told(row, examples, valid, said) for row, (valid, said) in both])
+        tell([told(row, valid, said) for row, (valid, said) in both])
 
 
-def _told(row: dict[str, Any], examples: Examples, valid: bool, said: list[Said]) -> Told:
-    predicted = {
-        "id": row["id"].decode(),
-        "name": row["name"].decode(),
-        "valid": valid,
-        "answers": dataset.answers(row, examples.targets),
-        "said": said,
-    }
-    return predicted, row[examples.modality]
-
-
-def _batches(
-    rows: Iterator[dict[str, Any]], modality: str, batch_size: int
-) -> Iterator[list[dict[str, Any]]]:
+def _batches(rows: Iterator[Row], batch_size: int) -> Iterator[list[Row]]:
     """Those of about one size together: less of a request is padding."""
-    window: list[dict[str, Any]] = []
+    window: list[Row] = []
     size = 0
 
-    def batches() -> Iterator[list[dict[str, Any]]]:
-        window.sort(key=lambda row: len(row[modality]))
+    def batches() -> Iterator[list[Row]]:
+        window.sort(key=lambda row: len(row.raw))
         for start in range(0, len(window), batch_size):
             yield window[start : start + batch_size]
 
     for row in rows:
         window.append(row)
-        size += len(row[modality])
+        size += len(row.raw)
         full = len(window) == WINDOW * batch_size or size > WINDOW_BYTES
         if full and len(window) % batch_size == 0:
             yield from batches()

@@ -101,8 +101,8 @@ def _write(
     core = inference.concrete(body, head, reader.inputs, folds=folds, constant=folds)
     targets = _settled(core, base, reader, examples)
     _save(core, targets, reader, path)
-    rows = dataset.read(examples, "validation").take(config.agreement_examples)
-    raws = [row[examples.modality] for row in rows.as_numpy_iterator()]
+    rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
+    raws = [row.raw for row in rows]
     with hardware.full_precision():
         known = agreement.Known.of(body, head, targets, reader, raws)
     _write_beside(path, model, targets, examples, config)
@@ -149,10 +149,11 @@ def _settled(
         return base.targets
     outputs: list[np.ndarray] = []
     answers: list[list[Any]] = []
-    rows = dataset.read(examples, "validation").as_numpy_iterator()
+    known = dataset.answers(examples, "validation")
+    rows = dataset.rows(examples, "validation")
     while batch := list(itertools.islice(rows, _BATCH)):
-        outputs.append(_outputs(network, reader, [row[examples.modality] for row in batch]))
-        answers += [dataset.answers(row, examples.targets) for row in batch]
+        outputs.append(_outputs(network, reader, [row.raw for row in batch]))
+        answers += [known[row.id] for row in batch]
     every = np.concatenate(outputs)
     return tuple(
         target.model_copy(

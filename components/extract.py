@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -217,19 +218,16 @@ SAMPLE = 1000
 
 
 def _sample(examples: Examples) -> Iterator[bytes]:
-    for row in dataset.read(examples, "train").take(SAMPLE).as_numpy_iterator():
-        yield row[examples.modality]
+    for row in itertools.islice(dataset.rows(examples, "train"), SAMPLE):
+        yield row.raw
 
 
 def _raw(examples: Examples, wanted: dict[str, list[int]]) -> Rows:
     """(id, raw form, views) of every example in `wanted`."""
 
     def rows() -> Iterator[tuple[bytes, bytes, list[int]]]:
-        left = dict(wanted)
         for split in TRAINED_ON:
-            if examples.counts[split]:
-                for row in dataset.read(examples, split).as_numpy_iterator():
-                    if views := left.pop(row["id"].decode(), None):
-                        yield row["id"], row[examples.modality], views
+            for row in dataset.rows(examples, split, wanted):
+                yield row.id.encode(), row.raw, wanted[row.id]
 
     return rows

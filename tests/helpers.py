@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tensorflow_datasets as tfds
+
 from components.artifacts import Artifact, AssembledModel, Examples
 from components.assemble import assemble
 from components.examples.sources import find_source
@@ -65,3 +67,12 @@ def assembled(
     giant = row.giants.find(settings, own, download=False)
     weights = pretrained or row.giants.find_weights(settings, own, giant, download=False)
     return assemble(job(directory / "model"), checks, giant, weights, settings, own, seed=0)
+
+
+def tfds_of(examples: Examples, split: str) -> Any:
+    """What TFDS makes of what we write, whose raw forms are not decoded."""
+    return tfds.builder_from_directory(examples.dataset).as_dataset(
+        split=split,
+        decoders={examples.modality: tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )

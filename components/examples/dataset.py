@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
 
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from components.artifacts import Examples
-from components.examples.placing import LABEL
+from components.examples.placing import INDEX, LABEL
+from components.files import read_jsonl
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Answer, Target
 from components.tasks.table import task_of
+
+# Rows that are parsed at once, and about how many bytes at most.
+_MOST_ROWS, _BATCH_BYTES = 512, 8 << 20
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -57,17 +62,40 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         raise NotImplementedError("the splits generate their examples")
 
 
-def read(examples: Examples, split: str) -> Any:
-    """A `tf.data.Dataset` of {id, name, MODALITY (raw bytes), the answers}, in a fixed order."""
-    builder = tfds.builder_from_directory(examples.dataset)
-    return builder.as_dataset(
-        split=split,
-        decoders={examples.modality: tfds.decode.SkipDecoding()},
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-    )
+class Row(NamedTuple):
+    """An example as it is stored."""
+
+    id: str
+    name: str
+    raw: bytes
 
 
-def answers(row: dict[str, Any], targets: tuple[Target, ...]) -> list[Answer]:
-    """The answers of an example of `read`, as NumPy has it."""
-    return [task_of(t).restored(row[t.name or LABEL], t.space) for t in targets]
+def rows(examples: Examples, split: str, only: Collection[str] | None = None) -> Iterator[Row]:
+    """The examples of a split, of those ids if `only` is given, in a fixed order.
+
+    They are parsed many at a time: TFDS's own way takes fifty times as long for short texts.
+    """
+    if not examples.counts[split]:
+        return
+    left = None if only is None else set(only)
+    info = tfds.builder_from_directory(examples.dataset).info.splits[split]
+    size = max(1, min(_MOST_ROWS, _BATCH_BYTES * info.num_examples // max(1, info.num_bytes)))
+    names = ("id", "name", examples.modality)
+    spec = {name: tf.io.FixedLenFeature((), tf.string) for name in names}
+    records = tf.data.TFRecordDataset(info.filepaths).batch(size)
+    parsed = records.map(lambda batch: tf.io.parse_example(batch, spec)).prefetch(1)
+    for batch in parsed.as_numpy_iterator():
+        for identity, name, raw in zip(*(batch[name] for name in names), strict=True):
+            row = Row(identity.decode(), name.decode(), raw)
+            if left is None or row.id in left:
+                yield row
+            if left is not None:
+                left.discard(row.id)
+        if left is not None and not left:
+            return
+
+
+def answers(examples: Examples, split: str) -> dict[str, list[Answer]]:
+    """The id of each example of a split → its answers."""
+    index = read_jsonl(examples.directory / INDEX)
+    return {row["id"]: row["answers"] for row in index if row["split"] == split}

@@ -29,10 +29,9 @@ class Records:
         self._at: dict[str, tuple[int, int]] = {}
         end = 0
         with path.open("wb") as file:
-            for row in dataset.read(examples, split).as_numpy_iterator():
-                raw = row[examples.modality]
-                self._at[row["id"].decode()] = (end, len(raw))
-                end += file.write(raw)
+            for row in dataset.rows(examples, split):
+                self._at[row.id] = (end, len(row.raw))
+                end += file.write(row.raw)
 
     def sizes(self, identities: list[str]) -> np.ndarray:
         """Of the raw form of each, in bytes."""

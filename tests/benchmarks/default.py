@@ -159,8 +159,8 @@ def _decoded(examples: Examples, task: Task) -> tuple[int, np.ndarray]:
 
     def raw() -> Any:
         for split in examples.counts:
-            for row in dataset.read(examples, split).as_numpy_iterator():
-                yield row["id"], row["image"], [0]
+            for row in dataset.rows(examples, split):
+                yield row.id.encode(), row.raw, [0]
 
     count = 0
     for decoded in open_reader(task.model).batches(raw, BATCH, augmented=False):

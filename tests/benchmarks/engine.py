@@ -20,7 +20,6 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from components.examples import dataset
 from components.frozen.networks import cut, open_backbone
 from components.modalities.table import open_reader
 from components.training.data import training_data
@@ -83,8 +82,8 @@ def feature_pass(work: Path, photographs: Path) -> dict[str, float]:
 
     def raw() -> Any:
         for split in ("train", "validation"):
-            for row in dataset.read(task.examples, split).as_numpy_iterator():
-                yield row["id"], row["image"], [0]
+            for row in dataset.rows(task.examples, split):
+                yield row.id.encode(), row.raw, [0]
 
     started = time.monotonic()
     for decoded in open_reader(task.model).batches(raw, BATCH, augmented=False):

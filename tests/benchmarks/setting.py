@@ -13,12 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from components.artifacts import AssembledModel, Examples, Features, TrainedModel
-from components.examples import dataset
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.photos import raw as photos
 from components.train_head import HeadConfig, train_head
-from tests.helpers import PLAIN, assembled, ingested, job
+from tests.helpers import PLAIN, assembled, ingested, job, tfds_of
 from tests.helpers import views as views_of
 
 HEAD_EPOCHS, TUNE_EPOCHS, BATCH, CUT = 20, 10, 32, "block_13"
@@ -39,7 +38,7 @@ class Task:
 
     def decoded(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """All pictures of a split as the network reads them, and their class numbers."""
-        rows = list(dataset.read(self.examples, split).as_numpy_iterator())
+        rows = list(tfds_of(self.examples, split).as_numpy_iterator())
         form = photos.Picture(**self.model.form)
         images = np.stack([photos.decode(form, tf.constant(row["image"])).numpy() for row in rows])
         return images, np.array([row["label"] for row in rows])

@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from components.artifacts import AssembledModel, Examples, Features, TrainedModel
-from components.examples import dataset
 from components.export import ExportConfig, export
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
@@ -23,7 +22,7 @@ from components.train_from_scratch import ScratchConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
 from components.training.heads import open_whole
 from tests.benchmarks.setting import Clock
-from tests.helpers import PLAIN, assembled, ingested, job, views
+from tests.helpers import PLAIN, assembled, ingested, job, tfds_of, views
 
 LENGTH, BATCH = 64, 32
 # Learning rates for all layers, and for the top two.
@@ -77,7 +76,7 @@ class Sentences:
     def accuracy(self, model: TrainedModel) -> float:
         """On the test split, in memory."""
         classifier, reader = open_whole(model), open_reader(self.model)
-        rows = list(dataset.read(self.examples, "test").as_numpy_iterator())
+        rows = list(tfds_of(self.examples, "test").as_numpy_iterator())
         labels = {row["id"]: row["label"] for row in rows}
         right = 0
         listed = [(row["id"], row["text"], [0]) for row in rows]
@@ -87,7 +86,7 @@ class Sentences:
         return right / len(rows)
 
     def table(self, split: str) -> tuple[list[str], np.ndarray]:
-        rows = list(dataset.read(self.examples, split).as_numpy_iterator())
+        rows = list(tfds_of(self.examples, split).as_numpy_iterator())
         return [r["text"].decode() for r in rows], np.array([r["label"] for r in rows])
 
 

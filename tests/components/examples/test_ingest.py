@@ -15,7 +15,6 @@ import pytest
 import tensorflow_datasets as tfds
 
 from components.artifacts import Examples
-from components.examples import dataset
 from components.examples.sources import find_source
 from components.examples.tables import SPLITS
 from components.files import read_jsonl
@@ -27,7 +26,7 @@ from components.validate import validate
 from models.mistakes import Mistake
 from pipeline.config import Config
 from tests.conftest import picture, write_classes
-from tests.helpers import ingested, job
+from tests.helpers import ingested, job, tfds_of
 
 
 def index(examples: Examples) -> list[dict[str, Any]]:
@@ -209,7 +208,7 @@ def test_a_beam_runner_gives_the_same(tmp_path: Path, photos: Path, runner: str)
     assert index(there) == index(here)
     assert there.stats == here.stats
     for split in SPLITS:
-        rows = [list(dataset.read(each, split).as_numpy_iterator()) for each in (here, there)]
+        rows = [list(tfds_of(each, split).as_numpy_iterator()) for each in (here, there)]
         assert rows[0] == rows[1]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from components.artifacts import AssembledModel, Examples, Features
-from components.examples import dataset
 from components.extract import ExtractConfig, extract, view_names
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.frozen.activations import Activations
@@ -25,7 +24,7 @@ from components.training.data import training_data
 from components.training.heads import open_whole
 from models import minibatches, training
 from models.mistakes import Mistake
-from tests.helpers import PLAIN, assembled, ingested, job
+from tests.helpers import PLAIN, assembled, ingested, job, tfds_of
 from tests.helpers import views as views_of
 from tests.presets import write_preset, write_table
 
@@ -74,7 +73,7 @@ def _raws(examples: Examples, ids: list[str]) -> list[bytes]:
     found = {
         row["id"].decode(): row["text"]
         for split in ("train", "validation", "test")
-        for row in dataset.read(examples, split).as_numpy_iterator()
+        for row in tfds_of(examples, split).as_numpy_iterator()
     }
     return [found[identity] for identity in ids]
 
@@ -148,9 +147,7 @@ def test_a_text_is_computed_the_same_whatever_is_computed_with_it(
     reader = open_reader(model)
     network = open_backbone(model, model.weights)
     run = Forward(network, list(network.outputs), 8)
-    rows = [
-        (row["id"], row["text"], [0]) for row in dataset.read(examples, "train").as_numpy_iterator()
-    ]
+    rows = [(row["id"], row["text"], [0]) for row in tfds_of(examples, "train").as_numpy_iterator()]
 
     def features(of: list[tuple[bytes, bytes, list[int]]]) -> dict[bytes, np.ndarray]:
         return {

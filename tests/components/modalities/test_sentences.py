@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.examples import dataset
 from components.examples.sources import find_source
 from components.modalities.giants import ModelConfig
 from components.modalities.sentences import giants as presets
@@ -22,7 +21,7 @@ from components.served.agreement import TOLERANCE
 from components.served.opening import open_model
 from models.encoders import FAMILIES
 from models.mistakes import Mistake
-from tests.helpers import ingested
+from tests.helpers import ingested, tfds_of
 from tests.presets import GOOD, write_preset, write_table
 from tests.presets import sentences as written
 
@@ -232,7 +231,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
             path.write_text(text)
     examples = ingested(tmp_path / "e", tmp_path / "texts", modality="text")
     assert examples.targets[0].space.labels == ("bad", "good")
-    [row] = dataset.read(examples, "test").take(1).as_numpy_iterator()
+    [row] = tfds_of(examples, "test").take(1).as_numpy_iterator()
     assert row["text"].decode().startswith("the ")
     again = ingested(tmp_path / "f", f"tfds:{examples.dataset}", modality="text")
     assert again.counts == examples.counts

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from components.artifacts import Features, TrainedModel
-from components.examples import dataset
 from components.export import ExportConfig, export
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
@@ -29,7 +28,7 @@ from models.splitting import one_or_all, steps
 from tests import helpers
 from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import InProcess, write_classes
-from tests.helpers import PLAIN, ingested, job
+from tests.helpers import PLAIN, ingested, job, tfds_of
 from tests.presets import write_preset
 
 
@@ -60,7 +59,7 @@ def choice(model: TrainedModel) -> Any:
 def said(model: TrainedModel) -> tuple[np.ndarray, list[bytes], np.ndarray]:
     """What the network says of validation examples, layer by layer; raw forms and classes."""
     examples = model.features.examples
-    rows = list(dataset.read(examples, "validation").as_numpy_iterator())
+    rows = list(tfds_of(examples, "validation").as_numpy_iterator())
     raws, classes = [row[examples.modality] for row in rows], [row["label"] for row in rows]
     inputs = open_reader(model.base).read([""] * len(raws), raws, [0] * len(raws)).inputs
     return (
