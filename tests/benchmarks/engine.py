@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from components.examples import dataset
 from components.frozen.networks import cut, open_backbone
 from components.modalities.table import open_reader
 from components.training.data import training_data
