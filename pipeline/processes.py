@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import io
 import multiprocessing
 import os
@@ -66,7 +67,11 @@ class Work:
 
 
 def _give_back() -> None:
-    """Memory that is free back to the kernel: of many small objects, glibc keeps it all."""
+    """Memory that is free back to the kernel: of many small objects, glibc keeps it all.
+
+    What a stage was at work with may be in circles, which Python looks for too seldom.
+    """
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # Another C library.
         ctypes.CDLL(None).malloc_trim(0)
 
