@@ -45,7 +45,7 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=5)
+@stage(version=6)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
