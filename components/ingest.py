@@ -221,7 +221,7 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
         targets=wanted.targets,
         data_dir=job.directory,
     )
-    builder.download_and_prepare()
+    builder.write()
     return rows
 
 

@@ -42,6 +42,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._targets = targets
         super().__init__(**arguments)
 
+    def write(self) -> None:
+        """Write all splits."""
+        self.download_and_prepare()
+        self._splits = {}  # TFDS keeps every builder for good, and this one its examples.
+
     def _info(self) -> Any:
         features = {
             "id": tfds.features.Text(),
