@@ -19,7 +19,7 @@ from components.frozen.networks import first_block, open_frozen, taps_of
 from components.job import Job, stage
 from components.modalities.protocols import Rows
 from components.modalities.table import MODALITIES, open_reader
-from components.section import Section, Views
+from components.section import Section, UnhashedBool, Views
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -39,6 +39,9 @@ class ExtractConfig(Section):
     """How activations at the fine-tuning cut are stored; pooled features are always float32."""
     batch_size: int = Field(32, ge=1)
     """Examples a forward pass."""
+    engines: UnhashedBool = True
+    """Measure in a long pass whether another engine that is installed (`pip install '.[openvino]'`)
+    is faster here and says the same."""
     budget: ByteSize | None = None
     """Most that this run's activations may take on disk, such as 500MB; no limit where not given.
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
@@ -95,6 +98,7 @@ def extract(
         variants=variants,
         dtype=config.dtype,
         batch_size=config.batch_size,
+        engines=config.engines,
         root=job.activations,
     )
     computed = _compute(job, feature_pass, examples, counts, survey.length)
@@ -125,6 +129,7 @@ def extract(
             "note": survey.note,
             "computed": computed,
             "reused": total - computed if stores else 0,
+            **({"engine": feature_pass.engine} if feature_pass.engine else {}),
             "bytes": total * sum(store.row_bytes(survey.length) for store in stores.values()),
         },
     )

@@ -84,6 +84,11 @@ def half_precision() -> Half | None:
     return "bfloat16" if cpu.exists() and "amx_bf16" in cpu.read_text() else None
 
 
+def has_gpu() -> bool:
+    """Whether the backend computes on one."""
+    return "gpu" in _devices()
+
+
 def _devices() -> str:
     """The kinds of devices that the backend uses."""
     if keras.backend.backend() == "torch":  # Keras cannot list them there.

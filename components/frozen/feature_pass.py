@@ -53,6 +53,7 @@ class FeaturePass:
         variants: what is appended to an example's id to name each of its views.
         dtype: of activations; pooled features are float32.
         batch_size: examples a forward pass.
+        engines: whether another engine may compute it; see `contest`.
         root: of the activation store.
     """
 
@@ -63,6 +64,7 @@ class FeaturePass:
     variants: tuple[str, ...]
     dtype: DType
     batch_size: int
+    engines: bool
     root: Path
 
     @cached_property
@@ -98,7 +100,7 @@ class FeaturePass:
         total = sum(map(len, wanted.values()))
         size = min(self.batch_size, total)
         progress("compiling", 0, 0)
-        run = self._forward(tuple(names), size)
+        run = self._forward(tuple(names), size, total)
         augmented = any(views != [0] for views in wanted.values())
         finished, done = time.monotonic(), 0
         with contextlib.ExitStack() as stack:
@@ -123,12 +125,19 @@ class FeaturePass:
     def _compiled(self) -> dict[tuple[tuple[str, ...], int], forward.Forward]:
         return {}
 
-    def _forward(self, names: tuple[str, ...], size: int) -> forward.Forward:
+    def _forward(self, names: tuple[str, ...], size: int, examples: int) -> forward.Forward:
         """Compiled once for the outputs `names` and batches of `size`, however many parts."""
         if (names, size) not in self._compiled:
             tensors = [tensor for name in names for tensor in self.outputs[name].tensors]
-            self._compiled[names, size] = forward.Forward(self.network, tensors, size)
+            self._compiled[names, size] = forward.Forward(
+                self.network, tensors, size, examples if self.engines else 0
+            )
         return self._compiled[names, size]
+
+    @property
+    def engine(self) -> str:
+        """What else than the backend computed something here; empty if nothing."""
+        return next((run.engine for run in self._compiled.values() if run.engine), "")
 
     def __getstate__(self) -> dict[str, Any]:
         """What it was made with, and nothing that was opened."""

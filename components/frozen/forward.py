@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from etils import epy
 
+from components.frozen.contest import Contest
 from models import distribution, folding, hardware
 from models.splitting import one_or_all
 
@@ -19,13 +20,26 @@ with epy.lazy_imports():
 
 
 class Forward:
-    """A frozen network from decoded inputs to some of its tensors, in batches of one size."""
+    """A frozen network from decoded inputs to some of its tensors, in batches of one size.
 
-    def __init__(self, network: keras.Model, tensors: list[Any], batch_size: int) -> None:
+    Args:
+        examples: how many there are to come, if another engine may prove to be faster.
+    """
+
+    def __init__(
+        self, network: keras.Model, tensors: list[Any], batch_size: int, examples: int = 0
+    ) -> None:
         wanted = keras.Model(one_or_all(network.inputs), tensors)
         devices = distribution.replicas()
         self._run = _compiled(wanted, devices)
         self._batch_size = -(-batch_size // devices) * devices
+        if keras.backend.backend() == "tensorflow" and devices == 1 and not hardware.has_gpu():
+            self._run = Contest(wanted, self._run, -(-examples // self._batch_size))
+
+    @property
+    def engine(self) -> str:
+        """What computes; empty for the backend."""
+        return getattr(self._run, "engine", "")
 
     def __call__(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         """(batch, …) of each input, at most `batch_size` of them → each tensor, (batch, …)."""
