@@ -73,7 +73,7 @@ class Contest:
             try:
                 run = build(self._network)
                 found = run(inputs)
-            except RuntimeError as error:  # It does not know an operation.
+            except Exception as error:  # Such as an operation that it does not know.
                 _write({**_read(), key: {"better": False, "why": str(error)[:200]}})
                 continue
             took = min(_seconds(run, inputs) for _ in range(2))
