@@ -68,7 +68,8 @@ def export(
     try:
         targets, difference = _write(job, model, examples, config, folds=True)
     except (agreement.Disagreement, golden.Changed):
-        # Folded kernels are rounded, which a network may magnify: then it is served as it is.
+        # Folded kernels are rounded, which a network may magnify: then it is served as it is, and
+        # compared with what the same kernels of TensorFlow give.
         folded = False
         shutil.rmtree(job.directory / "model")
         targets, difference = _write(job, model, examples, config, folds=False)
@@ -104,7 +105,7 @@ def _write(
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
     with hardware.full_precision():
-        known = agreement.Known.of(body, head, targets, reader, raws)
+        known = agreement.Known.of(body, head, targets, reader, raws, eager=folds)
     _write_beside(path, model, targets, examples, config)
     if config.golden_examples:
         golden.write(path, *known.first(config.golden_examples))

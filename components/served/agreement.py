@@ -1,6 +1,8 @@
 """Agreement: whether an exported model says what the network in memory says, asked in every way.
 
-The network in memory is called as Keras calls it, its layers not folded and nothing traced.
+The network in memory is called as Keras calls it, its layers not folded: eagerly, which spares a
+trace, or in a graph, as `Model.predict` does. A network that magnifies rounding, such as one of
+random weights, says something else in either.
 """
 
 from __future__ import annotations
@@ -54,10 +56,15 @@ class Known:
         targets: tuple[Target, ...],
         reader: Reader,
         raws: list[bytes],
+        *,
+        eager: bool,
     ) -> Known:
+        def answer(*inputs: Any) -> Any:
+            return head(body(one_or_all(inputs), training=False), training=False)
+
+        network = answer if eager else tf.function(answer, autograph=False)
         inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-        features = body(one_or_all(list(map(tf.constant, inputs))), training=False)
-        said = head(features, training=False).numpy()
+        said = network(*map(tf.constant, inputs)).numpy()
         outputs = {
             target.named(name): value
             for target, columns in slices(targets)
