@@ -304,7 +304,7 @@ class Evaluation(Artifact):
     ```
     metrics.json         figures, and what the tasks tell besides: of classes, confusion …
     predictions.jsonl    a row an example: id, name, valid, and for each target answer and said
-    asked.json           digests of the model that was asked, and of the examples
+    asked.json           digests of the model that was asked and of the examples, and the targets
     worst.json, .npz     the worst mistakes: words, and the examples
     ```
     """

@@ -28,7 +28,7 @@ with epy.lazy_imports():
     from components.examples.dataset import Row
 
 
-# Which model was asked about what.
+# Which model was asked about what: written last.
 _ASKED = "asked.json"
 _PREDICTIONS, _METRICS = "predictions.jsonl", "metrics.json"
 _FILES = (_ASKED, _PREDICTIONS, _METRICS, *WORST)
@@ -121,7 +121,12 @@ def _evaluate(
     """
     known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
     places = [known.get((target.name, target.task)) for target in examples.targets]
-    worst = Worst(examples.targets, places)
+    # A model of before may know other answers: its mistakes are not shown.
+    same = [
+        at if at is not None and model.targets[at].space.labels == target.space.labels else None
+        for target, at in zip(examples.targets, places, strict=True)
+    ]
+    worst = Worst(examples.targets, same)
     predictions: list[dict[str, Any]] = []
 
     def tell(told: list[Told]) -> None:
@@ -187,7 +192,7 @@ def _ask(
     answers = dataset.answers(examples, "test")
 
     def told(row: Row, valid: bool, said: list[Said]) -> Told:
-        known = {"id": row.id, "name": row.name, "answers": answers[row.id]}
+        known = {"id": row.id, "name": row.name, "answers": answers(row)}
         return known | {"valid": valid, "said": said}, row.raw
 
     def new() -> Iterator[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epy
@@ -33,6 +33,21 @@ with epy.lazy_imports():
     from components.examples import dataset
     from models import hardware, inference
 
+
+class _Form(NamedTuple):
+    """How a model is written, and how the network in memory is asked to compare."""
+
+    folded: bool
+    eager: bool
+
+
+# In the order tried. Folded kernels are rounded, and so are those that TensorFlow fuses in a graph,
+# which a network may magnify: then it is compared in a graph, and at last served as it is.
+_FORMS = (
+    _Form(folded=True, eager=True),
+    _Form(folded=True, eager=False),
+    _Form(folded=False, eager=False),
+)
 # Examples that are validated at once.
 _BATCH = 32
 
@@ -64,15 +79,14 @@ def export(
     Raises:
         agreement.Disagreement: the exported model does not agree, alone or in a batch.
     """
-    folded = True
-    try:
-        targets, difference = _write(job, model, examples, config, folds=True)
-    except (agreement.Disagreement, golden.Changed):
-        # Folded kernels are rounded, which a network may magnify: then it is served as it is, and
-        # compared with what the same kernels of TensorFlow give.
-        folded = False
-        shutil.rmtree(job.directory / "model")
-        targets, difference = _write(job, model, examples, config, folds=False)
+    for form in _FORMS:
+        try:
+            targets, difference = _write(job, model, examples, config, form)
+            break
+        except (agreement.Disagreement, golden.Changed):
+            if form is _FORMS[-1]:
+                raise
+            shutil.rmtree(job.directory / "model")
     files = [file for file in (job.directory / "model").rglob("*") if file.is_file()]
     return ExportedModel(
         directory=job.directory,
@@ -82,14 +96,14 @@ def export(
         trained=model,
         stats={
             "largest_difference": difference,
-            "folded": folded,
+            "folded": form.folded,
             "bytes": sum(file.stat().st_size for file in files),
         },
     )
 
 
 def _write(
-    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig, *, folds: bool
+    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig, form: _Form
 ) -> tuple[tuple[Target, ...], float]:
     """Write the model, and prove it; the targets with what was settled, the largest difference."""
     base = model.base
@@ -99,13 +113,13 @@ def _write(
     path = job.directory / "model"
     reader = open_reader(base)
     job.doing("tracing the served graph")
-    core = inference.concrete(body, head, reader.inputs, folds=folds, constant=folds)
+    core = inference.concrete(body, head, reader.inputs, folds=form.folded, constant=form.folded)
     targets = _settled(core, base, reader, examples)
     _save(core, targets, reader, path)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
     with hardware.full_precision():
-        known = agreement.Known.of(body, head, targets, reader, raws, eager=folds)
+        known = agreement.Known.of(body, head, targets, reader, raws, eager=form.eager)
     _write_beside(path, model, targets, examples, config)
     if config.golden_examples:
         golden.write(path, *known.first(config.golden_examples))
@@ -154,7 +168,7 @@ def _settled(
     rows = dataset.rows(examples, "validation")
     while batch := list(itertools.islice(rows, _BATCH)):
         outputs.append(_outputs(network, reader, [row.raw for row in batch]))
-        answers += [known[row.id] for row in batch]
+        answers += [known(row) for row in batch]
     every = np.concatenate(outputs)
     return tuple(
         target.model_copy(

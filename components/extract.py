@@ -41,7 +41,7 @@ class ExtractConfig(Section):
     """Examples a forward pass."""
     engines: UnhashedBool = True
     """Measure in a long pass whether another engine that is installed (`pip install '.[openvino]'`)
-    is faster here and says the same."""
+    is faster here and says the same to rounding. What is stored already stays, whatever made it."""
     budget: ByteSize | None = None
     """Most that this run's activations may take on disk, such as 500MB; no limit where not given.
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""

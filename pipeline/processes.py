@@ -61,7 +61,7 @@ class Work:
 
     @property
     def plain(self) -> bool:
-        """Whether it needs no TensorFlow, and so has no memory to give back."""
+        """Whether it needs no TensorFlow."""
         plain: bool = self.stage.plain  # type: ignore[attr-defined]
         return plain
 

@@ -100,7 +100,10 @@ def rows(examples: Examples, split: str, only: Collection[str] | None = None) ->
             return
 
 
-def answers(examples: Examples, split: str) -> dict[str, list[Answer]]:
-    """The id of each example of a split → its answers."""
-    index = read_jsonl(examples.directory / INDEX)
-    return {row["id"]: row["answers"] for row in index if row["split"] == split}
+def answers(examples: Examples, split: str) -> Callable[[Row], list[Answer]]:
+    """What gives the answers of each row of a split, once: the same text may have several."""
+    left: dict[tuple[str, str], list[list[Answer]]] = {}
+    for row in read_jsonl(examples.directory / INDEX):
+        if row["split"] == split:
+            left.setdefault((row["id"], row["name"]), []).append(row["answers"])
+    return lambda row: left[row.id, row.name].pop()

@@ -56,6 +56,8 @@ def write(
 def check(path: Path, signatures: Any, targets: Sequence[Target]) -> int:
     """How many examples the model at `path` says the same of as when it was exported.
 
+    Both signatures are asked: raw examples, and what they were decoded to.
+
     Raises:
         Changed: it says something else of one.
     """

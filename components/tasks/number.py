@@ -154,14 +154,9 @@ def stored(answer: Answer) -> Any:
     return math.nan if answer is None else answer
 
 
-def restored(value: Any, space: Space) -> Answer:
-    del space
-    return None if math.isnan(float(value)) else float(value)
-
-
 def of_tfds(feature: Any, value: Any) -> Answer:
     del feature
-    return restored(value, Space())
+    return None if math.isnan(float(value)) else float(value)
 
 
 def labels_of_tfds(feature: Any) -> tuple[str, ...]:

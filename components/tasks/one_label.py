@@ -116,11 +116,6 @@ def stored(answer: Answer) -> Any:
     return -1 if answer is None else answer
 
 
-def restored(value: Any, space: Space) -> Answer:
-    number = int(value)
-    return space.labels[number] if number >= 0 else None
-
-
 def of_tfds(feature: Any, value: Any) -> Answer:
     number = int(value)
     return feature.names[number] if number >= 0 else None

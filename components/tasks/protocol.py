@@ -187,11 +187,8 @@ class Task(Protocol):
     def stored(self, answer: Answer) -> Any:
         """… an answer as it is stored, …"""
 
-    def restored(self, value: Any, space: Space) -> Answer:
-        """… and read back from what TFDS gives."""
-
     def of_tfds(self, feature: Any, value: Any) -> Answer:
-        """The answer that a feature of somebody else's dataset has; None for none."""
+        """… and read back, of our own dataset or of somebody else's; None for none."""
 
     def labels_of_tfds(self, feature: Any) -> tuple[str, ...]:
         """The labels that a feature of another dataset names; ValueError if it will not do."""

@@ -142,13 +142,10 @@ def stored(answer: Answer) -> Any:
     return _MISSING if answer is None else answer
 
 
-def restored(value: Any, space: Space) -> Answer:
-    return None if list(value) == _MISSING else [space.labels[int(number)] for number in value]
-
-
 def of_tfds(feature: Any, value: Any) -> Answer:
-    found = restored(value, Space(labels=tuple(feature.feature.names)))
-    return found and sorted(found)
+    if list(value) == _MISSING:
+        return None
+    return sorted(feature.feature.names[int(number)] for number in value)
 
 
 def labels_of_tfds(feature: Any) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from etils import epy
 
 from components.artifacts import Features, HeadForm, TrainedModel
 from components.files import write_json
@@ -24,9 +23,6 @@ from models import linear
 from models.designs import Scale
 from models.linear import Fit
 from models.mistakes import Mistake
-
-with epy.lazy_imports():
-    pass
 
 # Rows of features that are read at once.
 _CHUNK = 1024

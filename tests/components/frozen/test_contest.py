@@ -23,7 +23,12 @@ def network() -> keras.Model:
 
 
 def outcome(
-    monkeypatch: pytest.MonkeyPatch, home: Path, *, off: float = 0.0, sleep: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    home: Path,
+    *,
+    off: float = 0.0,
+    sleep: float = 0.0,
+    fails_after: int = 100,
 ) -> tuple[list[str], dict[str, Any]]:
     """Which engine computed each of six batches, and what is kept about the other one."""
     model, computed = network(), list[str]()
@@ -32,6 +37,8 @@ def outcome(
         def run(inputs: list[np.ndarray]) -> list[np.ndarray]:
             computed.append(name)
             time.sleep(sleep)
+            if name == "other" and computed.count(name) > fails_after:
+                raise MemoryError
             return [np.asarray(model(inputs[0])) + np.float32(off)]
 
         return run
@@ -59,7 +66,7 @@ def test_what_is_faster_and_agrees_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("wrong", [{"off": 0.1}, {"sleep": 0.1}])
 def test_what_disagrees_or_is_slower_is_not_trusted_nor_tried_again(
-    wrong: dict[str, float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     computed, kept = outcome(monkeypatch, tmp_path, **wrong)
     assert computed[-3:] == ["backend"] * 3
@@ -69,10 +76,29 @@ def test_what_disagrees_or_is_slower_is_not_trusted_nor_tried_again(
     assert computed == ["backend"] * 6
 
 
-def test_a_file_that_is_damaged_is_measured_anew(
+def test_what_fails_later_gives_the_pass_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "shoulders_engines.json").write_text("{")
+    computed, _ = outcome(monkeypatch, tmp_path, fails_after=4)
+    assert computed[-3:] == ["other", "backend", "backend"]
+
+
+@pytest.mark.parametrize("off", [np.nan, 0.01])
+def test_no_feature_of_any_output_may_be_off(off: float) -> None:
+    """The second feature varies little: by what it is off, the first would hide it."""
+    right = np.random.default_rng(0).normal(size=(8, 2)) * [1.0, 0.05]
+    wrong = right + np.array([0.0, off])
+    assert not contest._apart([right, wrong], [right, right]) <= contest.TOLERANCE
+    assert not contest._apart([wrong, right], [right, right]) <= contest.TOLERANCE
+    assert contest._apart([right, right], [right, right]) == 0
+    assert contest._apart([right, right[:1]], [right, right]) > contest.TOLERANCE
+
+
+@pytest.mark.parametrize("damaged", ["{", "null", "[1]"])
+def test_a_file_that_is_damaged_is_measured_anew(
+    damaged: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shoulders_engines.json").write_text(damaged)
     _, kept = outcome(monkeypatch, tmp_path)
     assert kept["better"]
 

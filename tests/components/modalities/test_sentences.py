@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.examples import dataset
+from components.examples.placing import INDEX
 from components.examples.sources import find_source
+from components.files import read_jsonl
 from components.modalities.giants import ModelConfig
 from components.modalities.sentences import giants as presets
 from components.modalities.sentences import raw as sentences
@@ -221,6 +224,19 @@ def test_duplicates_stay_on_one_side_and_out_of_training_where_they_are_tested(
     [aside] = examples.stats["quarantine"]
     assert aside["name"] == "train.csv:1"
     assert aside["reason"].endswith("says the same as an example in test")
+
+
+def test_one_text_with_two_answers_has_both(tmp_path: Path) -> None:
+    rows = [f"so so {i % 10},{label}".encode() for i, label in enumerate(["good", "bad"] * 20)]
+    examples = ingested(tmp_path / "e", _csv(tmp_path / "t.csv", rows), modality="text")
+    for split in examples.counts:
+        index = read_jsonl(examples.directory / INDEX)
+        expected = {row["name"]: row["answers"] for row in index if row["split"] == split}
+        answers = dataset.answers(examples, split)
+        rows_of = list(dataset.rows(examples, split))
+        assert len(rows_of) == len(expected) == examples.counts[split]
+        for row in rows_of:
+            assert answers(row) == expected[row.name]
 
 
 def test_folders_of_text_files(tmp_path: Path) -> None:
