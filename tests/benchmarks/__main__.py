@@ -1,4 +1,4 @@
-"""`make bench`: against the Keras guide, or KerasHub, in one run; or retraining; a JSON file."""
+"""`make bench`: the Keras guide or KerasHub in one run; retraining; growth; and a JSON file."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import default, engine, guide, retraining, text
+from tests.benchmarks import default, engine, growth, guide, retraining, text
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "what", choices=("photos", "default", "text", "retraining"), nargs="?", default="photos"
-    )
+    whats = ("photos", "default", "text", "retraining", "growth")
+    parser.add_argument("what", choices=whats, nargs="?", default="photos")
     parser.add_argument("--seeds", type=int, default=3, help="photos and default")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
     parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="sets; default only")
+    parser.add_argument(
+        "--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="growth only"
+    )
     parser.add_argument("--out", type=Path, default=Path(".store/bench.json"))
     options = parser.parse_args()
     usual = "sst2" if options.what == "text" else "hymenoptera"
@@ -37,6 +39,8 @@ def main() -> None:
         _tell_rows(
             options.out, lambda *given: default.measure(given[0], sets, options.seeds, given[1])
         )
+    elif options.what == "growth":
+        _tell_rows(options.out, lambda *given: growth.measure(given[0], options.rows, given[1]))
     elif options.what == "retraining":
         _tell_rows(options.out, lambda *given: retraining.measure(given[0], options.data, given[1]))
     else:
