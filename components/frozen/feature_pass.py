@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,13 +101,16 @@ class FeaturePass:
         outputs = [self.outputs[name] for name in names]
         total = sum(map(len, wanted.values()))
         size = min(self.batch_size, total)
-        progress("compiling", 0, 0)
-        run = self._forward(tuple(names), size, total)
         augmented = any(views != [0] for views in wanted.values())
+        batches = self.reader.batches(rows, size, augmented=augmented)
+        progress("compiling", 0, 0)
+        with ThreadPoolExecutor(1) as reading:  # The first examples are read meanwhile.
+            first = reading.submit(lambda: [*itertools.islice(batches, 1)])
+            run = self._forward(tuple(names), size, total)
         finished, done = time.monotonic(), 0
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(output.store.writer(shard)) for output in outputs]
-            for batch in self.reader.batches(rows, size, augmented=augmented):
+            for batch in itertools.chain(first.result(), batches):
                 pairs = zip(batch.ids, batch.views, strict=True)
                 named = [identity.decode() + self.variants[view] for identity, view in pairs]
                 results = iter(run(batch.inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from components.modalities.photos import raw as photos
 from components.modalities.photos import views as photo_views
 from components.modalities.protocols import Decoded, Rows, Survey
 from components.section import Views
+
+# What is decoded before it is asked for.
+AHEAD_BYTES = 128 << 20
 
 
 class PhotoReader:
@@ -51,7 +55,13 @@ class PhotoReader:
             # There is nothing that autograph would have to convert, and it takes a second.
             views_of = tf.autograph.experimental.do_not_convert(views_of)
         stream = stream.map(views_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        for ids, views, inputs in stream.batch(batch_size).prefetch(2).as_numpy_iterator():
+        # On all cores from the start. What looks for better settings meanwhile ends up to two seconds
+        # after the last batch, and the iterator waits for it.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        ahead = max(2, AHEAD_BYTES // (4 * math.prod(self._shape) * batch_size))
+        stream = stream.batch(batch_size).prefetch(ahead).with_options(options)
+        for ids, views, inputs in stream.as_numpy_iterator():
             yield Decoded(ids, views, [inputs])
 
     def read(self, ids: list[str], raws: list[bytes], views: list[int]) -> Decoded:
