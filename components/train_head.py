@@ -64,7 +64,7 @@ class HeadConfig(PhaseConfig):
         return rate
 
 
-@stage(version=5, any_backend=True, trains=True)
+@stage(version=6, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,

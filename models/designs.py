@@ -41,6 +41,10 @@ class Scale:
         deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
         return cls(mean, deviation + _LEAST * max(float(deviation.mean()), 1e-12))
 
+    def weighed(self, weights: np.ndarray) -> Scale:
+        """The same where each feature counts as much as (features,) `weights` say."""
+        return Scale(self.mean, self.deviation / weights)
+
     def __call__(self, chunk: np.ndarray) -> np.ndarray:
         """Standardized, and divided by the square root of their number; float32."""
         root = np.sqrt(len(self.mean))

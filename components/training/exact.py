@@ -106,5 +106,7 @@ def _fit(
     count = sum(map(len, both))
     smaller = choosing.fitted_to(count) / used
     strengths = [path.strength * min(1.0, smaller) for path in chosen.paths]
+    weights = [choosing.weight_of(tap, features) for tap in chosen.taps]
+    scale = Scale.of(chunks()).weighed(np.repeat(weights, [features.taps[t] for t in chosen.taps]))
     with linear.one_thread():
-        return linear.fit(chunks, Scale.of(chunks()), questions, strengths), used
+        return linear.fit(chunks, scale, questions, strengths), used

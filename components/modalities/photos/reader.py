@@ -55,8 +55,8 @@ class PhotoReader:
             # There is nothing that autograph would have to convert, and it takes a second.
             views_of = tf.autograph.experimental.do_not_convert(views_of)
         stream = stream.map(views_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        # On all cores from the start. What looks for better settings meanwhile ends up to two seconds
-        # after the last batch, and the iterator waits for it.
+        # On all cores from the start. What looks for better settings meanwhile ends up to two
+        # seconds after the last batch, and the iterator waits for it.
         options = tf.data.Options()
         options.autotune.enabled = False
         ahead = max(2, AHEAD_BYTES // (4 * math.prod(self._shape) * batch_size))

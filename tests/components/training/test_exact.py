@@ -94,7 +94,7 @@ def test_what_golden_vectors_refuse_is_written_unfolded(
     refused: list[Any] = []
 
     def refuse_the_first(*given: Any) -> int:
-        if not refused:
+        if len(refused) < 2:  # As it is compared with the network asked eagerly, and in a graph.
             refused.append(given)
             raise golden.Changed("it says something else")
         return real(*given)
@@ -137,6 +137,9 @@ def _lower(chooser: Any, **_: bool) -> Any:
     return found, [found], "the test wants it"
 
 
+ALL = ["stem", "block1", "block2", "top"]
+
+
 class Chooser:
     """Cross-validation that finds what it is told to."""
 
@@ -156,32 +159,32 @@ class Chooser:
 @pytest.mark.parametrize(
     ("losses", "may_be_last", "chosen"),
     [
-        ({"p": 0.5, "2p": 0.505, "m12p": 0.51}, True, ["top"]),  # Lower taps are worse, …
-        ({"p": 0.5, "2p": 0.499, "m12p": 0.51}, True, ["top"]),  # … or better within noise, …
-        ({"p": 0.5, "2p": 0.499, "m12p": 0.51}, False, ["block2", "top"]),
-        ({"p": 0.5, "2p": 0.45, "m12p": 0.51}, True, ["block2", "top"]),  # … or beyond it, …
-        ({"p": 0.5, "2p": 0.45, "m12p": 0.3}, True, ["stem", "block1", "block2", "top"]),
-        ({"p": 0.5, "2p": 0.45, "2": 0.44, "m12p": 0.5}, True, ["block2"]),  # … alone, even.
+        ({"p": 0.5, "m12p": 0.45}, True, ALL),  # All are better, …
+        ({"p": 0.5, "m12p": 0.501}, True, ALL),  # … or worse within noise, …
+        ({"p": 0.5, "m12p": 0.6}, True, ["top"]),  # … or beyond it.
+        ({"p": 0.5, "m12p": 0.6}, False, ALL),
+        ({"p": 0.5, "m12p": 0.5, "m12": 0.49}, True, ALL[:3]),
+        ({"p": 0.5, "m12p": 0.5, "m12": 0.49, "m1": 0.48}, True, ALL[:2]),
     ],
 )
 def test_what_is_chosen_is_what_the_examples_speak_for(
     losses: dict[str, float], may_be_last: bool, chosen: list[str]
 ) -> None:
-    chooser: Any = Chooser(False, **({"2": 9.0, "m12": 9.0} | losses))
+    chooser: Any = Chooser(False, **({"m12": 9.0, "m1": 9.0} | losses))
     found, _, why = choosing.choose(chooser, may_be_last=may_be_last, may_be_cut=True)
     assert list(found.taps) == chosen
     assert why
     if found.taps[-1] == "top":
-        greater = losses["p"] > min(losses["2p"], losses["m12p"])
+        greater = losses["p"] > losses["m12p"]
         assert f"is {'greater' if greater else 'less'} than" in why
 
 
 def test_where_only_some_examples_choose_doubt_speaks_for_more_features() -> None:
     """640 of 85,000 chose half of the taps, and accuracy was 0.81 where all gave 0.86."""
-    losses = {"p": 0.5, "2p": 0.501, "2": 0.5, "m12p": 0.51}
+    losses = {"p": 0.5, "m12p": 0.501, "m12": 0.5}
     chooser: Any = Chooser(True, **losses)
     found, _, _ = choosing.choose(chooser, may_be_last=True, may_be_cut=True)
-    assert list(found.taps) == ["block2", "top"]
+    assert list(found.taps) == ALL
 
 
 def test_validation_examples_are_kept_clean_where_something_later_needs_them(
