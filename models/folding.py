@@ -2,14 +2,18 @@
 
 Where its statistics cannot move, BatchNormalization is a multiplication and an addition for every
 activation. Taken into the kernel and the bias of the convolution before it (Jacob et al. 2018,
-arXiv:1712.05877, section 3.2) they cost next to nothing, forward and backward.
+arXiv:1712.05877, section 3.2) they cost next to nothing, forward and backward. And zeros that are
+put around an activation copy all of it, where the convolution would see them by itself.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from models import hardware
@@ -20,7 +24,8 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
     """The same function as `network`, of the same variables, that is cheaper to compute.
 
     Every frozen BatchNormalization that alone reads a linear convolution or dense layer becomes
-    one layer with it. Nothing is copied: what training moves in one model has moved in the other.
+    one layer with it, and with the zero padding before it where `same` would add the same zeros.
+    Nothing is copied: what training moves in one model has moved in the other.
 
     Args:
         network: a functional model.
@@ -29,12 +34,18 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
             layers within other layers, such as a transformer's, are set to it in `network`, too;
             their weights stay what they are.
     """
-    normalizations = _foldable(network)
-    gone = {id(layer) for layer in normalizations.values()}
-    replaced = {
-        id(layer): Folded(layer, normalizations.get(id(layer)), precision)
+    makers, alone = _made(network)
+    normalizations = _foldable(network, makers, alone)
+    linear = [
+        layer
         for layer in network.layers
         if id(layer) in normalizations or (precision and _is_linear(network, layer))
+    ]
+    paddings = _needless(network, linear, makers, alone)
+    gone = {id(layer) for layer in (*normalizations.values(), *paddings.values())}
+    replaced = {
+        id(layer): Folded(layer, normalizations.get(id(layer)), precision, id(layer) in paddings)
+        for layer in linear
     }
 
     for layer in network.layers if precision else []:
@@ -68,9 +79,12 @@ def _of_float32(activation: Any) -> Any:
 class Folded(keras.layers.Layer):
     """A convolution or dense layer together with the frozen BatchNormalization after it."""
 
-    def __init__(self, layer: Any, normalization: Any, precision: str | None) -> None:
+    def __init__(
+        self, layer: Any, normalization: Any, precision: str | None, pads: bool = False
+    ) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy)
         self._layer, self._normalization, self._precision = layer, normalization, precision
+        self._padding = "same" if pads else getattr(layer, "padding", "")
         self.built = True
 
     def call(self, inputs: Any) -> Any:
@@ -78,7 +92,7 @@ class Folded(keras.layers.Layer):
         if self._normalization:
             scale, shift = _affine(self._normalization)
         precision = self._precision or self.compute_dtype
-        outputs = _LINEAR[type(layer)](layer, inputs, scale, precision)
+        outputs = _LINEAR[type(layer)](layer, inputs, scale, precision, self._padding)
         outputs = ops.cast(outputs, self.compute_dtype)
         bias = layer.bias if layer.use_bias else None
         if bias is not None and scale is not None:
@@ -88,7 +102,11 @@ class Folded(keras.layers.Layer):
         return layer.activation(outputs if bias is None else hardware.plus_bias(outputs, bias))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return self._layer.compute_output_shape(input_shape)
+        found = self._layer.compute_output_shape(input_shape)
+        if self._padding == getattr(self._layer, "padding", ""):
+            return found
+        sides = zip(input_shape[1:3], self._layer.strides, strict=True)
+        return (found[0], *(-(-size // stride) for size, stride in sides), found[-1])
 
 
 def _affine(normalization: Any) -> tuple[Any, Any]:
@@ -104,7 +122,7 @@ def _scaled(kernel: Any, scale: Any, precision: str) -> Any:
     return ops.cast(kernel if scale is None else kernel * scale, precision)
 
 
-def _conv(layer: Any, inputs: Any, scale: Any, precision: str) -> Any:
+def _conv(layer: Any, inputs: Any, scale: Any, precision: str, padding: str) -> Any:
     kernel = _scaled(layer.kernel, scale, precision)
     inputs = ops.cast(inputs, precision)
     ones = all(size == 1 for size in (*layer.kernel_size, *layer.strides, layer.groups))
@@ -115,35 +133,34 @@ def _conv(layer: Any, inputs: Any, scale: Any, precision: str) -> Any:
             ops.reshape(inputs, (-1, channels)), ops.reshape(kernel, (channels, layer.filters))
         )
         return ops.reshape(flat, (-1, *outer[1:], layer.filters))
-    return ops.conv(
-        inputs, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate
-    )
+    return ops.conv(inputs, kernel, layer.strides, padding, layer.data_format, layer.dilation_rate)
 
 
-def _depthwise_conv(layer: Any, inputs: Any, scale: Any, precision: str) -> Any:
+def _depthwise_conv(layer: Any, inputs: Any, scale: Any, precision: str, padding: str) -> Any:
     """In no other precision: there is little to multiply, and 16 bits are slower on the CPU."""
     del precision
     kernel = layer.kernel
     if scale is not None:
         kernel = kernel * ops.reshape(scale, kernel.shape[2:])
     return ops.depthwise_conv(
-        inputs, kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate
+        inputs, kernel, layer.strides, padding, layer.data_format, layer.dilation_rate
     )
 
 
-def _separable_conv(layer: Any, inputs: Any, scale: Any, precision: str) -> Any:
+def _separable_conv(layer: Any, inputs: Any, scale: Any, precision: str, padding: str) -> Any:
     return ops.separable_conv(
         ops.cast(inputs, precision),
         ops.cast(layer.depthwise_kernel, precision),
         _scaled(layer.pointwise_kernel, scale, precision),
         layer.strides,
-        layer.padding,
+        padding,
         layer.data_format,
         layer.dilation_rate,
     )
 
 
-def _dense(layer: Any, inputs: Any, scale: Any, precision: str) -> Any:
+def _dense(layer: Any, inputs: Any, scale: Any, precision: str, padding: str) -> Any:
+    del padding
     return ops.matmul(ops.cast(inputs, precision), _scaled(layer.kernel, scale, precision))
 
 
@@ -165,26 +182,63 @@ def _calls(network: keras.Model, layer: Any) -> int:
     return sum(step.operation is layer for step in steps(network))
 
 
-def _foldable(network: keras.Model) -> dict[int, Any]:
-    """The id of a convolution or dense layer → the BatchNormalization to fold into it."""
-    outputs = {id(tensor) for tensor in network.outputs}
-    maker: dict[int, Any] = {}
-    readers: dict[int, int] = {}
+def _made(network: keras.Model) -> tuple[dict[int, Any], set[int]]:
+    """The id of each tensor → what makes it; the ids of those that one layer alone reads."""
+    makers: dict[int, Any] = {}
+    read = Counter(id(tensor) for tensor in network.outputs)
     for step in steps(network):
-        maker |= {id(tensor): step.operation for tensor in step.output_tensors}
-        for tensor in step.input_tensors:
-            readers[id(tensor)] = readers.get(id(tensor), 0) + 1
+        makers |= {id(tensor): step.operation for tensor in step.output_tensors}
+        read.update(map(id, step.input_tensors))
+    outputs = {id(tensor) for tensor in network.outputs}
+    return makers, {tensor for tensor, times in read.items() if times == 1} - outputs
+
+
+def _needless(
+    network: keras.Model, layers: Sequence[Any], makers: Mapping[int, Any], alone: Set[int]
+) -> dict[int, Any]:
+    """The id of each of some convolutions → the padding before it that it could add by itself."""
+    found = {}
+    for layer in layers:
+        before = makers.get(id(layer.input))
+        if (
+            type(before) is keras.layers.ZeroPadding2D
+            and id(layer.input) in alone
+            and _calls(network, before) == 1
+            and layer.padding == "valid"
+            and _as_same(before, layer)
+        ):
+            found[id(layer)] = before
+    return found
+
+
+def _as_same(padding: Any, layer: Any) -> bool:
+    """Whether `same` would add to the convolution `layer` what `padding` does."""
+    if set(np.ravel(layer.dilation_rate)) != {1} or padding.data_format != "channels_last":
+        return False
+    sides = zip(
+        padding.input.shape[1:3], layer.kernel_size, layer.strides, padding.padding, strict=True
+    )
+    for size, kernel, stride, given in sides:
+        if size is None:
+            return False
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        if tuple(given) != (total // 2, total - total // 2):
+            return False
+    return True
+
+
+def _foldable(network: keras.Model, makers: Mapping[int, Any], alone: Set[int]) -> dict[int, Any]:
+    """The id of a convolution or dense layer → the BatchNormalization to fold into it."""
     found = {}
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
-            before: Any = maker.get(id(layer.input))
+            before: Any = makers.get(id(layer.input))
             if (
                 _is_linear(network, before)
                 and before.activation is keras.activations.linear
                 and _calls(network, layer) == 1
                 and layer.axis in (-1, len(layer.input.shape) - 1)
-                and readers[id(layer.input)] == 1
-                and id(layer.input) not in outputs
+                and id(layer.input) in alone
             ):
                 found[id(before)] = layer
     return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from models import folding
 from models.splitting import one_or_all
@@ -40,23 +40,30 @@ def concrete(
         folds: whether frozen BatchNormalization is folded.
         constant: whether its weights become constants: what follows from them alone, such as folded
             kernels, is computed once. One example alone takes two thirds of the time then, and a
-            batch as long; it takes a second to make.
+            batch as long.
     """
     folded = folding.fold(network) if folds else network
     if inputs is None:
         inputs = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in network.inputs]
 
-    def answer(*given: Any) -> list[Any]:
-        outputs = folded(one_or_all(given), training=False)
-        flat: list[Any] = keras.tree.flatten(head(outputs, training=False) if head else outputs)
-        return flat
-
-    traced = tf.function(answer, autograph=False).get_concrete_function(*inputs)
     weights = [*network.weights, *(head.weights if head else ())]
-    if not constant or sum(4 * np.prod(weight.shape) for weight in weights) > MOST_CONSTANT:
-        return _Kept(traced, weights)
-    made: Concrete = convert_variables_to_constants_v2(traced)
-    return made
+    if sum(4 * np.prod(weight.shape) for weight in weights) > MOST_CONSTANT:
+        constant = False
+    values = [(weight, weight.numpy()) for weight in weights] if constant else []
+
+    def answer(*given: Any) -> list[Any]:
+        with _constants(values) if constant else contextlib.nullcontext():
+            outputs = folded(one_or_all(given), training=False)
+            flat: list[Any] = keras.tree.flatten(head(outputs, training=False) if head else outputs)
+            return flat
+
+    traced: Concrete = tf.function(answer, autograph=False).get_concrete_function(*inputs)
+    return traced if constant else _Kept(traced, weights)
+
+
+def _constants(values: Sequence[tuple[Any, np.ndarray]]) -> keras.StatelessScope:
+    """Where a layer reads one of these weights, it gets a constant of the graph."""
+    return keras.StatelessScope([(w, tf.constant(value, w.dtype)) for w, value in values])
 
 
 class _Kept(tf.Module):

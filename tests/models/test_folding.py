@@ -11,7 +11,7 @@ import pytest
 from models import freezing, heads, minibatches, objectives, optimization, training
 from models.backbones import BACKBONES, build_backbone
 from models.folding import Folded, fold
-from models.splitting import block_starts, split
+from models.splitting import block_starts, split, steps
 from tests.models.test_splitting import FAMILIES, SMALLEST, calibrate
 
 
@@ -40,6 +40,24 @@ def test_folding_changes_nothing_but_the_work(family: str) -> None:
         assert any(isinstance(layer, Folded) for layer in folded.layers)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(folded.predict_on_batch(images), expected, atol=1e-9 * scale)
+
+
+def test_zeros_that_a_convolution_would_add_itself_are_not_copied() -> None:
+    """Where 33 pixels are halved, `same` would add others."""
+    for size, left in ((64, 0), (66, 1)):
+        inputs = keras.Input((size, size, 3))
+        x = inputs
+        for pads in (((0, 1), (0, 1)), ((0, 1), (0, 1))):
+            x = keras.layers.ZeroPadding2D(pads)(x)
+            x = keras.layers.DepthwiseConv2D(3, strides=2, use_bias=False)(x)
+            x = keras.layers.BatchNormalization()(x)
+        network = keras.Model(inputs, x)
+        network.trainable = False
+        folded = fold(network)
+        kept = [type(step.operation).__name__ for step in steps(folded)]
+        assert kept.count("ZeroPadding2D") == left
+        images = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+        np.testing.assert_allclose(folded(images), network(images), atol=1e-6)
 
 
 def in_memory(inputs: np.ndarray) -> minibatches.Data:

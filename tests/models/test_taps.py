@@ -21,9 +21,9 @@ def pooled(output: Any, name: str) -> Mapping[str, Any]:
     return {"": keras.layers.GlobalAveragePooling2D(name=name)(output)}
 
 
-def tapped(name: str) -> tuple[keras.Model, list[taps.Tap]]:
+def tapped(name: str, size: int | None = None) -> tuple[keras.Model, list[taps.Tap]]:
     row = BACKBONES[name]
-    network = build_backbone(name, input_size=row.smallest)
+    network = build_backbone(name, input_size=size or row.smallest)
     starts = block_starts(network, row.block, ends=row.block_ends)
     return network, taps.find(network, starts, pooled)
 
@@ -55,6 +55,12 @@ def test_every_family_has_taps_and_the_last_is_its_output(family: str) -> None:
         part = features[:, ends[number] - tap.width : ends[number]]
         assert part.std(axis=0).max() > 0, f"{tap.name} says nothing"
     keras.backend.clear_session()
+
+
+def test_the_finest_maps_are_left_out() -> None:
+    small, large = (tapped("ConvNet", size)[1] for size in (32, 160))
+    assert 1 < len(large) < len(small)
+    assert [tap.name for tap in large] == [tap.name for tap in small][-len(large) :]
 
 
 def test_a_network_ends_where_no_tap_needs_more_of_it() -> None:
