@@ -44,7 +44,7 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
     paddings = _needless(network, linear, makers, alone)
     gone = {id(layer) for layer in (*normalizations.values(), *paddings.values())}
     replaced = {
-        id(layer): Folded(layer, normalizations.get(id(layer)), precision, id(layer) in paddings)
+        id(layer): Folded(layer, normalizations.get(id(layer)), precision, paddings.get(id(layer)))
         for layer in linear
     }
 
@@ -77,13 +77,14 @@ def _of_float32(activation: Any) -> Any:
 
 
 class Folded(keras.layers.Layer):
-    """A convolution or dense layer together with the frozen BatchNormalization after it."""
+    """A linear layer, the frozen BatchNormalization after it and the zeros before it, as one."""
 
     def __init__(
-        self, layer: Any, normalization: Any, precision: str | None, pads: bool = False
+        self, layer: Any, normalization: Any, precision: str | None, pads: Any = None
     ) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy)
         self._layer, self._normalization, self._precision = layer, normalization, precision
+        self._pads = pads
         self._padding = "same" if pads else getattr(layer, "padding", "")
         self.built = True
 
@@ -102,11 +103,10 @@ class Folded(keras.layers.Layer):
         return layer.activation(outputs if bias is None else hardware.plus_bias(outputs, bias))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        found = self._layer.compute_output_shape(input_shape)
-        if self._padding == getattr(self._layer, "padding", ""):
-            return found
-        sides = zip(input_shape[1:3], self._layer.strides, strict=True)
-        return (found[0], *(-(-size // stride) for size, stride in sides), found[-1])
+        pads = self._pads
+        return self._layer.compute_output_shape(
+            pads.compute_output_shape(input_shape) if pads else input_shape
+        )
 
 
 def _affine(normalization: Any) -> tuple[Any, Any]:
