@@ -47,7 +47,7 @@ class ExtractConfig(Section):
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
-@stage(version=7, any_backend=True, one_at_a_time=True)
+@stage(version=8, any_backend=True, one_at_a_time=True)
 def extract(
     job: Job,
     model: AssembledModel,

@@ -85,6 +85,11 @@ def train_head(
             "head.features must be taps or auto where model.warm_start goes on with a head on "
             "taps, got last: say --model.warm-start none"
         )
+    if start and (gone := [tap for tap in start.form.taps if tap not in features.taps]):
+        raise Mistake(
+            f"model.warm_start must go on with a head on taps that there are, got one on "
+            f"{', '.join(gone)}: say --model.warm-start none"
+        )
     if start and features.block is not None:
         return _handed_on(job, features, start)
     if "taps" in features.keys:

@@ -46,7 +46,7 @@ class Scale:
         return Scale(self.mean, self.deviation / weights)
 
     def __call__(self, chunk: np.ndarray) -> np.ndarray:
-        """Standardized, and divided by the square root of their number; float32."""
+        """Standardized, weighed, and divided by the square root of their number; float32."""
         root = np.sqrt(len(self.mean))
         found: np.ndarray = ((chunk - self.mean) / (self.deviation * root)).astype(np.float32)
         return found

@@ -204,7 +204,7 @@ def _needless(
             type(before) is keras.layers.ZeroPadding2D
             and id(layer.input) in alone
             and _calls(network, before) == 1
-            and layer.padding == "valid"
+            and getattr(layer, "padding", "") == "valid"
             and _as_same(before, layer)
         ):
             found[id(layer)] = before

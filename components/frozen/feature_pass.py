@@ -104,8 +104,10 @@ class FeaturePass:
         augmented = any(views != [0] for views in wanted.values())
         batches = self.reader.batches(rows, size, augmented=augmented)
         progress("compiling", 0, 0)
-        with ThreadPoolExecutor(1) as reading:  # The first examples are read meanwhile.
-            first = reading.submit(lambda: [*itertools.islice(batches, 1)])
+        # The first examples are read meanwhile; not those that a policy's own dice change.
+        ahead = 0 if augmented else 1
+        with ThreadPoolExecutor(1) as reading:
+            first = reading.submit(lambda: [*itertools.islice(batches, ahead)])
             run = self._forward(tuple(names), size, total)
         finished, done = time.monotonic(), 0
         with contextlib.ExitStack() as stack:

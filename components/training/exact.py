@@ -37,7 +37,7 @@ def fit_head(
     tasks that decide something on them: without those it is fitted to them, too.
 
     Args:
-        may_be_last: whether the last layer alone will do where it is no worse beyond noise.
+        may_be_last: whether it may be the last layer alone, where that is better beyond noise.
     """
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
@@ -45,7 +45,7 @@ def fit_head(
     if len(features.taps) == 1 and not may_be_last:
         raise Mistake(
             f"head.features must be last or auto for {features.model.backbone}, which has no block "
-            f"below its last one, got taps"
+            f"to tap below its last one, got taps"
         )
     job.doing("choosing the taps")
     chooser = choosing.Chooser.of(features, learning, both)

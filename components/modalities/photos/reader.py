@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -54,11 +55,11 @@ class PhotoReader:
         if change is None:
             # There is nothing that autograph would have to convert, and it takes a second.
             views_of = tf.autograph.experimental.do_not_convert(views_of)
-        stream = stream.map(views_of, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-        # On all cores from the start. What looks for better settings meanwhile ends up to two
+        # On all cores from the start: what looks for better settings meanwhile ends up to two
         # seconds after the last batch, and the iterator waits for it.
         options = tf.data.Options()
         options.autotune.enabled = False
+        stream = stream.map(views_of, num_parallel_calls=os.cpu_count()).unbatch()
         ahead = max(2, AHEAD_BYTES // (4 * math.prod(self._shape) * batch_size))
         stream = stream.batch(batch_size).prefetch(ahead).with_options(options)
         for ids, views, inputs in stream.as_numpy_iterator():

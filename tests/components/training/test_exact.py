@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -278,6 +279,10 @@ def test_a_warm_start_goes_on_with_a_head_on_taps(to_tune: Features, tmp_path: P
     other = extracted(tmp_path / "last", to_tune.model, to_tune.examples, 1)
     with pytest.raises(Mistake, match=r"head.features must be taps or auto where model.warm_start"):
         train_head(job(tmp_path / "no"), other, HeadConfig(epochs=1), PLAIN, start=start, seed=0)
+    form = start.form.model_copy(update={"taps": ("conv0", "block3")})
+    gone = replace(start, form=form)
+    with pytest.raises(Mistake, match=r"model.warm_start must go on .* got one on conv0: say"):
+        train_head(job(tmp_path / "gone"), to_tune, config, PLAIN, start=gone, seed=0)
 
 
 def test_mistakes_are_named(features: Features, tmp_path: Path, here: InProcess) -> None:
