@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import subprocess
 import sys
@@ -16,6 +15,13 @@ from typing import Any
 from tests.conftest import ROOT
 from tests.presets import BAD, GOOD, OTHER, write_preset
 
+# A process starts with the peak of the one that it is forked from: this one is small.
+_WATCH = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
 # So many rows come before the third run of each size.
 MORE = 1000
 _RECIPE = """
@@ -58,19 +64,16 @@ def write_rows(path: Path, count: int) -> None:
 def _run(recipe: Path, table: Path, store: Path) -> dict[str, Any]:
     """Seconds of each stage that ran, and of the command; its peak resident memory in MiB."""
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", str(recipe), str(table)]
-    out = store.with_suffix(".json")
+    command += ["--store", str(store), "--json"]
     started = time.monotonic()
-    with out.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--store", str(store), "--json"], stdout=file, stderr=subprocess.DEVNULL
-        )
-        _, status, used = os.wait4(process.pid, 0)
+    watch = [sys.executable, "-c", _WATCH, *command]
+    done = subprocess.run(watch, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
-    if os.waitstatus_to_exitcode(status) not in (0, 3):
-        raise RuntimeError(f"{command} must end with 0 or 3, got {status}")
-    stages = json.loads(out.read_text())["stages"]
+    if done.returncode not in (0, 3):
+        raise RuntimeError(f"{command} must end with 0 or 3, got {done.returncode}: {done.stderr}")
+    stages = json.loads(done.stdout)["stages"]
     return {
         **{s["name"]: s["seconds"] for s in stages if s["status"] == "ran" and s["seconds"] > 0.5},
         "command": seconds,
-        "MiB": used.ru_maxrss / 1024,
+        "MiB": int(done.stderr.splitlines()[-1]) / 1024,
     }
