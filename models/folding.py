@@ -25,7 +25,9 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
 
     Every frozen BatchNormalization that alone reads a linear convolution or dense layer becomes
     one layer with it, and with the zero padding before it where `same` would add the same zeros.
-    Nothing is copied: what training moves in one model has moved in the other.
+    Nothing is copied: what training moves in one model has moved in the other. Of a network that
+    begins at a tensor of another one nothing is folded so far: Keras has cloned its tensors, and
+    `layer.input` is the other's.
 
     Args:
         network: a functional model.
@@ -185,7 +187,7 @@ def _calls(network: keras.Model, layer: Any) -> int:
 def _made(network: keras.Model) -> tuple[dict[int, Any], set[int]]:
     """The id of each tensor → what makes it; the ids of those that one layer alone reads."""
     makers: dict[int, Any] = {}
-    read = Counter(id(tensor) for tensor in network.outputs)
+    read: Counter[int] = Counter()
     for step in steps(network):
         makers |= {id(tensor): step.operation for tensor in step.output_tensors}
         read.update(map(id, step.input_tensors))
