@@ -9,7 +9,7 @@ put around an activation copy all of it, where the convolution would see them by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -25,9 +25,7 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
 
     Every frozen BatchNormalization that alone reads a linear convolution or dense layer becomes
     one layer with it, and with the zero padding before it where `same` would add the same zeros.
-    Nothing is copied: what training moves in one model has moved in the other. Of a network that
-    begins at a tensor of another one nothing is folded so far: Keras has cloned its tensors, and
-    `layer.input` is the other's.
+    Nothing is copied: what training moves in one model has moved in the other.
 
     Args:
         network: a functional model.
@@ -36,14 +34,14 @@ def fold(network: keras.Model, *, precision: str | None = None) -> keras.Model:
             layers within other layers, such as a transformer's, are set to it in `network`, too;
             their weights stay what they are.
     """
-    makers, alone = _made(network)
-    normalizations = _foldable(network, makers, alone)
+    graph = _Graph(network)
+    normalizations = _foldable(network, graph)
     linear = [
         layer
         for layer in network.layers
-        if id(layer) in normalizations or (precision and _is_linear(network, layer))
+        if id(layer) in normalizations or (precision and _is_linear(graph, layer))
     ]
-    paddings = _needless(network, linear, makers, alone)
+    paddings = _needless(linear, graph)
     gone = {id(layer) for layer in (*normalizations.values(), *paddings.values())}
     replaced = {
         id(layer): Folded(layer, normalizations.get(id(layer)), precision, paddings.get(id(layer)))
@@ -174,52 +172,81 @@ _LINEAR = {
 }
 
 
-def _is_linear(network: keras.Model, layer: Any) -> bool:
-    """Whether `Folded` can take the place of `layer`, wherever it is called in `network`."""
+class _Graph:
+    """Who makes and who reads what in a network.
+
+    Where it begins at a tensor of another network, Keras has cloned its tensors, and
+    `layer.input` is still the other network's: only the network's own steps know.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._makers: dict[int, Any] = {}
+        self._inputs: dict[int, Any] = {}
+        self._calls: Counter[int] = Counter()
+        read: Counter[int] = Counter()
+        for step in steps(network):
+            self._makers |= {id(tensor): step.operation for tensor in step.output_tensors}
+            self._inputs[id(step.operation)] = step.input_tensors[0]
+            self._calls[id(step.operation)] += 1
+            read.update(map(id, step.input_tensors))
+        outputs = {id(tensor) for tensor in network.outputs}
+        self._alone = {tensor for tensor, times in read.items() if times == 1} - outputs
+
+    def once(self, layer: Any) -> bool:
+        """Whether the network calls `layer` a single time."""
+        return self._calls[id(layer)] == 1
+
+    def input_of(self, layer: Any) -> Any:
+        return self._inputs[id(layer)]
+
+    def before(self, layer: Any) -> Any:
+        """What makes what `layer` reads, where nothing else is called there or reads it."""
+        tensor = id(self.input_of(layer))
+        maker = self._makers.get(tensor) if tensor in self._alone else None
+        return maker if maker is not None and self.once(maker) else None
+
+
+def _is_linear(graph: _Graph, layer: Any) -> bool:
+    """Whether `Folded` can take the place of `layer`, wherever it is called."""
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    return type(layer) in _LINEAR and channels_last and _calls(network, layer) == 1
+    return type(layer) in _LINEAR and channels_last and graph.once(layer)
 
 
-def _calls(network: keras.Model, layer: Any) -> int:
-    return sum(step.operation is layer for step in steps(network))
+def _foldable(network: keras.Model, graph: _Graph) -> dict[int, Any]:
+    """The id of a convolution or dense layer → the BatchNormalization to fold into it."""
+    found = {}
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
+            before = graph.before(layer)
+            if (
+                graph.once(layer)
+                and _is_linear(graph, before)
+                and before.activation is keras.activations.linear
+                and layer.axis in (-1, len(graph.input_of(layer).shape) - 1)
+            ):
+                found[id(before)] = layer
+    return found
 
 
-def _made(network: keras.Model) -> tuple[dict[int, Any], set[int]]:
-    """The id of each tensor → what makes it; the ids of those that one layer alone reads."""
-    makers: dict[int, Any] = {}
-    read: Counter[int] = Counter()
-    for step in steps(network):
-        makers |= {id(tensor): step.operation for tensor in step.output_tensors}
-        read.update(map(id, step.input_tensors))
-    outputs = {id(tensor) for tensor in network.outputs}
-    return makers, {tensor for tensor, times in read.items() if times == 1} - outputs
-
-
-def _needless(
-    network: keras.Model, layers: Sequence[Any], makers: Mapping[int, Any], alone: Set[int]
-) -> dict[int, Any]:
+def _needless(layers: Sequence[Any], graph: _Graph) -> dict[int, Any]:
     """The id of each of some convolutions → the padding before it that it could add by itself."""
     found = {}
     for layer in layers:
-        before = makers.get(id(layer.input))
+        before = graph.before(layer)
         if (
             type(before) is keras.layers.ZeroPadding2D
-            and id(layer.input) in alone
-            and _calls(network, before) == 1
             and getattr(layer, "padding", "") == "valid"
-            and _as_same(before, layer)
+            and _as_same(before, graph.input_of(before).shape[1:3], layer)
         ):
             found[id(layer)] = before
     return found
 
 
-def _as_same(padding: Any, layer: Any) -> bool:
+def _as_same(padding: Any, sizes: Sequence[int | None], layer: Any) -> bool:
     """Whether `same` would add to the convolution `layer` what `padding` does."""
     if set(np.ravel(layer.dilation_rate)) != {1} or padding.data_format != "channels_last":
         return False
-    sides = zip(
-        padding.input.shape[1:3], layer.kernel_size, layer.strides, padding.padding, strict=True
-    )
+    sides = zip(sizes, layer.kernel_size, layer.strides, padding.padding, strict=True)
     for size, kernel, stride, given in sides:
         if size is None:
             return False
@@ -227,20 +254,3 @@ def _as_same(padding: Any, layer: Any) -> bool:
         if tuple(given) != (total // 2, total - total // 2):
             return False
     return True
-
-
-def _foldable(network: keras.Model, makers: Mapping[int, Any], alone: Set[int]) -> dict[int, Any]:
-    """The id of a convolution or dense layer → the BatchNormalization to fold into it."""
-    found = {}
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
-            before: Any = makers.get(id(layer.input))
-            if (
-                _is_linear(network, before)
-                and before.activation is keras.activations.linear
-                and _calls(network, layer) == 1
-                and layer.axis in (-1, len(layer.input.shape) - 1)
-                and id(layer.input) in alone
-            ):
-                found[id(before)] = layer
-    return found
