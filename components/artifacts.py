@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from components.section import Views
+from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
 
 # The splits that are trained on; test examples go through the exported model instead.
@@ -222,6 +224,7 @@ class TrainedModel(Artifact):
     audit.json           what moved, and what was frozen and did not
     choice.json          what was compared to choose the features, where it was
     search.json          the heads that were tried, where there was a search
+    rivals.json          the networks that were tried to be the control
     tensorboard/         the same epochs for TensorBoard
     ```
     """
@@ -239,6 +242,8 @@ class TrainedModel(Artifact):
     """Which weights these are, as a sentence: this phase's, or those it began with."""
     cut_short: str = ""
     """Why it was not trained for as long as was asked, as half a sentence."""
+    title: str = ""
+    """Which of several networks it is, where some were tried."""
     choosing: bool = False
     """Whether what costs more is only kept where it is better beyond noise."""
     backbone_changed: bool = False
@@ -303,7 +308,7 @@ class Evaluation(Artifact):
 
     ```
     metrics.json         figures, and what the tasks tell besides: of classes, confusion …
-    predictions.jsonl    a row an example: id, name, valid, and for each target answer and said
+    predictions.parquet  a row an example: id, name, valid, and for each target answer and said
     asked.json           digests of the model that was asked and of the examples, and the targets
     worst.json, .npz     the worst mistakes: words, and the examples
     ```
@@ -319,8 +324,12 @@ class Evaluation(Artifact):
     targets: tuple[Target, ...]
     """What was asked; the answers are those of the examples."""
     examples: int
+    said_by: tuple[Target, ...]
+    """What the model answers, in its own order and of its own space."""
     figures: dict[str, float]
     """Every figure of every target, by its name."""
+    intervals: dict[str, tuple[float, float]]
+    """Of each figure: what holds it in 95 of 100 such sets of examples."""
     trivial: dict[str, float]
     """The main figures of always giving the same answer, which is …"""
     trivially: dict[str, str]
@@ -330,6 +339,26 @@ class Evaluation(Artifact):
     invalid: int
 
 
+@dataclass(frozen=True)
+class Rivals:
+    """What a candidate is compared with, on the same examples.
+
+    Attributes:
+        blessed: the last blessed model; None where there is none.
+        control: the best that was trained from scratch on the same labels …
+        shortcut: … and what can be said without looking at an example; None where not asked for.
+    """
+
+    blessed: Evaluation | None = None
+    control: Evaluation | None = None
+    shortcut: Evaluation | None = None
+
+    def named(self) -> dict[str, Evaluation]:
+        """Those that there are, by what they are."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: rival for name, rival in found.items() if rival is not None}
+
+
 class Blessing(Artifact):
     """The verdict, in an empty file called BLESSED or NOT_BLESSED, and the reasons."""
 
@@ -337,6 +366,8 @@ class Blessing(Artifact):
 
     blessed: bool
     reasons: tuple[str, ...]
+    comparisons: dict[str, tuple[Comparison, ...]] = {}
+    """What it was compared with (`blessed`, `control`, `shortcut`) → all figures of both."""
 
 
 class PushedModel(Artifact):
@@ -394,7 +425,6 @@ class SoFar:
     tuned: TrainedModel
     exported: ExportedModel
     evaluation: Evaluation
-    blessed: Evaluation | None
-    control: Evaluation | None
+    rivals: Rivals
     blessing: Blessing
     pushed: PushedModel

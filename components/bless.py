@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
-from components.artifacts import Blessing, Evaluation
+from components.artifacts import Blessing, Evaluation, Rivals
 from components.job import Job, stage
+from components.judging.comparing import compare
+from components.modalities.table import MODALITIES
 from components.section import Columns, Section
+from components.tasks.figures import CONFIDENCE, Comparison
 from components.tasks.protocol import Figure, Target
 from components.tasks.table import figures_of, main_figures
 from models.mistakes import Mistake, nearest
@@ -23,11 +26,19 @@ class BlessConfig(Section):
     """Figures that must not be more, such as mae=2.5."""
     max_drop: float = Field(0.01, ge=0, le=1)
     """How much worse than the last blessed model its main figures may be, on the same examples: a
-    difference of shares; of figures in another unit, a share of them."""
+    difference of shares; of figures in another unit, a share of them. What can be chance is
+    forgiven; see `confidence`."""
+    beat_control: bool = True
+    """It must not be worse, beyond chance, than the best that is trained from scratch on the same
+    labels, nor than a line through what is known without looking, where there is a control."""
+    min_transfer_gain: float | None = Field(None, ge=0)
+    """How much better than those it must surely be in its main figures: 0 for any gain beyond
+    chance; a difference of shares, and of figures in another unit a share of them."""
+    confidence: float = Field(CONFIDENCE, ge=0, lt=1)
+    """Of the intervals by which it is compared with another model; 0 to take the figures as they
+    are, chance or not."""
     beat_trivial: bool = True
     """It must be better than always giving the same answer: the most frequent class, the mean."""
-    beat_control: bool = True
-    """It must be better than the control, where there is one."""
     force: str = ""
     """Bless it whatever it reaches, for this reason, which is recorded."""
 
@@ -53,22 +64,21 @@ def check(config: BlessConfig, targets: Sequence[Target]) -> None:
                 raise Mistake(f"bless.{field} must be from 0 to 1 for {name}, got {value}")
 
 
-@stage(version=2, plain=True)
-def bless(
-    job: Job,
-    candidate: Evaluation,
-    blessed: Evaluation | None,
-    control: Evaluation | None,
-    config: BlessConfig,
-) -> Blessing:
+@stage(version=3, plain=True)
+def bless(job: Job, candidate: Evaluation, rivals: Rivals, config: BlessConfig) -> Blessing:
     """Weigh the candidate against thresholds, the last blessed model and the control.
 
-    A first run has no blessed model to be compared with, and says so. Every reason is a
+    What is compared is compared on the same examples, with an interval; what can be chance is told
+    as that. A first run has no blessed model to be compared with, and says so. Every reason is a
     sentence; those that spoke against the candidate come first.
     """
+    compared = {
+        name: {found.name: found for found in compare(candidate, rival, config.confidence)}
+        for name, rival in rivals.named().items()
+    }
     against: list[str] = []
     speaking_for: list[str] = []
-    for holds, sentence in _judgements(candidate, blessed, control, config):
+    for holds, sentence in _judgements(candidate, rivals, compared, config):
         (speaking_for if holds else against).append(sentence)
     verdict = not against or bool(config.force)
     reasons = against + speaking_for
@@ -79,34 +89,44 @@ def bless(
         directory=job.directory,
         blessed=verdict,
         reasons=tuple(reasons),
+        comparisons={name: tuple(found.values()) for name, found in compared.items()},
         stats={"blessed": verdict, "forced": bool(config.force)},
     )
 
 
+# What the candidate was compared with → its figures there, by their names.
+_Compared = Mapping[str, Mapping[str, Comparison]]
+
+
 def _judgements(
-    candidate: Evaluation,
-    blessed: Evaluation | None,
-    control: Evaluation | None,
-    config: BlessConfig,
+    candidate: Evaluation, rivals: Rivals, compared: _Compared, config: BlessConfig
 ) -> Iterator[tuple[bool, str]]:
     """(does it speak for the candidate?, a sentence) for everything that is asked of it."""
     yield from _thresholds(candidate, config)
     if candidate.invalid:
         yield False, f"It cannot decode {candidate.invalid} of the test examples."
-    if blessed is None:
+    if rivals.blessed is None:
         yield True, "There is no blessed model yet to compare it with."
     for name, figure in main_figures(candidate.targets).items():
-        value = candidate.figures.get(name)
-        if value is None:
+        if name not in candidate.figures:
             yield False, f"No test example has an answer to judge {name} by."
             continue
-        yield True, f"Its {_words(name)} is {value:.3f} on {candidate.judged[name]} test examples."
+        yield True, f"Its {_words(name)} is {_of(candidate, name, figure)}."
         if config.beat_trivial:
-            yield _against_trivial(name, figure, value, candidate)
-        if blessed is not None:
-            yield _against_blessed(name, figure, value, blessed, config.max_drop)
-        if control is not None and config.beat_control and name in control.figures:
-            yield _against_control(name, figure, value, control)
+            yield _against_trivial(name, figure, candidate)
+        if rivals.blessed is not None:
+            yield _against_blessed(name, figure, compared["blessed"].get(name), config)
+        if rivals.control is not None:
+            yield from _against_control(name, figure, candidate, rivals, compared, config)
+
+
+def _of(candidate: Evaluation, name: str, figure: Figure) -> str:
+    """A figure and its interval, in words."""
+    value, (low, high) = candidate.figures[name], candidate.intervals[name]
+    return (
+        f"{figure.plainly(value)} on {candidate.judged[name]} test examples "
+        f"({100 * CONFIDENCE:g} % interval {figure.plainly(low)} to {figure.plainly(high)})"
+    )
 
 
 def _thresholds(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool, str]]:
@@ -124,45 +144,114 @@ def _thresholds(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bo
             )
 
 
-def _against_trivial(
-    name: str, figure: Figure, value: float, candidate: Evaluation
-) -> tuple[bool, str]:
-    trivial = candidate.trivial[name]
-    holds = figure.worse_by(value, trivial) < 0
+def _against_trivial(name: str, figure: Figure, candidate: Evaluation) -> tuple[bool, str]:
+    value, trivial = candidate.figures[name], candidate.trivial[name]
+    low, high = candidate.intervals[name]
+    holds = figure.gain(value - trivial, trivial) > 0
+    doubt = ", which may be chance" if holds and low <= trivial <= high else ""
     return (
         holds,
         f"In {_words(name)} it is {'better' if holds else 'no better'} than always answering "
-        f"{candidate.trivially[name]} ({trivial:.3f}).",
+        f"{candidate.trivially[name]} ({figure.plainly(trivial)}){doubt}.",
     )
 
 
 def _against_blessed(
-    name: str, figure: Figure, value: float, blessed: Evaluation, max_drop: float
+    name: str, figure: Figure, found: Comparison | None, config: BlessConfig
 ) -> tuple[bool, str]:
-    if name not in blessed.figures:
+    """It is refused where it is worse than is allowed, and that is no chance."""
+    if found is None:
         return True, f"The last blessed model has no {_words(name)} to compare it with."
-    before = blessed.figures[name]
-    allowed = f"{max_drop:.3f}" if figure.unit == "share" else f"{100 * max_drop:g} %"
+    share = figure.unit == "share"
+    allowed = f"{config.max_drop:.3f}" if share else f"{100 * config.max_drop:g} %"
+    dropped = figure.gain(found.change, found.other) < -config.max_drop
+    sure = found.verdict(figure) == "worse" or not config.confidence
+    forgiven = ", and this may be chance" if dropped and not sure else ""
     return (
-        figure.worse_by(value, before) <= max_drop,
-        f"The last blessed model has {_words(name)} {before:.3f} on the same examples; the change "
-        f"is {value - before:+.3f}, where being worse by {allowed} is allowed.",
+        not (dropped and sure),
+        f"The last blessed model has {_words(name)} {figure.plainly(found.other)} on the same "
+        f"examples; the change is {_change(found, figure)}, where being worse by {allowed} is "
+        f"allowed{forgiven}.",
     )
+
+
+_TRANSFERRING = {
+    "better": "transferring helped",
+    "worse": "transferring hurt",
+    "the same": "transferring made no difference to speak of",
+    "cannot tell": "nobody can tell whether transferring helped",
+}
 
 
 def _against_control(
-    name: str, figure: Figure, value: float, control: Evaluation
-) -> tuple[bool, str]:
-    reached = control.figures[name]
-    holds = figure.worse_by(value, reached) < 0
-    trained = control.model.trained if control.model else None
-    how = f" ({trained.cut_short})" if trained and trained.cut_short else ""
-    return (
+    name: str,
+    figure: Figure,
+    candidate: Evaluation,
+    rivals: Rivals,
+    compared: _Compared,
+    config: BlessConfig,
+) -> Iterator[tuple[bool, str]]:
+    """Against the stronger of what was trained from scratch and what needs no looking."""
+    names = [rival for rival in ("control", "shortcut") if name in compared.get(rival, {})]
+    if not names:
+        return
+    strongest = max(names, key=lambda r: figure.gain(compared[r][name].other, 1.0))
+    found = compared[strongest][name]
+    verdict, (least, _), asked = found.verdict(figure), found.gain(figure), config.min_transfer_gain
+    holds = not (verdict == "worse" and config.beat_control)
+    holds = holds and (asked is None or least >= asked)
+    wanted = "" if asked is None else f"; a gain of surely {asked:g} is asked for"
+    more = found.telling() if verdict == "cannot tell" else None
+    tell = f"; some {_round(more)} test examples might tell" if more else ""
+    yield (
         holds,
-        f"The same network trained from scratch on the same labels{how} has {_words(name)} "
-        f"{reached:.3f}: transferring {'helped' if holds else 'did not help'} "
-        f"({value - reached:+.3f}).",
+        f"{_title(strongest, candidate, rivals)} has {_words(name)} "
+        f"{figure.plainly(found.other)}: {_TRANSFERRING[verdict]}, by {_change(found, figure)}"
+        f"{tell}{wanted}.",
     )
+    if "shortcut" in names:
+        yield from _in_the_files(name, figure, compared["shortcut"][name], candidate)
+
+
+def _title(rival: str, candidate: Evaluation, rivals: Rivals) -> str:
+    """What the strongest rival is, to begin a sentence with."""
+    trained = rivals.control.model.trained if rivals.control and rivals.control.model else None
+    if rival == "shortcut" or trained is None:
+        return f"A line through {_measures(candidate)}"
+    how = f" ({trained.cut_short})" if trained.cut_short else ""
+    title = trained.title or "the same network"
+    return f"From scratch on the same labels, {title}{how}"
+
+
+def _in_the_files(
+    name: str, figure: Figure, found: Comparison, candidate: Evaluation
+) -> Iterator[tuple[bool, str]]:
+    """Whether what can be said without looking is half of what the candidate is better by."""
+    trivial = candidate.trivial[name]
+    theirs, ours = (figure.gain(x - trivial, trivial) for x in (found.other, found.value))
+    if theirs > 0.5 * ours > 0:
+        yield (
+            True,
+            f"Much of the answer is in {_measures(candidate)}, which alone give {_words(name)} "
+            f"{figure.plainly(found.other)}: look whether that is meant.",
+        )
+
+
+def _measures(candidate: Evaluation) -> str:
+    modality = candidate.model.modality if candidate.model else ""
+    return MODALITIES[modality].raw.measures if modality else "what is known without looking"
+
+
+def _change(found: Comparison, figure: Figure) -> str:
+    """Signed, with its interval."""
+    digits = ".3f" if figure.unit == "share" else ".4g"
+    change, low, high = (f"{x:+{digits}}" for x in (found.change, found.low, found.high))
+    return f"{change} ({low} to {high})"
+
+
+def _round(count: int) -> str:
+    """Two digits of it: nobody knows more."""
+    return f"{int(float(f'{count:.1e}')):,}"
 
 
 def _words(name: str) -> str:

@@ -13,15 +13,16 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import Evaluation, Examples, ExportedModel
-from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from components.files import read_json, sha256, write_json
 from components.job import Job, stage
+from components.judging import judged, predictions
+from components.judging.comparing import place_of
 from components.judging.worst import FILES as WORST
 from components.judging.worst import Told, Worst
 from components.section import Section
 from components.served.manifest import MANIFEST, ServedModel, verify_manifest
 from components.served.opening import Opened
 from components.tasks.protocol import Said
-from components.tasks.table import task_of
 
 with epy.lazy_imports():
     from components.examples import dataset
@@ -30,8 +31,7 @@ with epy.lazy_imports():
 
 # Which model was asked about what: written last.
 _ASKED = "asked.json"
-_PREDICTIONS, _METRICS = "predictions.jsonl", "metrics.json"
-_FILES = (_ASKED, _PREDICTIONS, _METRICS, *WORST)
+_FILES = (_ASKED, *judged.FILES, *WORST)
 # So many earlier evaluations may be of the same model: every run asks the one that is served.
 _LOOKED_AT = 6
 # So many batches are sorted by size together, and no more than this many bytes.
@@ -45,7 +45,7 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=6)
+@stage(version=7)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
@@ -63,18 +63,15 @@ def evaluate(
     }
     earlier = _earlier(job, asked)
     if not (earlier and _taken_over(earlier, asked, job.directory)):
-        before = {row["id"]: row for row in _rows_of(earlier)} if earlier else {}
+        rows = _rows_of(earlier, examples, model) if earlier else []
+        before = {row["id"]: row for row in rows}
         _evaluate(job, model, examples, config.batch_size, before)
         write_json(job.directory / _ASKED, asked)
-    found = read_json(job.directory / _METRICS)
-    names = ("examples", "figures", "trivial", "trivially", "judged", "invalid")
-    known = {name: found[name] for name in names}
-    return Evaluation(
-        directory=job.directory,
+    return judged.read(
+        job.directory,
         model=model if isinstance(model, ExportedModel) else None,
         targets=examples.targets,
-        **known,
-        stats={**known["figures"], "examples": known["examples"], "invalid": known["invalid"]},
+        said_by=model.targets,
     )
 
 
@@ -101,9 +98,12 @@ def _taken_over(earlier: Path, asked: dict[str, Any], directory: Path) -> bool:
     return False
 
 
-def _rows_of(earlier: Path) -> list[dict[str, Any]]:
-    with suppress(OSError, ValueError):
-        return list(read_jsonl(earlier / _PREDICTIONS))
+def _rows_of(
+    earlier: Path, examples: Examples, model: ExportedModel | ServedModel
+) -> list[predictions.Row]:
+    """What the same model has said; nothing where it was asked something else."""
+    with suppress(OSError, ValueError, KeyError):
+        return predictions.read(earlier, examples.targets, model.targets)
     return []
 
 
@@ -119,64 +119,22 @@ def _evaluate(
     Args:
         before: the id of an example → what this model has said of it already.
     """
-    known = {(t.name, t.task): position for position, t in enumerate(model.targets)}
-    places = [known.get((target.name, target.task)) for target in examples.targets]
+    places = [place_of(target, model.targets) for target in examples.targets]
     # A model of before may know other answers: its mistakes are not shown.
     same = [
         at if at is not None and model.targets[at].space.labels == target.space.labels else None
         for target, at in zip(examples.targets, places, strict=True)
     ]
     worst = Worst(examples.targets, same)
-    predictions: list[dict[str, Any]] = []
+    rows: list[predictions.Row] = []
 
     def tell(told: list[Told]) -> None:
-        predictions.extend(row for row, _ in told)
+        rows.extend(row for row, _ in told)
         worst.add(told)
 
     _ask(job, model, examples, batch_size, before, tell)
-    # In an order that does not depend on what was asked together.
-    predictions.sort(key=lambda row: (row["id"], row["name"]))
-    write_jsonl(job.directory / _PREDICTIONS, predictions)
-    write_json(job.directory / _METRICS, _metrics(predictions, model, examples, places))
+    judged.write(job.directory, rows, examples.targets, model.targets)
     worst.write(job.directory)
-
-
-def _metrics(
-    predictions: list[dict[str, Any]],
-    model: ExportedModel | ServedModel,
-    examples: Examples,
-    places: list[int | None],
-) -> dict[str, Any]:
-    """What the tasks say of `predictions`.
-
-    Args:
-        places: of each target asked, where it is among those of the model.
-    """
-    figures: dict[str, float] = {}
-    trivial: dict[str, float] = {}
-    trivially: dict[str, str] = {}
-    judged: dict[str, int] = {}
-    details: dict[str, Any] = {}
-    for number, (target, at) in enumerate(zip(examples.targets, places, strict=True)):
-        told = [row for row in predictions if row["answers"][number] is not None]
-        if at is None or not told:
-            continue
-        answers, said = [row["answers"][number] for row in told], [row["said"][at] for row in told]
-        scores = task_of(target).score(answers, said, model.targets[at].space, target.space)
-        main = target.named(task_of(target).figures[0].name)
-        figures |= {target.named(name): value for name, value in scores.figures.items()}
-        trivial[main], trivially[main] = scores.trivial, scores.trivially
-        judged[main] = len(told)
-        details[target.name] = scores.details
-    return {
-        "examples": len(predictions),
-        "invalid": sum(not row["valid"] for row in predictions),
-        "figures": figures,
-        "trivial": trivial,
-        "trivially": trivially,
-        "judged": judged,
-        "targets": details,
-    }
 
 
 def _ask(

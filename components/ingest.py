@@ -69,7 +69,7 @@ class DataConfig(Section):
     """Accept a label set that differs from the last blessed model's."""
 
 
-@stage(version=3)
+@stage(version=4)
 def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
     """Read, check, split and write the examples of `source`.
 

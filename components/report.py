@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epy
 
-from components.artifacts import ExportedModel, Report, SoFar, TrainedModel
+from components.artifacts import Evaluation, ExportedModel, Report, SoFar, TrainedModel
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.judging import worst
@@ -24,7 +24,7 @@ from components.pages import cards, charts
 from components.pages.lineage import lineage
 from components.section import size
 from components.served.opening import Opened
-from components.tasks.protocol import Target
+from components.tasks.protocol import Figure, Target
 from components.tasks.table import figures_of, main_figures, task_of
 from models.version import described
 
@@ -54,7 +54,7 @@ class About:
     digest: str
 
 
-@stage(version=7)
+@stage(version=8)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
@@ -137,29 +137,42 @@ def _title(target: Target) -> str:
     return f"{target.name}: {said}" if target.name else said
 
 
-def _figures(so_far: SoFar) -> list[tuple[str, str]]:
+class Shown(NamedTuple):
+    """A figure and its interval, for a person."""
+
+    value: str
+    interval: str
+
+
+def _with(evaluation: Evaluation, name: str, figure: Figure) -> Shown:
+    low, high = (figure.text(end) for end in evaluation.intervals[name])
+    return Shown(figure.text(evaluation.figures[name]), f"{low} to {high}")
+
+
+def _figures(so_far: SoFar) -> list[tuple[Shown, str]]:
     """(value, what it is) of the figures on top."""
-    evaluation, found = so_far.evaluation, []
+    evaluation = so_far.evaluation
+    found: list[tuple[Shown, str]] = []
     mains = main_figures(evaluation.targets)
     for name, figure in mains.items():
         if name not in evaluation.figures:
             continue
         words = name.replace("_", " ")
         on = f"{words} on {evaluation.judged[name]} test examples"
-        found.append((figure.text(evaluation.figures[name]), on))
+        found.append((_with(evaluation, name, figure), on))
         others = {
-            "the same network from scratch": so_far.control,
-            "the last blessed model": so_far.blessed,
+            "the best from scratch": so_far.rivals.control,
+            "without looking at them": so_far.rivals.shortcut,
+            "the last blessed model": so_far.rivals.blessed,
         }
         for what, other in others.items():
             if other and name in other.figures:
-                found.append((figure.text(other.figures[name]), what))
-        found.append(
-            (figure.text(evaluation.trivial[name]), f"always {evaluation.trivially[name]}")
-        )
+                found.append((_with(other, name, figure), what))
+        trivial = Shown(figure.text(evaluation.trivial[name]), "")
+        found.append((trivial, f"always {evaluation.trivially[name]}"))
     for name, figure in figures_of(evaluation.targets).items():
         if name in evaluation.figures and name not in mains:
-            found.append((figure.text(evaluation.figures[name]), name.replace("_", " ")))
+            found.append((_with(evaluation, name, figure), name.replace("_", " ")))
     return found
 
 
@@ -214,11 +227,12 @@ def _taps(names: list[str]) -> str:
 
 def _phases(so_far: SoFar) -> list[dict[str, Any]]:
     """What the page shows of each phase in which something was trained."""
-    control = so_far.control.model.trained if so_far.control and so_far.control.model else None
+    judged = so_far.rivals.control
+    control = judged.model.trained if judged and judged.model else None
     models = {
         "The head": so_far.head,
         "Fine-tuning": so_far.tuned,
-        "The control: the same network from scratch": control,
+        f"The control: {control.title}, from scratch" if control else "": control,
     }
     found = [_phase(name, model) for name, model in models.items() if model]
     return [phase for phase in found if phase]

@@ -17,7 +17,14 @@ from components.tasks.learning import Learning
 from components.training.data import TrainingData, training_data
 from components.training.exact import fit_head
 from components.training.heads import WarmHead, carry, new_head
-from components.training.phases import PhaseConfig, decided, require_finite, run_phase, train_phase
+from components.training.phases import (
+    PhaseConfig,
+    decided,
+    rate_or_auto,
+    require_finite,
+    run_phase,
+    train_phase,
+)
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -50,18 +57,7 @@ class HeadConfig(PhaseConfig):
     @field_validator("learning_rate", mode="before")
     @classmethod
     def _rate(cls, value: Any) -> Any:
-        """The command line has only strings."""
-        if value == "auto":
-            return value
-        try:
-            rate = float(value)
-        except (TypeError, ValueError):
-            rate = 0.0
-        if not 0 < rate <= 10:
-            raise Mistake(
-                f"head.learning_rate must be above 0 and at most 10, or 'auto', got {value}"
-            )
-        return rate
+        return rate_or_auto("head", value)
 
 
 @stage(version=6, any_backend=True, trains=True)

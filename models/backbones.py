@@ -89,6 +89,15 @@ BACKBONES: dict[str, Backbone] = {
         smallest=8,
         block=r"block\d+",
     ),
+    # The one to be beaten: what a few hundred pictures can teach.
+    "SmallConvNet": Backbone(
+        family="ConvNet",
+        constructor="small_convnet",
+        input_size=64,
+        smallest=8,
+        block=r"block\d+",
+        arguments={"filters": (16, 32, 64)},
+    ),
     **_family(
         {"VGG16": (224, "vgg16"), "VGG19": (224, "vgg19")},
         family="VGG",

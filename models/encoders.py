@@ -24,6 +24,11 @@ with epy.lazy_imports():
 Pooling = Literal["mean", "cls", "last"]
 
 
+# A bag of tokens: what its layers' names begin with, how many buckets pairs of tokens share, and
+# how many numbers stand for each.
+BAG, _PAIRS, _WIDTH = "bag", 50_000, 16
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One row of the table.
@@ -161,6 +166,32 @@ def build_encoder(
     network = keras.Model(
         [token_ids, mask], _pool(hidden, mask, pooling), name=backbone.name.split("/")[-1]
     )
+    network.trainable = False
+    return network
+
+
+def build_bag(tokens: int, length: int | None) -> keras.Model:
+    """A bag of tokens and of pairs of neighbours: the mean of an embedding of each.
+
+    After Joulin et al. 2016 (arXiv:1607.01759), fastText, whose pairs share buckets, too.
+
+    Args:
+        tokens: how many the tokenizer knows.
+        length: of every text in tokens; None where they differ.
+
+    Returns:
+        A model with the inputs of `build_encoder`, to (batch, features); not pretrained.
+    """
+    token_ids = keras.Input((length,), dtype="int32", name="token_ids")
+    mask = keras.Input((length,), dtype="int32", name="padding_mask")
+    # Products stay below 2 ** 31.
+    mixed = (token_ids[:, :-1] % 65536) * 32749 + token_ids[:, 1:] % 65536
+    pairs = mixed % _PAIRS + tokens
+    both = keras.ops.concatenate([token_ids, pairs], axis=1)
+    there = keras.ops.concatenate([mask, mask[:, :-1] * mask[:, 1:]], axis=1)
+    embedded = keras.layers.Embedding(tokens + _PAIRS, _WIDTH, name=f"{BAG}_embedding")(both)
+    pooled = keras.layers.GlobalAveragePooling1D(name=f"{BAG}_pooling")(embedded, mask=there)
+    network = keras.Model([token_ids, mask], pooled, name=BAG)
     network.trainable = False
     return network
 

@@ -12,14 +12,20 @@ from models.objectives import Objective
 
 # Rates are tried from the one to the other, evenly in the logarithm.
 LOWEST, HIGHEST = 1e-5, 1.0
-_STEPS = 100
+STEPS = 100
 # As in fast.ai: how much of the smoothed loss is what it was, and when it counts as blown up.
 _MOMENTUM, _BLOWN_UP = 0.9, 4.0
 _ALMOST = 0.8
 
 
 def range_test(
-    model: keras.Model, data: Data, *, objective: Objective, batch_size: int, seed: int
+    model: keras.Model,
+    data: Data,
+    *,
+    objective: Objective,
+    batch_size: int,
+    seed: int,
+    steps: int = STEPS,
 ) -> float:
     """The lowest rate at which the loss falls almost as fast as anywhere before its least value.
 
@@ -32,7 +38,7 @@ def range_test(
     rng = np.random.default_rng(seed)
     devices = distribution.replicas()
     size = max(min(batch_size, len(data)) // devices, 1) * devices
-    rates = np.geomspace(LOWEST, HIGHEST, _STEPS)
+    rates = np.geomspace(LOWEST, HIGHEST, steps)
     losses: list[float] = []
     average = 0.0
     for step, rate in enumerate(rates, start=1):

@@ -27,7 +27,8 @@ from components.tasks.one_label import OneLabelConfig
 from components.tasks.protocol import Column
 from components.tasks.several_labels import SeveralLabelsConfig
 from components.track import MlflowConfig
-from components.train_from_scratch import ControlConfig, PretrainConfig
+from components.train_control import ControlConfig
+from components.train_from_scratch import PretrainConfig
 from components.train_head import HeadConfig
 from models.mistakes import Mistake, nearest
 from pipeline.moved import MOVED
@@ -98,6 +99,13 @@ class Config(Section):
             policies=self.augment.policies or row.usual,
             options={name: getattr(self.own, name) for name in row.view_options},
         )
+
+    @property
+    def control_views(self) -> Views:
+        """Those of the control: no fewer than who is trained from scratch wants."""
+        wanted = self.control.views or MODALITIES[self.data.modality].scratch_views
+        given = self.views
+        return given if given.views != 1 else given.model_copy(update={"views": wanted})
 
     @property
     def vectors(self) -> Vectors:

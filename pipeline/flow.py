@@ -7,16 +7,19 @@ executed, traced to say what would run, and compiled for a cluster.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from components.artifacts import (
     AssembledModel,
     Blessing,
+    Checks,
     Evaluation,
     Examples,
+    Features,
     PushedModel,
     Report,
+    Rivals,
     SoFar,
     TrainedModel,
 )
@@ -32,11 +35,13 @@ from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.push import ServingDirectory, push
 from components.report import About, report
+from components.section import Views
 from components.served.manifest import ServedModel
-from components.tasks.learning import Learning
+from components.shortcut import shortcut
 from components.tasks.protocol import Target
 from components.track import track
-from components.train_from_scratch import ScratchConfig, train_from_scratch
+from components.train_control import train_control
+from components.train_from_scratch import train_from_scratch
 from components.train_head import train_head
 from components.training.heads import WarmHead
 from components.validate import validate
@@ -73,10 +78,14 @@ class Outside:
     source: Source
     pretrain_source: Source | None
     giant: Giant
+    small: Giant
+    """A small network that reads what the giant reads."""
     pretrained: Pretrained | None
     head: WarmHead | None
     """The last blessed model's, where this run goes on from it."""
     blessed: ServedModel | None
+    is_first: bool
+    """There is no blessed model yet."""
     other_targets: tuple[Target, ...] | None
     """The last blessed model's targets, where they are not those of the source."""
     serving: ServingDirectory
@@ -113,25 +122,19 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     exported = run(export, tuned, examples, config.export)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
-    control = None
-    if config.control.enabled:
-        branch = run.under("control")
-        network = branch(
-            assemble, checks, outside.giant, NO_WEIGHTS, config.model, config.own, seed=seed
-        )
-        scratch = from_scratch(branch, network, examples, config.control, config.learning, config)
-        control = branch(
-            evaluate, branch(export, scratch, examples, config.export), examples, config.evaluate
-        )
-    blessed = None
+    rivals = Rivals()
     if outside.blessed:
-        blessed = run.under("blessed")(evaluate, outside.blessed, examples, config.evaluate)
+        asked = run.under("blessed")(evaluate, outside.blessed, examples, config.evaluate)
+        rivals = replace(rivals, blessed=asked)
+    # Whether transferring helps is asked once; then, whether the next model is as good.
+    if config.control.is_wanted(is_first=outside.is_first):
+        control = controlled(run.under("control"), config, outside, examples, checks, features)
+        known = run(shortcut, examples, config.learning)
+        rivals = replace(rivals, control=control, shortcut=known)
 
-    blessing = run(bless, evaluation, blessed, control, config.bless)
+    blessing = run(bless, evaluation, rivals, config.bless)
     pushed = run(push, exported, blessing, outside.serving)
-    so_far = SoFar(
-        checks, features, head, tuned, exported, evaluation, blessed, control, blessing, pushed
-    )
+    so_far = SoFar(checks, features, head, tuned, exported, evaluation, rivals, blessing, pushed)
     page = run(report, so_far, outside.about)
     if config.mlflow.tracking_uri:
         run(track, so_far, page, config.mlflow)
@@ -147,26 +150,36 @@ def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:
     network = run(
         assemble, checks, outside.giant, NO_WEIGHTS, config.model, config.own, seed=config.seed
     )
-    return from_scratch(run, network, examples, config.pretrain, config.one_label_learning, config)
-
-
-def from_scratch(
-    run: Run,
-    network: AssembledModel,
-    examples: Examples,
-    scratch: ScratchConfig,
-    learning: Learning,
-    config: Config,
-) -> TrainedModel:
-    """Train every layer of `network`; with nothing frozen, its features are the inputs."""
-    inputs = run(
-        extract,
-        network,
-        examples,
-        "all",
-        config.views,
-        config.extract,
-        vectors="none",
-        seed=config.seed,
+    inputs = decoded(run, network, examples, config.views, config)
+    return run(
+        train_from_scratch, inputs, config.pretrain, config.one_label_learning, seed=config.seed
     )
-    return run(train_from_scratch, inputs, scratch, learning, seed=config.seed)
+
+
+def controlled(
+    run: Run,
+    config: Config,
+    outside: Outside,
+    examples: Examples,
+    checks: Checks,
+    features: Features,
+) -> Evaluation:
+    """The best that can be trained from scratch on the same labels, judged like the candidate."""
+    network = run(
+        assemble, checks, outside.small, NO_WEIGHTS, config.model, config.own, seed=config.seed
+    )
+    inputs = decoded(run, network, examples, config.control_views, config)
+    control = run(
+        train_control, inputs, features, config.control, config.learning, seed=config.seed
+    )
+    exported = run(export, control, examples, config.export)
+    return run(evaluate, exported, examples, config.evaluate)
+
+
+def decoded(
+    run: Run, network: AssembledModel, examples: Examples, views: Views, config: Config
+) -> Features:
+    """What a network reads that is trained whole: with nothing frozen, its features are inputs."""
+    return run(
+        extract, network, examples, "all", views, config.extract, vectors="none", seed=config.seed
+    )

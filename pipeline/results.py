@@ -30,7 +30,8 @@ class RunResult:
             `not blessed`.
         seconds: that it took.
         steps: the stages, in their order.
-        metrics: `test`, and where they were evaluated `blessed` and `control` → their figures.
+        metrics: `test`, and where they were evaluated `blessed`, `control` and `shortcut` → their
+            figures.
         reasons: of the verdict, those against the model first.
         version: that is served; None where the model was not blessed.
         pushed: its directory.

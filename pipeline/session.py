@@ -152,7 +152,7 @@ def result(
         known: what earlier runs have said to have pushed. One that was killed after its push has
             not said so: then this one does.
     """
-    judged = {s.name: s.stats for s in steps if s.name.endswith("evaluate")}
+    judged = {s.name: s.stats for s in steps if s.name.endswith(("evaluate", "shortcut"))}
     metrics = {"test": judged.pop("evaluate", outcome.evaluation.stats)}
     metrics |= {name.removesuffix(".evaluate"): stats for name, stats in judged.items()}
     pushed = outcome.pushed.path

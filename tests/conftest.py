@@ -160,6 +160,8 @@ unfreeze = 1
 epochs = 2
 [bless]
 beat_trivial = false
+[control]
+enabled = false
 """
     )
     return path

@@ -45,9 +45,14 @@ def _key(weights: Path) -> tuple[Path, int, int]:
     return weights.resolve(), found.st_mtime_ns, found.st_ino
 
 
+def new_backbone(model: AssembledModel) -> keras.Model:
+    """The same network with random weights."""
+    return MODALITIES[model.modality].giants.build(model)
+
+
 def open_backbone(model: AssembledModel, weights: Path) -> keras.Model:
     """The frozen backbone of `model`, with the weights in the file `weights`."""
-    network = MODALITIES[model.modality].giants.build(model)
+    network = new_backbone(model)
     backbones.load_weights(network, weights)
     return network
 

@@ -35,11 +35,13 @@ class Giant:
         name: for people.
         digest: over all that decides its architecture and its preprocessing.
         path: the folder of a preset; None where the backbone is a row of our own table.
+        small: it is no giant, but a small network that is trained from scratch to be beaten.
     """
 
     name: str
     digest: str
     path: Path | None = None
+    small: bool = False
 
 
 @dataclass(frozen=True)

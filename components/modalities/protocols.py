@@ -99,6 +99,7 @@ class Raw(Protocol):
         suffixes: what files with examples usually end in.
         may_repeat: the same example may come again without anybody's mistake: where the data's own
             splits share one, the copy in training is set aside. Otherwise it is an error.
+        measures: what `measured` gives, in words.
     """
 
     plural: str
@@ -106,6 +107,7 @@ class Raw(Protocol):
     is_path: bool
     suffixes: tuple[str, ...]
     may_repeat: bool
+    measures: str
 
     def feature(self) -> Any:
         """The TFDS feature that stores an example's raw form."""
@@ -124,6 +126,9 @@ class Raw(Protocol):
 
     def warnings(self, summary: dict[str, Any]) -> list[str]:
         """What a person should know of the summary, a sentence each."""
+
+    def measured(self, facts: dict[str, Any]) -> list[float]:
+        """What can be told of an example without looking at it, as numbers: `measures`."""
 
     def sample(self) -> bytes:
         """A made-up raw example, for warming up a server."""
@@ -147,6 +152,9 @@ class Giants(Protocol):
         self, config: ModelConfig, own: Any, giant: Giant, *, download: bool
     ) -> Pretrained:
         """Its published weights."""
+
+    def small(self, giant: Giant) -> Giant:
+        """A small network that reads what `giant` reads, to be trained from scratch."""
 
     def begin(
         self, config: ModelConfig, own: Any, giant: Giant, directory: Path, *, published: bool
@@ -204,6 +212,7 @@ class Modality:
         policies: the names that `augment.policies` may have.
         usual: those that are meant where none are given.
         model_dependent: those whose views depend on what the giant has learned.
+        scratch_views: how many views of an example a network wants that is trained from scratch.
         reader: (model, views, seed) → its reader.
     """
 
@@ -213,6 +222,7 @@ class Modality:
     policies: tuple[str, ...]
     usual: tuple[str, ...]
     model_dependent: frozenset[str]
+    scratch_views: int
     raw: Raw
     giants: Giants
     reader: Callable[[AssembledModel, Views, int], Reader]

@@ -31,7 +31,8 @@ def lineage(so_far: SoFar) -> list[dict[str, Any]]:
             }
 
     # Those of a branch last: what a branch shares with the rest has the name of the rest.
-    for field in sorted(dataclasses.fields(so_far), key=lambda field: field.name in _BRANCHES):
-        if isinstance(part := getattr(so_far, field.name), Artifact):
-            visit(part, _BRANCHES.get(field.name, ""))
+    parts = {field.name: getattr(so_far, field.name) for field in dataclasses.fields(so_far)}
+    for name, part in (parts | so_far.rivals.named()).items():
+        if isinstance(part, Artifact):
+            visit(part, _BRANCHES.get(name, ""))
     return sorted(found.values(), key=lambda row: row["created"])

@@ -12,7 +12,17 @@ from pydantic import Field
 
 from components.section import Section
 from components.tasks.answers import by_label, check_labels, imbalance
-from components.tasks.protocol import Answer, Column, Figure, Kind, Said, Scores, Space, Target
+from components.tasks.protocol import (
+    Answer,
+    Column,
+    Figure,
+    Kind,
+    Said,
+    Scores,
+    Space,
+    Tally,
+    Target,
+)
 from models.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
+    from scipy import sparse
     from sklearn import metrics
 
     from models import minibatches, objectives, slopes
@@ -216,6 +227,7 @@ def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
 def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: Space) -> Scores:
     """Classes that the model does not know have probability 0; what it calls invalid is wrong."""
     known, named = list(space.labels), [each["label"] for each in said]
+    number = {label: position for position, label in enumerate(known)}
     columns = [model.labels.index(label) if label in model.labels else None for label in known]
     probabilities = np.array(
         [[0.0 if c is None else each["probabilities"][c] for c in columns] for each in said]
@@ -229,12 +241,11 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     all_labels = [*known, *sorted({label for label in named if label not in known})]
     confusion = metrics.confusion_matrix(answers, named, labels=all_labels)
     return Scores(
-        figures={
-            "accuracy": float(metrics.accuracy_score(answers, named)),
-            "log_loss": float(metrics.log_loss(answers, probabilities, labels=known)),
-            "least_recall": float(min(recall)),
-            "macro_f1": float(np.mean(f1)),
-        },
+        tally=_tally(
+            np.array([number[answer] for answer in answers]),
+            np.array([number.get(label, len(known)) for label in named]),
+            probabilities,
+        ),
         trivial=float(np.max(support) / len(answers)),
         trivially="the most frequent class",
         details={
@@ -250,6 +261,43 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             "confusion": {"labels": all_labels, "counts": confusion.tolist()},
         },
     )
+
+
+def _tally(truth: np.ndarray, given: np.ndarray, probabilities: np.ndarray) -> Tally:
+    """
+    Args:
+        truth: (examples,), numbers of classes.
+        given: (examples,), the same; as many as there are classes for what is none of them.
+        probabilities: (examples, classes).
+    """
+    count, classes = probabilities.shape
+    right = truth == given
+    surprise = -np.log(probabilities[np.arange(count), truth])
+
+    def by_class(numbers: np.ndarray, counts: np.ndarray) -> Any:
+        """(examples, classes) of 0 and 1, nearly all 0."""
+        shape = (count, classes + 1)
+        return sparse.csr_array((counts * 1.0, (np.arange(count), numbers)), shape)[:, :classes]
+
+    hits, there, said = (
+        by_class(truth, right),
+        by_class(truth, right | True),
+        by_class(given, right | True),
+    )
+
+    def figures(draws: np.ndarray) -> dict[str, np.ndarray]:
+        total = draws.sum(axis=1)
+        hit, support, named = draws @ hits, draws @ there, draws @ said
+        recall = hit / np.maximum(support, 1)
+        f1 = 2 * hit / np.maximum(support + named, 1)
+        return {
+            "accuracy": draws @ right / total,
+            "log_loss": draws @ surprise / total,
+            "least_recall": recall.min(axis=1),
+            "macro_f1": f1.mean(axis=1),
+        }
+
+    return Tally(count, figures, {"accuracy": right}, {"least_recall": right}, truth)
 
 
 def mistakes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -100,10 +100,41 @@ class Figure:
         """The value as a person reads it."""
         return f"{100 * value:.1f} %" if self.unit == "share" else f"{value:.4g}"
 
-    def worse_by(self, value: float, other: float) -> float:
-        """How much worse `value` is than `other`; relative to it where it is no share."""
-        difference = other - value if self.more_is_better else value - other
-        return difference if self.unit == "share" else difference / max(abs(other), 1e-9)
+    def gain(self, change: float, before: float) -> float:
+        """A change, so that more is better; where it is no share, relative to what was before."""
+        better = change if self.more_is_better else -change
+        return better if self.unit == "share" else better / max(abs(before), 1e-9)
+
+    def plainly(self, value: float) -> str:
+        """As in a sentence that has thresholds in it."""
+        return f"{value:.3f}" if self.unit == "share" else f"{value:.4g}"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Examples that were judged: all figures come from how often each of them counts.
+
+    Attributes:
+        count: how many there are.
+        figures: (draws, examples) of how often each counts → each of the task's figures, (draws,).
+        shares: each figure that is a share of examples → (examples,), which are in it.
+        least_shares: each figure that is the least over strata of such a share → the same.
+        strata: (examples,), numbers of groups that are to keep their size where examples are drawn;
+            all 0 where there are none.
+        width: how many numbers an example comes to.
+    """
+
+    count: int
+    figures: Callable[[np.ndarray], dict[str, np.ndarray]]
+    shares: dict[str, np.ndarray]
+    least_shares: dict[str, np.ndarray]
+    strata: np.ndarray
+    width: int = 1
+
+    def once(self) -> dict[str, float]:
+        """Each figure where each example counts once."""
+        found = self.figures(np.ones((1, self.count)))
+        return {name: float(values[0]) for name, values in found.items()}
 
 
 @dataclass(frozen=True)
@@ -111,16 +142,21 @@ class Scores:
     """How a model did on some examples.
 
     Attributes:
-        figures: each of the task's figures → its value.
+        tally: of the task's figures.
         trivial: the main figure of a model that always gives the same answer.
         trivially: what that answer is, in words.
         details: for the report's part of the task.
     """
 
-    figures: dict[str, float]
+    tally: Tally
     trivial: float
     trivially: str
     details: dict[str, Any]
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Each of the task's figures → its value."""
+        return self.tally.once()
 
 
 class Task(Protocol):

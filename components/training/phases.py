@@ -58,6 +58,21 @@ class PhaseConfig(Section):
     """Keep the weights of the best epoch, not of the last."""
 
 
+def rate_or_auto(section: str, value: Any) -> Any:
+    """A learning rate, or `auto`; the command line has only strings."""
+    if value == "auto":
+        return value
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = 0.0
+    if not 0 < rate <= 10:
+        raise Mistake(
+            f"{section}.learning_rate must be above 0 and at most 10, or 'auto', got {value}"
+        )
+    return rate
+
+
 def require_finite(history: training.History, section: str, config: PhaseConfig) -> None:
     """A `Mistake` where training blew up, so that nothing is made of its weights."""
     if not np.isfinite(history.best["val_loss"]):

@@ -18,9 +18,10 @@ from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.table import open_reader
 from components.served.opening import open_model
-from components.train_from_scratch import ScratchConfig, train_from_scratch
+from components.train_from_scratch import train_from_scratch
 from components.train_head import HeadConfig, train_head
 from components.training.heads import open_whole
+from components.training.scratch import ScratchConfig
 from tests.benchmarks.setting import Clock
 from tests.helpers import PLAIN, assembled, ingested, job, tfds_of, views
 

@@ -62,12 +62,22 @@ def find_weights(
     return Pretrained(digest, "ImageNet weights of Keras Applications", published=True)
 
 
+def small(giant: Giant) -> Giant:
+    """Three blocks, 24,000 weights, on pictures of 64 pixels at most."""
+    del giant
+    name = "SmallConvNet"
+    return Giant(name, sha256_of_json(["keras.applications", name]), small=True)
+
+
 def begin(
     config: ModelConfig, own: PhotosConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Picture, str]:
     """The network, its form and its pooling, with published weights or random ones."""
     del directory  # A row of the table needs no files.
-    size = own.input_size or backbones.find_backbone(giant.name).input_size
+    usual = backbones.find_backbone(giant.name).input_size
+    size = own.input_size or usual
+    if giant.small:
+        size = min(size, usual)
     pooling: Any = "avg" if config.pooling == "auto" else config.pooling
     network = backbones.build_backbone(
         giant.name, input_size=size, pooling=pooling, weights="imagenet" if published else None

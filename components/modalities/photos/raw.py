@@ -7,9 +7,11 @@ JPEG. Neither training nor serving turns a picture the way its EXIF orientation 
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from typing import Any, Literal
 
+import numpy as np
 from etils import epy
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,12 +31,16 @@ suffixes: tuple[str, ...] = (
     *(".bmp", ".tif", ".tiff", ".avif", ".heic"),
 )
 may_repeat = False
+measures = "their size, their format and their colours as a whole"
 
 FORMATS = ("JPEG", "PNG")
 # What many phones write: a JPEG with further pictures behind it.
 _ALSO_KNOWN_AS = {"MPO": "JPEG"}
 # A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
 MAX_PIXELS = 64_000_000
+# How bright each channel is to the eye (ITU-R BT.601).
+_LUMA = (0.299, 0.587, 0.114)
+COLOURS = ("red", "green", "blue", "red_varies", "green_varies", "blue_varies")
 # From so many pixels on, PNG takes too much room for what is converted.
 LARGE = 4_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -91,10 +97,30 @@ def check(raw: bytes) -> dict[str, Any]:
             raise ValueError(f"{only}, and one of more than 8 bits a channel is not converted")
         raise ValueError(f"{only}: --data.convert")
     try:
-        _pixels(tf.constant(raw))
+        pixels = _pixels(tf.constant(raw)).numpy()
     except tf.errors.InvalidArgumentError as error:
         raise ValueError("is damaged: TensorFlow cannot decode it") from error
-    return {"width": width, "height": height, "format": kind, "exif": _exif_orientation(raw)}
+    size = {"width": width, "height": height, "bytes": len(raw)}
+    return {**size, "format": kind, "exif": _exif_orientation(raw), **_colours(pixels)}
+
+
+def _colours(pixels: np.ndarray) -> dict[str, int]:
+    """Means and deviations of the channels, of 255, and how bright the whole is."""
+    some = pixels[:: -(-len(pixels) // 128), :: -(-pixels.shape[1] // 128)].reshape(-1, 3)
+    means, deviations = some.mean(axis=0), some.std(axis=0)
+    told = zip(COLOURS, [*means, *deviations], strict=True)
+    return {
+        "brightness": round(float(means @ _LUMA)),
+        **{name: round(float(x)) for name, x in told},
+    }
+
+
+def measured(facts: dict[str, Any]) -> list[float]:
+    """Size, shape, how well it is compressed, format, and colours."""
+    width, height = facts["width"], facts["height"]
+    shape = [math.log(width), math.log(height), math.log(width / height)]
+    stored = [math.log(facts["bytes"] / (width * height)), float(facts["format"] == "PNG")]
+    return [*shape, *stored, *(float(facts[name]) for name in COLOURS)]
 
 
 def converted(raw: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ def find_weights(
     return Pretrained(sha256_of_json(sha256_of_each(files)), "the preset's weights", published=True)
 
 
+def small(giant: Giant) -> Giant:
+    """A bag of the giant's own tokens and of pairs of them."""
+    return replace(giant, name="a bag of words", digest=giant.digest, small=True)
+
+
 def begin(
     config: ModelConfig, own: SentencesConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Sentence, str]:
@@ -97,23 +103,35 @@ def begin(
     _settle_accents(tokenizer, folder)
     positions = getattr(backbone, "max_sequence_length", None) or USUAL_LENGTH
     length = own.sequence_length or min(USUAL_LENGTH, positions)
+    form = Sentence(family=family, sequence_length=length, bag=giant.small)
+    if giant.small:
+        (directory / "preset").mkdir()
+        tokenizer.save_to_preset(str(directory / "preset"))
+        return _bag(form, tokenizer), form, "mean"
     pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
     network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
     preset = directory / "preset"
     preset.mkdir()
     tokenizer.save_to_preset(str(preset))
     write_json(preset / "config.json", keras.saving.serialize_keras_object(backbone))
-    return network, Sentence(family=family, sequence_length=length), pooling
+    return network, form, pooling
 
 
 def build(model: AssembledModel) -> keras.Model:
     """The network of `model`, its weights still random."""
     form = Sentence(**model.form)
+    if form.bag:
+        return _bag(form, encoders.open_tokenizer(form.family, model.directory / "preset"))
     pooling: Any = model.pooling
     backbone = encoders.open_preset(form.family, model.directory / "preset", weights=False)
     return encoders.build_encoder(
         backbone, form.family, pooling=pooling, sequence_length=form.sequence_length
     )
+
+
+def _bag(form: Sentence, tokenizer: Any) -> keras.Model:
+    length = form.sequence_length if FAMILIES[form.family].even else None
+    return encoders.build_bag(tokenizer.vocabulary_size(), length)
 
 
 def block_names(config: ModelConfig, own: SentencesConfig, giant: Giant) -> list[str]:
@@ -132,7 +150,7 @@ def block_names(config: ModelConfig, own: SentencesConfig, giant: Giant) -> list
 def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
     form = Sentence(**model.form)
-    return FAMILIES[form.family].block, False
+    return encoders.BAG if form.bag else FAMILIES[form.family].block, False
 
 
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ column = "text"
 is_path = False
 suffixes: tuple[str, ...] = (".txt", ".md")
 may_repeat = True
+measures = "their length"
 
 # What `views` can do; here, so that a config is checked without TensorFlow.
 POLICIES = ("deletion", "swap", "insertion", "synonym", "wordnet", "backtranslation")
@@ -50,6 +52,8 @@ class Sentence(BaseModel):
     family: str
     """A row of `models.encoders.FAMILIES`."""
     sequence_length: int
+    bag: bool = False
+    """Read by a bag of tokens, and not by the network whose tokenizer it is."""
 
 
 def feature() -> Any:
@@ -67,6 +71,12 @@ def check(raw: bytes) -> dict[str, Any]:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read")
     return {"characters": len(text), "words": len(text.split())}
+
+
+def measured(facts: dict[str, Any]) -> list[float]:
+    """Length in characters and words, and how long a word is."""
+    characters, words = facts["characters"], max(1, facts["words"])
+    return [math.log(characters), math.log(words), characters / words]
 
 
 def converted(raw: bytes) -> bytes:

@@ -18,10 +18,11 @@ from components.frozen.forward import Forward
 from components.frozen.networks import cut, open_backbone
 from components.modalities.sentences import views as sentence_views
 from components.modalities.table import open_reader
-from components.train_from_scratch import ScratchConfig, train_from_scratch
+from components.train_from_scratch import train_from_scratch
 from components.train_head import HeadConfig, train_head
 from components.training.data import training_data
 from components.training.heads import open_whole
+from components.training.scratch import ScratchConfig
 from models import minibatches, training
 from models.mistakes import Mistake
 from tests.helpers import PLAIN, assembled, ingested, job, tfds_of

@@ -71,6 +71,8 @@ epochs = 2
 learning_rate = 1e-3
 [bless]
 beat_trivial = false
+[control]
+enabled = false
 """
     )
     return path
@@ -147,7 +149,7 @@ def test_a_giant_pretrained_here_and_a_control(
     )
     assert status == 0, err
     result = json.loads(out)
-    assert set(result["metrics"]) == {"test", "control"}
+    assert set(result["metrics"]) == {"test", "control", "shortcut"}
     assert "transferring" in " ".join(result["reasons"])
 
 

@@ -18,12 +18,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.artifacts import Blessing, Evaluation, ExportedModel
-from components.bless import BlessConfig, bless
+from components.artifacts import Blessing, ExportedModel
 from components.files import manifest_of
 from components.push import ServingDirectory, push
 from components.served import manifest as manifests
-from components.tasks.protocol import Space, Target
+from components.tasks.protocol import Target
 from models.mistakes import Mistake
 from pipeline import api
 from tests.conftest import picture
@@ -129,60 +128,6 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
     expected = [list(answer.as_json()["probabilities"].values()) for answer in answers]
     assert np.std(np.array(expected), axis=0).max() > 1e-3
     np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-TARGETS = (Target(task="one_label", space=Space(labels=("ant", "bee"))),)
-
-
-def evaluation(directory: Path, accuracy: float, **changed: Any) -> Evaluation:
-    return Evaluation(
-        directory=directory,
-        model=None,
-        targets=TARGETS,
-        examples=100,
-        figures={"accuracy": accuracy, "log_loss": 0.3, "least_recall": accuracy - 0.1},
-        trivial={"accuracy": 0.5},
-        trivially={"accuracy": "the most frequent class"},
-        judged={"accuracy": 100},
-        invalid=0,
-        **changed,
-    )
-
-
-@pytest.mark.parametrize(
-    ("candidate", "blessed", "control", "config", "verdict", "said"),
-    [
-        (0.9, None, None, {}, True, "There is no blessed model yet"),
-        (0.9, None, None, {"at_least": ("accuracy=0.95",)}, False, "at least 0.95 is asked for"),
-        (0.9, None, None, {"at_most": ("log_loss=0.2",)}, False, "at most 0.2 is asked for"),
-        (0.5, None, None, {}, False, "it is no better than always answering the most frequent"),
-        (0.9, 0.905, None, {}, True, "the change is -0.005"),
-        (0.9, 0.95, None, {}, False, "The last blessed model has accuracy 0.950"),
-        (0.9, None, 0.92, {}, False, "transferring did not help (-0.020)"),
-        (0.9, None, 0.7, {}, True, "transferring helped (+0.200)"),
-        (0.9, None, None, {"at_least": ("least_recall=0.85",)}, False, "least recall is 0.800"),
-        (0.4, 0.9, 0.9, {"force": "a demo"}, True, "Blessing was forced: a demo."),
-    ],
-)
-def test_verdicts(
-    tmp_path: Path,
-    candidate: float,
-    blessed: float | None,
-    control: float | None,
-    config: dict[str, Any],
-    verdict: bool,
-    said: str,
-) -> None:
-    baseline = None if blessed is None else evaluation(tmp_path, blessed)
-    scratch = None if control is None else evaluation(tmp_path, control)
-    settings = BlessConfig(**config)
-    result = bless(
-        job(tmp_path / "b"), evaluation(tmp_path, candidate), baseline, scratch, settings
-    )
-    assert result.blessed is verdict
-    assert any(said in reason for reason in result.reasons)
-    assert all(reason.endswith(".") for reason in result.reasons)
-    assert [p.name for p in (tmp_path / "b").iterdir()] == ["BLESSED" if verdict else "NOT_BLESSED"]
 
 
 def exported(directory: Path, pushed: Path) -> ExportedModel:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sklearn import metrics
 
-from components.artifacts import Evaluation
+from components.artifacts import Rivals
 from components.bless import BlessConfig, bless
+from components.judging import judged
 from components.tasks import one_label
 from components.tasks.protocol import Space, Target
 from tests.helpers import job
@@ -26,20 +27,16 @@ def test_macro_f1_is_scikit_learns_and_can_be_asked_for(tmp_path: Path) -> None:
     scores = one_label.score(ANSWERS, said, SPACE, SPACE)
     expected = metrics.f1_score(ANSWERS, NAMED, average="macro")
     assert scores.figures["macro_f1"] == pytest.approx(expected)
-    evaluation = Evaluation(
-        directory=tmp_path,
-        model=None,
-        targets=(Target(task="one_label", space=SPACE),),
-        examples=6,
-        figures=scores.figures,
-        trivial={"accuracy": scores.trivial},
-        trivially={"accuracy": scores.trivially},
-        judged={"accuracy": 6},
-        invalid=0,
-    )
+    rows = [
+        {"id": str(number), "name": "", "answers": [answer], "valid": True, "said": [each]}
+        for number, (answer, each) in enumerate(zip(ANSWERS, said, strict=True))
+    ]
+    targets = (Target(task="one_label", space=SPACE),)
+    judged.write(tmp_path, rows, targets, targets)
+    evaluation = judged.read(tmp_path, model=None, targets=targets, said_by=targets)
     for asked, blessed in ((0.6, True), (0.7, False)):
         config = BlessConfig(at_least=(f"macro_f1={asked}",))
-        verdict = bless(job(tmp_path / f"{asked}"), evaluation, None, None, config)
+        verdict = bless(job(tmp_path / f"{asked}"), evaluation, Rivals(), config)
         assert verdict.blessed is blessed
         assert f"Its macro f1 is {expected:.3f}, where at least {asked} is asked for." in (
             verdict.reasons

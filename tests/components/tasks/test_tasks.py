@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from pyarrow import parquet
 from sklearn import metrics
 
 from components.served.manifest import targets_of
@@ -58,6 +59,8 @@ learning_rate = 0.03
 epochs = 0
 [bless]
 beat_trivial = false
+[control]
+enabled = false
 """
     )
     return path
@@ -89,12 +92,12 @@ def test_several_labels_end_to_end(here: InProcess, recipe: Path) -> None:
 
     stage = next(s for s in result["stages"] if s["name"] == "evaluate")
     told = Path(stage["artifact"])
-    predictions = [json.loads(x) for x in (told / "predictions.jsonl").read_text().splitlines()]
+    predictions = parquet.read_table(told / "predictions.parquet").to_pylist()
     details = json.loads((told / "metrics.json").read_text())["targets"][""]["labels"]
-    assert any(row["answers"][0] == [] for row in predictions)
+    assert any(row["answer"] == [] for row in predictions)
     for at, label in enumerate(LABELS):
-        truth = [label in row["answers"][0] for row in predictions]
-        scores = [row["said"][0]["probabilities"][at] for row in predictions]
+        truth = [label in row["answer"] for row in predictions]
+        scores = [row["probabilities"][at] for row in predictions]
         assert details[label]["auroc"] == pytest.approx(metrics.roc_auc_score(truth, scores))
     assert details["red"]["auroc"] > 0.9
 

@@ -227,6 +227,6 @@ def test_the_report_shows_duplicates_that_are_mistaken_and_the_whole_lineage(
     page = Path(result["report"]).read_text()
     assert page.count("data:image/jpeg;base64") >= 2
     lineage = page[page.index("Stages and lineage") :]
-    scratch = "control.train_from_scratch"
+    scratch = "control.train_control"
     for stage in ("ingest", "extract", "train_head", "export", scratch, "bless"):
         assert f'<th scope="row">{stage}</th>' in lineage
