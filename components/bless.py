@@ -179,7 +179,7 @@ _TRANSFERRING = {
     "better": "transferring helped",
     "worse": "transferring hurt",
     "the same": "transferring made no difference to speak of",
-    "cannot tell": "nobody can tell whether transferring helped",
+    "cannot tell": "it cannot be told whether transferring helped",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from etils import epy
@@ -21,6 +21,7 @@ from components.job import Job, stage
 from components.judging import worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts
+from components.pages.charts import Whisker
 from components.pages.lineage import lineage
 from components.section import size
 from components.served.opening import Opened
@@ -69,7 +70,9 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             pushed=so_far.pushed,
             evaluation=evaluation,
             title=", ".join(_title(target) for target in evaluation.targets),
+            comparisons=_comparisons(so_far),
             figures=_figures(so_far),
+            left_out=_left_out(so_far),
             parts=_parts(so_far),
             model=so_far.tuned.base,
             tuned=so_far.tuned,
@@ -137,43 +140,48 @@ def _title(target: Target) -> str:
     return f"{target.name}: {said}" if target.name else said
 
 
-class Shown(NamedTuple):
-    """A figure and its interval, for a person."""
-
-    value: str
-    interval: str
-
-
-def _with(evaluation: Evaluation, name: str, figure: Figure) -> Shown:
-    low, high = (figure.text(end) for end in evaluation.intervals[name])
-    return Shown(figure.text(evaluation.figures[name]), f"{low} to {high}")
+# What the page calls those that the model is compared with.
+_RIVALS = {
+    "control": "the best from scratch",
+    "shortcut": "without looking at them",
+    "blessed": "the last blessed model",
+}
 
 
-def _figures(so_far: SoFar) -> list[tuple[Shown, str]]:
-    """(value, what it is) of the figures on top."""
+def _comparisons(so_far: SoFar) -> list[str]:
+    """For each target: its main figure and those of the rivals, with whiskers."""
     evaluation = so_far.evaluation
-    found: list[tuple[Shown, str]] = []
-    mains = main_figures(evaluation.targets)
-    for name, figure in mains.items():
+    found = []
+    for name, figure in main_figures(evaluation.targets).items():
         if name not in evaluation.figures:
             continue
-        words = name.replace("_", " ")
-        on = f"{words} on {evaluation.judged[name]} test examples"
-        found.append((_with(evaluation, name, figure), on))
-        others = {
-            "the best from scratch": so_far.rivals.control,
-            "without looking at them": so_far.rivals.shortcut,
-            "the last blessed model": so_far.rivals.blessed,
-        }
-        for what, other in others.items():
-            if other and name in other.figures:
-                found.append((_with(other, name, figure), what))
-        trivial = Shown(figure.text(evaluation.trivial[name]), "")
-        found.append((trivial, f"always {evaluation.trivially[name]}"))
-    for name, figure in figures_of(evaluation.targets).items():
-        if name in evaluation.figures and name not in mains:
-            found.append((_with(evaluation, name, figure), name.replace("_", " ")))
+        judged = {"this model": evaluation}
+        judged |= {_RIVALS[key]: rival for key, rival in so_far.rivals.named().items()}
+        rows = [
+            Whisker(what, each.figures[name], *each.intervals[name], _text(each, name, figure))
+            for what, each in judged.items()
+            if name in each.figures
+        ]
+        trivial, always = evaluation.trivial[name], f"always {evaluation.trivially[name]}"
+        rows.append(Whisker(always, trivial, None, None, figure.text(trivial)))
+        on = f"{name.replace('_', ' ')} on {evaluation.judged[name]} test examples"
+        found.append(charts.whiskers(rows, on))
     return found
+
+
+def _text(evaluation: Evaluation, name: str, figure: Figure) -> str:
+    low, high = (figure.text(end) for end in evaluation.intervals[name])
+    return f"{figure.text(evaluation.figures[name])}  ({low} to {high})"
+
+
+def _figures(so_far: SoFar) -> list[tuple[str, str, str]]:
+    """(name, value and interval, what it is) of every figure."""
+    evaluation = so_far.evaluation
+    return [
+        (name.replace("_", " "), _text(evaluation, name, figure), figure.meaning)
+        for name, figure in figures_of(evaluation.targets).items()
+        if name in evaluation.figures
+    ]
 
 
 def _parts(so_far: SoFar) -> list[dict[str, Any]]:
@@ -227,8 +235,7 @@ def _taps(names: list[str]) -> str:
 
 def _phases(so_far: SoFar) -> list[dict[str, Any]]:
     """What the page shows of each phase in which something was trained."""
-    judged = so_far.rivals.control
-    control = judged.model.trained if judged and judged.model else None
+    control = _trained(so_far.rivals.control)
     models = {
         "The head": so_far.head,
         "Fine-tuning": so_far.tuned,
@@ -236,6 +243,10 @@ def _phases(so_far: SoFar) -> list[dict[str, Any]]:
     }
     found = [_phase(name, model) for name, model in models.items() if model]
     return [phase for phase in found if phase]
+
+
+def _trained(control: Evaluation | None) -> TrainedModel | None:
+    return control.model.trained if control and control.model else None
 
 
 def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
@@ -264,6 +275,19 @@ def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
             for figure in figures
         ],
     }
+
+
+def _left_out(so_far: SoFar) -> str:
+    """What was not compared with, and how to; empty where all was."""
+    control = so_far.rivals.control
+    if control is None:
+        return (
+            "Nothing was trained from scratch to be compared with: say --control.enabled true to "
+            "know whether transferring helps."
+        )
+    trained = _trained(control)
+    why = read_json(trained.directory / "rivals.json")["left_out"] if trained else ""
+    return f"The same network was not trained from scratch: {why}." if why else ""
 
 
 def _audit(audit: dict[str, Any]) -> str:

@@ -96,7 +96,7 @@ BACKBONES: dict[str, Backbone] = {
         input_size=64,
         smallest=8,
         block=r"block\d+",
-        arguments={"filters": (16, 32, 64)},
+        arguments={"filters": (16, 32, 64, 64, 64)},
     ),
     **_family(
         {"VGG16": (224, "vgg16"), "VGG19": (224, "vgg19")},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 490, 260, 64, 44, 14, 112
 # A line's class (its colour) and its dashes, in their order.
@@ -89,6 +89,56 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
         f'<line class="mark" x1="{right + 17}" x2="{right + 17}" y1="{row - 10}" y2="{row + 2}"/>'
     )
     parts.append(_text(right + 30, row, "chosen"))
+    return "".join([*parts, "</svg>"])
+
+
+class Whisker(NamedTuple):
+    """A figure with its interval: a row of `whiskers`.
+
+    Attributes:
+        low: and `high`: None where it has no interval.
+        text: what is said of it at the end of its row.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+def whiskers(rows: Sequence[Whisker], title: str) -> str:
+    """A dot and the line of its interval for each row, on one axis; the first is the subject."""
+    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+    steps = ticks(min(ends), max(ends), 6)
+    low, wide = steps[0], (steps[-1] - steps[0]) or 1.0
+    left, right, step = 236, 510, 26
+    bottom = TOP + step * len(rows)
+
+    def at(value: float) -> float:
+        return round(left + (right - left) * (value - low) / wide, 1)
+
+    said = "; ".join(f"{row.name} {row.text}" for row in rows)
+    parts = [
+        f'<svg class="whiskers" viewBox="0 0 730 {bottom + BOTTOM}" role="img" '
+        f'aria-label="{html.escape(f"{title}: {said}")}">'
+    ]
+    for value in steps:
+        parts.append(
+            f'<line class="grid" x1="{at(value)}" x2="{at(value)}" y1="{TOP}" y2="{bottom}"/>'
+        )
+        parts.append(_text(at(value), bottom + 16, f"{value:g}", "middle"))
+    parts.append(_text((left + right) / 2, bottom + 36, title, "middle", "title"))
+    for number, row in enumerate(rows):
+        y = TOP + step * (number + 0.5)
+        kind = "line1" if number == 0 else "line2"
+        parts.append(_text(left - 12, y + 4, row.name, "end", "subject" if number == 0 else ""))
+        if row.low is not None and row.high is not None:
+            parts.append(
+                f'<line class="{kind}" x1="{at(row.low)}" x2="{at(row.high)}" y1="{y}" y2="{y}"/>'
+            )
+        parts.append(f'<circle class="{kind} dot" cx="{at(row.value)}" cy="{y}" r="4.5"/>')
+        parts.append(_text(right + 12, y + 4, row.text))
     return "".join([*parts, "</svg>"])
 
 

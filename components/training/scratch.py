@@ -34,8 +34,9 @@ with epy.lazy_imports():
 # each weight and example there and as many twice back, at 10 billion of them.
 _SURELY_A_SECOND = 3e6
 # Steps of a range test: a small network is trained in a few hundred. Where the loss falls fastest
-# in so few is high for all of training: of three sets of photographs a third of it did better.
-_RANGE_STEPS, _PART = 50, 1 / 3
+# in so few is high for all of training: of three sets of photographs a third of it did better, and
+# where it hardly falls at all, it says anything.
+_RANGE_STEPS, _PART, _RATES = 50, 1 / 3, (3e-4, 3e-3)
 
 
 class ScratchConfig(PhaseConfig):
@@ -127,7 +128,7 @@ class Whole:
 
     def _rate(self, config: ScratchConfig, seed: int) -> float:
         with untouched(self.model, seed):
-            return _PART * range_test.range_test(
+            found = range_test.range_test(
                 self.model,
                 self.data.training,
                 objective=self.data.objective,
@@ -135,6 +136,7 @@ class Whole:
                 seed=seed,
                 steps=_RANGE_STEPS,
             )
+        return min(max(_PART * found, _RATES[0]), _RATES[1])
 
     def within(
         self, job: Job, name: str, config: ScratchConfig, seconds: float, seed: int

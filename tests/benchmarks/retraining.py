@@ -63,7 +63,14 @@ def _grow(source: Path, target: Path, share: float) -> int:
 def _run(work: Path, data: Path, recipe: str, start: str) -> Any:
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", recipe, "--json"]
     command += ["--data.path", str(data), "--store", str(work / "store")]
-    command += ["--model.warm-start", start, "--bless.max-drop", "0.05"]
+    command += [
+        "--model.warm-start",
+        start,
+        "--bless.max-drop",
+        "0.05",
+        "--control.enabled",
+        "false",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     if done.returncode not in (0, 3):
         raise RuntimeError(done.stderr)

@@ -111,7 +111,7 @@ def test_what_can_be_chance_is_forgiven(tmp_path: Path) -> None:
 def test_nobody_can_tell(tmp_path: Path) -> None:
     result = verdict(tmp_path, by_chance(0.9, 1), {}, control=by_chance(0.87, 2))
     [said] = [reason for reason in result.reasons if "transferring" in reason]
-    assert "nobody can tell whether transferring helped" in said
+    assert "it cannot be told whether transferring helped" in said
     assert "test examples might tell" in said
     assert result.blessed
     asked = {"min_transfer_gain": 0.0}

@@ -104,16 +104,14 @@ def begin(
     positions = getattr(backbone, "max_sequence_length", None) or USUAL_LENGTH
     length = own.sequence_length or min(USUAL_LENGTH, positions)
     form = Sentence(family=family, sequence_length=length, bag=giant.small)
-    if giant.small:
-        (directory / "preset").mkdir()
-        tokenizer.save_to_preset(str(directory / "preset"))
-        return _bag(form, tokenizer), form, "mean"
-    pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
-    network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
     preset = directory / "preset"
     preset.mkdir()
     tokenizer.save_to_preset(str(preset))
     write_json(preset / "config.json", keras.saving.serialize_keras_object(backbone))
+    if giant.small:
+        return _bag(form, tokenizer), form, "mean"
+    pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
+    network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
     return network, form, pooling
 
 
