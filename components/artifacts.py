@@ -23,6 +23,8 @@ from components.tasks.protocol import Target
 
 # The splits that are trained on; test examples go through the exported model instead.
 TRAINED_ON = ("train", "validation")
+# Of a trained model: what heads said of examples that they had not seen.
+HELD_OUT = "held_out.jsonl"
 
 
 class Artifact(BaseModel):
@@ -223,6 +225,7 @@ class TrainedModel(Artifact):
     history.json         a row an epoch of this phase
     audit.json           what moved, and what was frozen and did not
     choice.json          what was compared to choose the features, where it was
+    held_out.jsonl       what the heads of cross-validation said, where there were any
     search.json          the heads that were tried, where there was a search
     rivals.json          the networks that were tried to be the control
     tensorboard/         the same epochs for TensorBoard

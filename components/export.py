@@ -11,8 +11,8 @@ import numpy as np
 from etils import epy
 from pydantic import Field
 
-from components.artifacts import AssembledModel, Examples, ExportedModel, TrainedModel
-from components.files import manifest_of, write_json
+from components.artifacts import HELD_OUT, Examples, ExportedModel, TrainedModel
+from components.files import manifest_of, read_jsonl, write_json
 from components.frozen.networks import open_body
 from components.job import Job, stage
 from components.modalities.protocols import Modality, Reader
@@ -48,8 +48,8 @@ _FORMS = (
     _Form(folded=True, eager=False),
     _Form(folded=False, eager=False),
 )
-# Examples that are validated at once.
-_BATCH = 32
+# Examples that are validated at once, and of how many: they decide a few numbers.
+_BATCH, _MOST = 32, 4096
 
 
 class ExportConfig(Section):
@@ -64,7 +64,7 @@ class ExportConfig(Section):
     that it says what it said when it was exported; 0 where examples must not leave."""
 
 
-@stage(version=5)
+@stage(version=6)
 def export(
     job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
 ) -> ExportedModel:
@@ -114,7 +114,7 @@ def _write(
     reader = open_reader(base)
     job.doing("tracing the served graph")
     core = inference.concrete(body, head, reader.inputs, folds=form.folded, constant=form.folded)
-    targets = _settled(core, base, reader, examples)
+    targets = _settled(core, model, reader, examples)
     _save(core, targets, reader, path)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
@@ -157,29 +157,39 @@ def _write_beside(
 
 
 def _settled(
-    network: inference.Concrete, base: AssembledModel, reader: Reader, examples: Examples
+    network: inference.Concrete, model: TrainedModel, reader: Reader, examples: Examples
 ) -> tuple[Target, ...]:
-    """The targets with what their tasks decide on validation examples."""
-    if not any(task_of(target).needs_validation for target in base.targets):
-        return base.targets
-    outputs: list[np.ndarray] = []
-    answers: list[list[Any]] = []
-    known = dataset.answers(examples, "validation")
-    rows = dataset.rows(examples, "validation")
-    while batch := list(itertools.islice(rows, _BATCH)):
-        outputs.append(_outputs(network, reader, [row.raw for row in batch]))
-        answers += [known(row) for row in batch]
-    every = np.concatenate(outputs)
+    """The targets with what their tasks decide on examples that the model was not fitted to."""
+    held_out = model.directory / HELD_OUT
+    if held_out.exists():
+        rows = list(read_jsonl(held_out))
+        answers, outputs = [r["answers"] for r in rows], np.array([r["outputs"] for r in rows])
+    else:
+        answers, outputs = _validated(network, reader, examples)
     return tuple(
         target.model_copy(
             update={
                 "space": task_of(target).settle(
-                    target.space, [row[number] for row in answers], every[:, columns]
+                    target.space, [row[number] for row in answers], outputs[:, columns]
                 )
             }
         )
-        for number, (target, columns) in enumerate(slices(base.targets))
+        for number, (target, columns) in enumerate(slices(model.base.targets))
     )
+
+
+def _validated(
+    network: inference.Concrete, reader: Reader, examples: Examples
+) -> tuple[list[list[Any]], np.ndarray]:
+    """The answers of validation examples, and what the network says of them."""
+    outputs: list[np.ndarray] = []
+    answers: list[list[Any]] = []
+    known = dataset.answers(examples, "validation")
+    rows = itertools.islice(dataset.rows(examples, "validation"), _MOST)
+    while batch := list(itertools.islice(rows, _BATCH)):
+        outputs.append(_outputs(network, reader, [row.raw for row in batch]))
+        answers += [known(row) for row in batch]
+    return answers, np.concatenate(outputs)
 
 
 def _outputs(network: inference.Concrete, reader: Reader, raws: list[bytes]) -> np.ndarray:

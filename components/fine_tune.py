@@ -9,7 +9,7 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import Field, field_validator
 
-from components.artifacts import AssembledModel, Features, TrainedModel
+from components.artifacts import HELD_OUT, AssembledModel, Features, TrainedModel
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.tasks.learning import Learning
@@ -56,7 +56,7 @@ class FineTuneConfig(PhaseConfig):
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-@stage(version=5, any_backend=True, trains=True)
+@stage(version=6, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -188,7 +188,9 @@ def _unfreeze(
 def _unchanged(
     job: Job, model: TrainedModel, features: Features, kept: str, stats: dict[str, object]
 ) -> TrainedModel:
-    shutil.copy2(model.directory / "head.weights.h5", job.directory)
+    for name in ("head.weights.h5", HELD_OUT):
+        if (model.directory / name).exists():
+            shutil.copy2(model.directory / name, job.directory)
     return _next(job, model, features, kept, stats, backbone_changed=False)
 
 

@@ -109,6 +109,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "heat_map": charts.heat_map,
+        "reliability": charts.reliability,
         "worst_pairs": charts.worst_pairs,
         "ticks": charts.ticks,
     }

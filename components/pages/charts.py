@@ -142,6 +142,39 @@ def whiskers(rows: Sequence[Whisker], title: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def reliability(bins: Sequence[Mapping[str, float]]) -> str:
+    """How often those are right that are about as sure; on the line, as often as they say."""
+    most = max((row["count"] for row in bins), default=1)
+    said = "; ".join(
+        f"{row['count']:.0f} at {100 * row['confidence']:.0f} %: {100 * row['right']:.0f} % right"
+        for row in bins
+    )
+    parts = [
+        f'<svg class="square" viewBox="0 0 340 320" role="img" '
+        f'aria-label="{html.escape(f"Reliability: {said}")}">'
+    ]
+    for tick in range(0, 101, 20):
+        at = 260 * tick / 100
+        parts.append(f'<line class="grid" x1="60" x2="320" y1="{270 - at}" y2="{270 - at}"/>')
+        parts.append(_text(54, 274 - at, f"{tick}", "end"))
+        parts.append(_text(60 + at, 286, f"{tick}", "middle"))
+    parts.append('<line class="mark" x1="60" y1="270" x2="320" y2="10"/>')
+    for row in bins:
+        x, y = 60 + 260 * row["confidence"], 270 - 260 * row["right"]
+        radius = 3 + 7 * math.sqrt(row["count"] / most)
+        title = f"{row['count']:.0f} answers, {100 * row['right']:.1f} % right"
+        parts.append(
+            f'<circle class="points" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
+            f"<title>{title}</title></circle>"
+        )
+    parts.append(_text(190, 308, "probability that is said, %", "middle", "title"))
+    parts.append(
+        '<text class="title" x="14" y="140" text-anchor="middle" '
+        'transform="rotate(-90 14 140)">right, %</text>'
+    )
+    return "".join([*parts, "</svg>"])
+
+
 def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """A confusion matrix as shares of each row: what is right is round, mistakes are square."""
     cell, size = 12, len(labels)

@@ -47,7 +47,6 @@ monitors: tuple[str, ...] = ("mae",)
 activation: Literal["softmax", "sigmoid", "linear"] = "linear"
 many = False
 required = False
-needs_validation = False
 template = "number.html.jinja"
 # Splits keep the proportions of so many spans, each with as many examples.
 SPANS = 10
@@ -216,14 +215,27 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
 
 
 def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    del answers, outputs
-    return space
+    """How far off it is: the root of the mean squared error."""
+    told = [row for row, answer in enumerate(answers) if answer is not None]
+    if not told:
+        return space
+    truth = np.array([answers[row] for row in told], np.float64)
+    off = truth - (outputs[told, 0] * space.deviation + space.mean)
+    return space.model_copy(update={"error": float(np.sqrt(np.mean(np.square(off))))})
 
 
 def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
-    """`value` (batch,), in the answers' own unit; NaN where the example is not valid."""
+    """`value` (batch,), in the answers' own unit, and `deviation` (batch,), how far off it is.
+
+    The root of the mean squared error on examples that the model was not fitted to; both are NaN
+    where the example is not valid.
+    """
     value = outputs[:, 0] * space.deviation + space.mean
-    return {"value": tf.where(valid, value, float("nan"))}
+    both = {
+        "value": value,
+        "deviation": tf.fill(tf.shape(value), tf.cast(space.error, value.dtype)),
+    }
+    return {name: tf.where(valid, each, float("nan")) for name, each in both.items()}
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
@@ -233,21 +245,31 @@ def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
     """None where the example is not valid."""
     del space
+    values = served["value"]
+    # A model of before does not say how far off it is.
+    off = served.get("deviation", np.full(len(values), np.nan))
     return [
-        {"value": float(value) if math.isfinite(value) else None}
-        for value in served["value"].tolist()
+        {"value": _known_or_none(value), "deviation": _known_or_none(error)}
+        for value, error in zip(values.tolist(), off.tolist(), strict=True)
     ]
 
 
 def columns(space: Space) -> list[tuple[str, Kind]]:
     del space
-    return [("value", "number")]
+    return [("value", "number"), ("deviation", "number")]
+
+
+def _known_or_none(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def short(said: Said, space: Space) -> list[str]:
-    """The number."""
+    """The number, and how far off it is."""
     del space
-    return ["" if said["value"] is None else f"{said['value']:.6g}"]
+    if said["value"] is None:
+        return [""]
+    off = said.get("deviation")
+    return [f"{said['value']:.6g}", *([f"± {off:.3g}"] if off else [])]
 
 
 def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -23,6 +23,7 @@ from components.tasks.protocol import (
     Tally,
     Target,
 )
+from components.tasks.reliability import reliability
 from models.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ with epy.lazy_imports():
     from scipy import sparse
     from sklearn import metrics
 
-    from models import minibatches, objectives, slopes
+    from models import calibration, minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
@@ -47,8 +48,11 @@ monitors: tuple[str, ...] = ("accuracy",)
 activation: Literal["softmax", "sigmoid", "linear"] = "softmax"
 many = False
 required = True
-needs_validation = False
 template = "one_label.html.jinja"
+
+
+# No probability is nearer to 0 where its logarithm is taken.
+_LEAST = 1e-30
 
 
 class OneLabelConfig(Section):
@@ -181,12 +185,23 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
 
 
 def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    del answers, outputs
-    return space
+    """One temperature (Guo et al. 2017, arXiv:1706.04599)."""
+    told = [row for row, answer in enumerate(answers) if answer in space.labels]
+    truth = np.array([space.labels.index(answers[row]) for row in told], np.int64)
+    if not told:
+        return space
+    found = calibration.temperature_of_classes(outputs[told], truth)
+    return space.model_copy(update={"temperatures": (found,)})
+
+
+def _temperature(space: Space) -> float:
+    return space.temperatures[0] if space.temperatures else 1.0
 
 
 def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
     """`probabilities` (batch, classes), and `labels` (batch,), the most probable class."""
+    if _temperature(space) != 1.0:
+        outputs = tf.nn.softmax(tf.math.log(outputs + _LEAST) / _temperature(space))
     named = tf.gather(tf.constant(space.labels), tf.argmax(outputs, axis=-1))
     return {
         "probabilities": tf.where(valid[:, tf.newaxis], outputs, 0.0),
@@ -195,8 +210,7 @@ def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    del space
-    return {"probabilities": outputs}
+    return {"probabilities": calibration.scaled(outputs, _temperature(space))}
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
@@ -240,12 +254,10 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     )
     all_labels = [*known, *sorted({label for label in named if label not in known})]
     confusion = metrics.confusion_matrix(answers, named, labels=all_labels)
+    truth = np.array([number[answer] for answer in answers])
+    given = np.array([number.get(label, len(known)) for label in named])
     return Scores(
-        tally=_tally(
-            np.array([number[answer] for answer in answers]),
-            np.array([number.get(label, len(known)) for label in named]),
-            probabilities,
-        ),
+        tally=_tally(truth, given, probabilities),
         trivial=float(np.max(support) / len(answers)),
         trivially="the most frequent class",
         details={
@@ -259,7 +271,25 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
                 for label, p, r, f, n in zip(known, precision, recall, f1, support, strict=True)
             },
             "confusion": {"labels": all_labels, "counts": confusion.tolist()},
+            "reliability": _reliability(truth, probabilities, _temperature(model)),
         },
+    )
+
+
+def _reliability(
+    truth: np.ndarray, probabilities: np.ndarray, temperature: float
+) -> dict[str, Any]:
+    """Of the class that is given."""
+    said = probabilities.argmax(axis=1)
+    before = calibration.scaled(probabilities, 1 / temperature)
+    exact = np.eye(probabilities.shape[1])[truth]
+    return reliability(
+        probabilities.max(axis=1),
+        said == truth,
+        before=before.max(axis=1),
+        loss=float(calibration.surprise(probabilities, truth).mean()),
+        loss_before=float(calibration.surprise(before, truth).mean()),
+        brier=float(np.square(probabilities - exact).sum(axis=1).mean()),
     )
 
 

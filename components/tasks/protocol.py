@@ -30,16 +30,21 @@ class Space(BaseModel):
         labels: of tasks with labels: all of them, sorted.
         thresholds: the probability from which on each label is given, where it is not the greatest
             one that is.
+        temperatures: what logits are divided by, so that probabilities are as often right as they
+            say: one, or one for each label; none where it was not looked for.
         mean: of tasks with numbers: the mean of the training answers …
-        deviation: … and their standard deviation, both in the answers' own unit.
+        deviation: … and their standard deviation, both in the answers' own unit, …
+        error: … and that of what a model is off by; 0 where it is not known.
     """
 
     model_config = ConfigDict(frozen=True)
 
     labels: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
     mean: float = 0.0
     deviation: float = 1.0
+    error: float = 0.0
 
 
 class Target(BaseModel):
@@ -169,7 +174,6 @@ class Task(Protocol):
         activation: what makes outputs of a dense layer's numbers.
         many: an example may have several answers at once, or none.
         required: a table where a row has no answer is a mistake, where nothing else is asked.
-        needs_validation: `settle` chooses something by how the model does on validation examples.
         template: the part of the report that is the task's own.
     """
 
@@ -179,7 +183,6 @@ class Task(Protocol):
     activation: Literal["softmax", "sigmoid", "linear"]
     many: bool
     required: bool
-    needs_validation: bool
     template: str
 
     # Examples.
@@ -255,7 +258,9 @@ class Task(Protocol):
     # Serving.
 
     def settle(self, space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-        """The space with what is decided on validation examples, such as thresholds.
+        """The space with what is decided on examples that the model was not fitted to.
+
+        Temperatures, thresholds, how far off it is.
 
         Args:
             outputs: (examples, units), what the model gives for them.

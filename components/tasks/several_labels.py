@@ -24,6 +24,7 @@ from components.tasks.protocol import (
     Tally,
     Target,
 )
+from components.tasks.reliability import reliability
 from models.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import objectives, slopes
+    from models import calibration, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("auroc", "the mean over labels of the area under the ROC curve"),
@@ -49,11 +50,12 @@ monitors: tuple[str, ...] = ("label_accuracy",)
 activation: Literal["softmax", "sigmoid", "linear"] = "sigmoid"
 many = True
 required = False
-needs_validation = True
 template = "several_labels.html.jinja"
 # Of a label that no validation example has.
 USUAL_THRESHOLD = 0.5
 _YES, _NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+# No probability is nearer to 0 or 1 where its logit is taken.
+_NEAREST = 1e-7
 # Instead of the numbers of labels, where an answer is missing.
 _MISSING = [-1]
 
@@ -219,11 +221,17 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
 
 
 def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    """Each label's threshold: the one with the greatest F1 on the validation examples."""
+    """Each label's temperature, and its threshold: the one with the greatest F1."""
     told = [row for row, answer in enumerate(answers) if answer is not None]
-    truth = targets([answers[row] for row in told], space)
-    chosen = [_threshold(truth[:, i], outputs[told, i]) for i in range(len(space.labels))]
-    return space.model_copy(update={"thresholds": tuple(chosen)})
+    truth, outputs = targets([answers[row] for row in told], space), outputs[told]
+    temperatures = tuple(map(calibration.temperature_of_label, outputs.T, truth.T))
+    scaled = calibration.scaled_each(outputs, np.array(temperatures))
+    chosen = tuple(_threshold(truth[:, i], scaled[:, i]) for i in range(len(space.labels)))
+    return space.model_copy(update={"temperatures": temperatures, "thresholds": chosen})
+
+
+def _temperatures(space: Space) -> np.ndarray:
+    return np.array(space.temperatures or (1.0,) * len(space.labels))
 
 
 def _threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
@@ -245,6 +253,10 @@ def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
     The most probable label comes first, and what is left is empty: TensorFlow Serving gives no
     ragged tensors, so that the rows are padded.
     """
+    if any(temperature != 1.0 for temperature in space.temperatures):
+        near = tf.clip_by_value(outputs, _NEAREST, 1 - _NEAREST)
+        logits = tf.math.log(near) - tf.math.log1p(-near)
+        outputs = tf.sigmoid(logits / tf.constant(space.temperatures))
     given = (outputs >= tf.constant(space.thresholds)) & valid[:, tf.newaxis]
     first = tf.argsort(tf.where(given, outputs, -1.0), axis=-1, direction="DESCENDING", stable=True)
     named = tf.gather(tf.constant(space.labels), first)
@@ -255,8 +267,7 @@ def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    del space
-    return {"probabilities": outputs}
+    return {"probabilities": calibration.scaled_each(outputs, _temperatures(space))}
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
@@ -322,7 +333,27 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
         tally=_tally(truth, named, probabilities),
         trivial=0.5,
         trivially="the same probabilities",
-        details={"labels": each},
+        details={
+            "labels": each,
+            "reliability": _reliability(truth, probabilities, model, space),
+        },
+    )
+
+
+def _reliability(
+    truth: np.ndarray, probabilities: np.ndarray, model: Space, space: Space
+) -> dict[str, Any]:
+    """Of all labels of all examples together."""
+    known = dict(zip(model.labels, _temperatures(model), strict=True))
+    temperatures = np.array([known.get(label, 1.0) for label in space.labels])
+    before = calibration.scaled_each(probabilities, 1 / temperatures)
+    return reliability(
+        probabilities.ravel(),
+        truth.ravel() > 0,
+        before=before.ravel(),
+        loss=float(calibration.surprise_each(probabilities, truth).mean()),
+        loss_before=float(calibration.surprise_each(before, truth).mean()),
+        brier=float(np.square(probabilities - truth).mean()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,7 @@ class Chooser:
             count.
         widths: the name of each tap → how many features it has.
         count: how many examples there are in all, of which these are some.
+        answers: (examples) of theirs to all targets.
         questions: a target each, of these examples.
         weights: of each target.
     """
@@ -77,6 +78,7 @@ class Chooser:
     weights: tuple[float, ...]
     count: int
     targets: tuple[Any, ...]
+    answers: list[list[Any]]
 
     @classmethod
     def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> Chooser:
@@ -105,6 +107,11 @@ class Chooser:
             tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
             count,
             features.model.targets,
+            [
+                inputs.rows[row]["answers"]
+                for inputs, rows in zip(both, parts, strict=True)
+                for row in rows
+            ],
         )
 
     @property
@@ -245,6 +252,13 @@ def figures_of(chooser: Chooser, chosen: Candidate) -> dict[str, float]:
             mean = float(keras.ops.convert_to_numpy(values).mean()) if there.any() else 0.0
             found[f"cv_{target.named(watched.name)}"] = mean
     return found
+
+
+def held_out(chooser: Chooser, chosen: Candidate) -> Iterator[dict[str, Any]]:
+    """A row an example: its answers, and what heads said of it that had not seen it."""
+    outputs = np.concatenate([path.said for path in chosen.paths], axis=1)
+    for answers, row in zip(chooser.answers, outputs, strict=True):
+        yield {"answers": answers, "outputs": row.tolist()}
 
 
 def told_of(candidate: Candidate, tried: list[Candidate], chooser: Chooser) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from components.artifacts import Features, HeadForm, TrainedModel
-from components.files import write_json
+from components.artifacts import HELD_OUT, Features, HeadForm, TrainedModel
+from components.files import write_json, write_jsonl
 from components.frozen.batches import Inputs, columns_of, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
-from components.tasks.table import task_of
 from components.training import choosing
 from components.training.choosing import Candidate
 from components.training.heads import new_head, set_linear
@@ -33,15 +32,15 @@ def fit_head(
 ) -> TrainedModel:
     """Choose taps, fit a head for every target, and write it as a Keras model.
 
-    Nothing later needs validation examples that the head has not seen, but for fine-tuning and for
-    tasks that decide something on them: without those it is fitted to them, too.
+    What the tasks decide on examples that the head has not seen, such as thresholds, they decide
+    on what the heads of cross-validation said, which is kept. So nothing but fine-tuning needs
+    validation examples, and without it the head is fitted to them, too.
 
     Args:
         may_be_last: whether it may be the last layer alone, where that is better beyond noise.
     """
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
-    clean = features.block is not None or any(task_of(t).needs_validation for t in targets)
     if len(features.taps) == 1 and not may_be_last:
         raise Mistake(
             f"head.features must be last or auto for {features.model.backbone}, which has no block "
@@ -54,11 +53,12 @@ def fit_head(
             chooser, may_be_last=may_be_last, may_be_cut=features.block is None
         )
     job.doing("fitting the head")
-    fits, rows = _fit(features, learning, both, chosen, clean=clean)
+    fits, rows = _fit(features, learning, both, chosen, clean=features.block is not None)
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)
     head.save_weights(job.directory / "head.weights.h5")
+    write_jsonl(job.directory / HELD_OUT, choosing.held_out(chooser, chosen))
     figures, named = choosing.figures_of(chooser, chosen), choosing.named(chosen, features)
     write_json(
         job.directory / "choice.json",

@@ -96,7 +96,10 @@ MISTAKES = [
     ("run photos photos --task classification", "got 'classification': did you mean one_label?"),
     ("run photos photos --task regression", "got 'regression': did you mean number?"),
     ("run photos photos --augment.policies flop", "got 'flop': did you mean flip?"),
-    ("run photos photos --model.backbone bert-base", "got 'bert-base': known: ConvNet, VGG16"),
+    (
+        "run photos photos --model.backbone bert-base",
+        "got 'bert-base': known: ConvNet, SmallConvNet",
+    ),
     ("run photos photos --model.weights imagnet", "model.weights must be pretrained, imagenet,"),
     (
         "plan photos photos --model.weights none --fine-tune.unfreeze block_99",

@@ -107,11 +107,12 @@ def test_wiring_a_stage_wrongly_is_a_type_error(tmp_path: Path) -> None:
 
     source = (
         "from components.ingest import DataConfig, ingest\n"
+        "from components.artifacts import Rivals\n"
         "from components.bless import bless\n"
         "from pipeline.flow import Outside, Run\n"
         "def wrong(run: Run, outside: Outside, config: DataConfig) -> None:\n"
         "    examples = run(ingest, outside.source, config)\n"
-        "    run(bless, examples, None, None, config)\n"
+        "    run(bless, examples, Rivals(), config)\n"
     )
     (tmp_path / "wrong.py").write_text(source)
     out, err, status = api.run([str(tmp_path / "wrong.py"), "--config-file", "pyproject.toml"])
