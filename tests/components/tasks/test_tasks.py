@@ -190,7 +190,9 @@ def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: 
     assert figures["light/mae"] < 30
     served = tf.saved_model.load(model).signatures["serving_default"]
     answer = served(raw=tf.constant([(folder / "0.png").read_bytes(), b"nothing"]))
-    assert answer.keys() == {"dropout/probabilities", "dropout/labels", "light/value", "valid"}
+    numbers = {"light/value", "light/deviation"}
+    assert answer.keys() == {"dropout/probabilities", "dropout/labels", "valid"} | numbers
+    assert 0 < float(answer["light/deviation"][0]) < 30
     assert 20 < float(answer["light/value"][0]) < 230
     assert np.isnan(answer["light/value"][1])
     listed = here("runs", "--store", here.store).stdout
