@@ -274,6 +274,17 @@ class TrainedModel(Artifact):
         return self.before.backbone_weights if self.before else self.base.weights
 
 
+class Suspects(Artifact):
+    """Labels that are likely wrong, the likeliest first: `suspects.csv`."""
+
+    shown = ("suspects",)
+
+    questioned: int
+    """How many examples were looked at."""
+    why_not: str
+    """Why none was; empty where some were."""
+
+
 class ExportedModel(Artifact):
     """A servable SavedModel.
 
@@ -424,6 +435,7 @@ class SoFar:
 
     checks: Checks
     features: Features
+    suspects: Suspects
     head: TrainedModel
     tuned: TrainedModel
     exported: ExportedModel

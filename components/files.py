@@ -76,6 +76,11 @@ def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     fsync_directory(path.parent)
 
 
+def cell(value: Any) -> str:
+    """A value as a table has it; several are put side by side."""
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -14,12 +14,13 @@ from pydantic import Field
 
 from components.artifacts import Examples
 from components.examples import placing, sources
+from components.examples.patching import Patch
 from components.examples.placing import INDEX, Row, Wanted
 from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage
-from components.section import Columns, Place, Section, UnhashedBool, UnhashedStr
+from components.section import Columns, Place, Places, Section, UnhashedBool, UnhashedStr
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.mistakes import Mistake, nearest
@@ -32,6 +33,8 @@ with epy.lazy_imports():
 
 # So many examples are checked at once, and held in memory.
 _CHUNK = 256
+# What is kept of what is not used.
+_SET_ASIDE: tuple[str, ...] = ("id", "name", "answers", "reason")
 
 
 class DataConfig(Section):
@@ -62,6 +65,10 @@ class DataConfig(Section):
     """Share of the rest to validate with, where the data has no such split."""
     test_fraction: float = Field(0.15, gt=0, lt=0.5)
     """Share of all examples to test with, where the data has no such split."""
+    patch: Places = ()
+    """CSV files of corrections, such as a run's suspects.csv once a person has looked at it: each
+    id whose action is `drop` is left out, and each whose action is `relabel` gets the answer that
+    is in `suggested`; the last file that names it counts."""
     read_all: UnhashedBool = False
     """Read every file to see whether it changed, also where its size, its times and its inode are
     what they were when it was read last."""
@@ -70,7 +77,7 @@ class DataConfig(Section):
 
 
 @stage(version=4)
-def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
+def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = None) -> Examples:
     """Read, check, split and write the examples of `source`.
 
     An example's id is the sha256 of its content. Splits that the data does not have are carved
@@ -90,11 +97,13 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
         labels_per_class=config.labels_per_class,
         convert=config.convert,
         known=_known(job, source, config),
+        patch=patch,
     )
     tfds.disable_progress_bar()
     rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
     index = _sorted([row for row in rows if "reason" not in row], "id", "name", "key")
     quarantine = _sorted([row for row in rows if "reason" in row], "name", "reason")
+    _check_patch(patch, rows)
     counts = Counter(row["split"] for row in index)
     if not all(counts[split] for split in SPLITS):
         reasons = [f"{row['name']} {row['reason']}" for row in quarantine]
@@ -120,6 +129,14 @@ def ingest(job: Job, source: Source, config: DataConfig) -> Examples:
             "convert": config.convert,
         },
     )
+
+
+def _check_patch(patch: Patch | None, rows: list[Row]) -> None:
+    if patch and (missing := patch.missing({row["id"] for row in rows if "id" in row})):
+        raise Mistake(
+            f"data.patch must name examples that there are, got {len(missing)} that are not, such "
+            f"as {missing[0]!r}"
+        )
 
 
 def chosen_targets(source: Source, config: DataConfig) -> tuple[Target, ...]:
@@ -202,7 +219,7 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     placed = list(_placed(list(_checked(job, wanted)), wanted))
     at = {row["number"]: row for row in placed if "reason" not in row}
     rows = [
-        {name: row[name] for name in ("name", "answers", "reason")}
+        {name: row[name] for name in _SET_ASIDE if name in row}
         if "reason" in row
         else placing.without_raw(row)
         for row in placed

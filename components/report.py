@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import os
 import platform
@@ -15,7 +16,14 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from components.artifacts import Evaluation, ExportedModel, Report, SoFar, TrainedModel
+from components.artifacts import (
+    Evaluation,
+    ExportedModel,
+    Report,
+    SoFar,
+    Suspects,
+    TrainedModel,
+)
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.judging import worst
@@ -34,6 +42,8 @@ with epy.lazy_imports():
 
 # So many figures of a phase have a curve, the loss among them.
 _CURVES = 3
+# So many labels in doubt are shown.
+_SUSPECTS = 12
 # So many labels are named in the title.
 _TITLED = 6
 
@@ -79,6 +89,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             features=so_far.features,
             checks=read_json(checks.directory / "checks.json"),
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
+            suspects=_suspects(so_far.suspects),
             choice=_choice(so_far.head),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
@@ -203,6 +214,20 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
         for number, target in enumerate(evaluation.targets)
         if target.name in metrics["targets"]
     ]
+
+
+def _suspects(suspects: Suspects) -> dict[str, Any]:
+    """The first of them, and where all are."""
+    path = suspects.directory / "suspects.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        "path": path,
+        "count": len(rows),
+        "of": suspects.questioned,
+        "why_not": suspects.why_not,
+        "rows": rows[:_SUSPECTS],
+    }
 
 
 def _choice(head: TrainedModel) -> dict[str, Any] | None:

@@ -54,6 +54,9 @@ def _split(value: Any) -> Any:
 
 # A path or a name of something from outside, whose content is hashed; `~` is the user's home.
 Place = Annotated[str, BeforeValidator(lambda value: _home(value)), NOT_HASHED]
+Places = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: tuple(map(_home, _split(value)))), NOT_HASHED
+]
 Columns = Annotated[tuple[str, ...], BeforeValidator(_split)]
 UnhashedBool = Annotated[bool, NOT_HASHED]
 UnhashedStr = Annotated[str, NOT_HASHED]

@@ -26,6 +26,7 @@ from components.artifacts import (
 from components.assemble import assemble
 from components.bless import bless
 from components.evaluate import evaluate
+from components.examples.patching import Patch
 from components.examples.source import Source
 from components.export import export
 from components.extract import extract
@@ -38,6 +39,7 @@ from components.report import About, report
 from components.section import Views
 from components.served.manifest import ServedModel
 from components.shortcut import shortcut
+from components.suspect import suspect
 from components.tasks.protocol import Target
 from components.track import track
 from components.train_control import train_control
@@ -77,6 +79,8 @@ class Outside:
 
     source: Source
     pretrain_source: Source | None
+    patch: Patch | None
+    """Corrections of the source by hand."""
     giant: Giant
     small: Giant
     """A small network that reads what the giant reads."""
@@ -105,7 +109,7 @@ class Outcome:
 def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     """From raw examples to a pushed model."""
     seed = config.seed
-    examples = run(ingest, outside.source, config.data)
+    examples = run(ingest, outside.source, config.data, outside.patch)
     checks = run(validate, examples, outside.other_targets, config.data.allow_new_labels)
 
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
@@ -117,6 +121,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     features = run(
         extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
     )
+    suspects = run(suspect, features, config.learning)
     head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
     tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
     exported = run(export, tuned, examples, config.export)
@@ -134,7 +139,9 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
 
     blessing = run(bless, evaluation, rivals, config.bless)
     pushed = run(push, exported, blessing, outside.serving)
-    so_far = SoFar(checks, features, head, tuned, exported, evaluation, rivals, blessing, pushed)
+    so_far = SoFar(
+        checks, features, suspects, head, tuned, exported, evaluation, rivals, blessing, pushed
+    )
     page = run(report, so_far, outside.about)
     if config.mlflow.tracking_uri:
         run(track, so_far, page, config.mlflow)

@@ -11,7 +11,9 @@ from typing import Any
 from etils import epy
 
 from components import track
+from components.examples import patching
 from components.examples.hashing import Hashes
+from components.examples.patching import Patch
 from components.examples.source import Source
 from components.examples.sources import find_source
 from components.examples.tables import Headings
@@ -47,6 +49,7 @@ class Request:
     config: Config
     source: Source
     pretrain_source: Source | None
+    patch: Patch | None
     giant: Giant
     pretrained: Pretrained | None
     targets: tuple[Target, ...]
@@ -72,6 +75,7 @@ def resolve_request(
     track.check(config.mlflow)
     source = _source(config.data, config.columns, "data", download, digests, say)
     targets = chosen_targets(source, config.data)
+    patch = _patch(config, targets)
     giant = MODALITIES[config.data.modality].giants.find(
         config.model, config.own, download=download
     )
@@ -90,11 +94,12 @@ def resolve_request(
         stage_versions(),
         source,
         pretrain_source,
+        patch,
         giant,
         pretrained,
     ]
     digest = sha256_of_json([hashed(part) for part in parts])
-    return Request(config, source, pretrain_source, giant, pretrained, targets, digest)
+    return Request(config, source, pretrain_source, patch, giant, pretrained, targets, digest)
 
 
 def resolve(
@@ -125,6 +130,7 @@ def resolve(
     return Outside(
         source=request.source,
         pretrain_source=request.pretrain_source,
+        patch=request.patch,
         giant=request.giant,
         small=MODALITIES[request.config.data.modality].giants.small(request.giant),
         pretrained=pretrained,
@@ -202,6 +208,15 @@ def _source(
         )
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake
+
+
+def _patch(config: Config, targets: tuple[Target, ...]) -> Patch | None:
+    if config.pretrain.data.patch:
+        raise Mistake(f"pretrain.data.patch must be left out, got {config.pretrain.data.patch[0]}")
+    paths = [Path(path) for path in config.data.patch]
+    new = config.data.allow_new_labels
+    read = patching.read
+    return read(paths, targets, config.columns, allow_new_labels=new) if paths else None
 
 
 def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:

@@ -123,7 +123,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("photos", "--data.path", photos, "--model.backbone", "ConvNet"),
         *("--model.weights", "none", "--photos.input-size", 16, "--head.epochs", 3),
         *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-trivial"),
-        *("--export.warmup-requests", 3, "--augment.views", 1),
+        *("--export.warmup-requests", 3, "--augment.views", 1, "--control.enabled", "false"),
     )
     return Path(result["pushed"])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.examples.patching import Patch, patched
 from components.examples.source import Source
 from components.examples.tables import SPLITS, Record
 from components.files import content_id, read_jsonl
@@ -35,6 +36,7 @@ class Wanted:
         labels_per_class: at most so many examples to train and to validate with.
         convert: take in what can only be decoded, in a form that can be served.
         known: an earlier artifact of ingest, whose examples are known to be usable.
+        patch: corrections by hand.
     """
 
     source: Source
@@ -43,6 +45,7 @@ class Wanted:
     labels_per_class: int | None
     convert: bool
     known: Path | None
+    patch: Patch | None = None
 
 
 def known_facts(artifact: Path | None) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
     except (OSError, ValueError) as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         return _unusable(record.name, list(record.answers), reason)
-    return {
+    row = {
         "id": identity,
         "same": content_id(kind.canonical(raw)),
         "name": record.name,
@@ -78,6 +81,7 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
         "facts": facts,
         "raw": stored,
     }
+    return patched(row, wanted.patch)
 
 
 def usable(raw: bytes, wanted: Wanted) -> bytes:

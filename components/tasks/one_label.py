@@ -15,6 +15,7 @@ from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     Answer,
     Column,
+    Doubt,
     Figure,
     Kind,
     Said,
@@ -340,6 +341,29 @@ def mistakes(
     return [
         (i, answers[i], said[i]["label"] or "invalid", f"{100 * sure[i]:.1f} %")
         for i in sorted(wrong, key=lambda i: -sure[i])
+    ]
+
+
+def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
+    """Confident learning (Northcutt et al. 2021, arXiv:1911.00068).
+
+    Of another class is what is at least as probable to be as those that are called so are on
+    average; the more so, the more probable it is than what it is called.
+    """
+    told = [row for row, answer in enumerate(answers) if answer in space.labels]
+    given = np.array([space.labels.index(answers[row]) for row in told], np.int64)
+    shares = outputs[told]
+    average = np.full(len(space.labels), np.inf)
+    for label in np.unique(given):
+        average[label] = shares[given == label, label].mean()
+    other = np.where(shares >= average, shares, 0.0)
+    rows = np.arange(len(told))
+    other[rows, given] = 0.0
+    best = other.argmax(axis=1) if len(told) else given
+    doubt = other[rows, best] - shares[rows, given]
+    return [
+        Doubt(told[row], space.labels[best[row]], float(doubt[row]))
+        for row in np.flatnonzero(doubt > 0)
     ]
 
 

@@ -164,6 +164,21 @@ class Scores:
         return self.tally.once()
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """An answer that is likely wrong.
+
+    Attributes:
+        position: of the example.
+        suggested: the answer that it may be instead.
+        doubt: how likely; to sort by.
+    """
+
+    position: int
+    suggested: Answer
+    doubt: float
+
+
 class Task(Protocol):
     """What the stages need to know about a task; a module each.
 
@@ -295,6 +310,13 @@ class Task(Protocol):
         self, answers: Sequence[Answer], said: Sequence[Said], space: Space
     ) -> list[tuple[int, str, str, str]]:
         """The worst first: (position, the truth, what was said, how sure or how far off)."""
+
+    def doubts(self, answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
+        """Answers that are likely wrong, in any order.
+
+        Args:
+            outputs: (examples, units) of models that have not seen them.
+        """
 
     def card(self, space: Space) -> str:
         """What the model says, for its card."""

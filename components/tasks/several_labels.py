@@ -16,6 +16,7 @@ from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     Answer,
     Column,
+    Doubt,
     Figure,
     Kind,
     Said,
@@ -440,6 +441,30 @@ def mistakes(
             f"{100 * np.exp(-surprise[i]):.1f} % for the truth",
         )
         for i in sorted(wrong, key=lambda i: -surprise[i])
+    ]
+
+
+def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
+    """As of one label, of each label there or not; the labels that are in doubt change sides."""
+    told = [row for row, answer in enumerate(answers) if answer is not None]
+    there = targets([answers[row] for row in told], space) > 0
+    shares = np.where(there, outputs[told], 1 - outputs[told])  # Of what is said to be so.
+    found = np.zeros(shares.shape)
+    for label in range(len(space.labels)):
+        for side in (True, False):
+            inside, beyond = there[:, label] == side, there[:, label] != side
+            if inside.any() and beyond.any():
+                other = 1 - shares[inside, label]
+                sure = other >= shares[beyond, label].mean()
+                found[inside, label] = np.where(sure, other - shares[inside, label], 0.0)
+    flipped = there ^ (found > 0)
+    return [
+        Doubt(
+            told[row],
+            [space.labels[label] for label in np.flatnonzero(flipped[row])],
+            float(found[row].max()),
+        )
+        for row in np.flatnonzero((found > 0).any(axis=1))
     ]
 
 
