@@ -224,6 +224,7 @@ class TrainedModel(Artifact):
     backbone.weights.h5  the whole backbone, only where fine-tuning changed it
     history.json         a row an epoch of this phase
     audit.json           what moved, and what was frozen and did not
+    forgetting.json      what fine-tuning did to each block, and the line it was chosen from
     choice.json          what was compared to choose the features, where it was
     held_out.jsonl       what the heads of cross-validation said, where there were any
     search.json          the heads that were tried, where there was a search
@@ -380,8 +381,8 @@ class Blessing(Artifact):
 
     blessed: bool
     reasons: tuple[str, ...]
-    comparisons: dict[str, tuple[Comparison, ...]] = {}
-    """What it was compared with (`blessed`, `control`, `shortcut`) → all figures of both."""
+    comparisons: tuple[Comparison, ...] = ()
+    """All figures, beside those of each rival."""
 
 
 class PushedModel(Artifact):

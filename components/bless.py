@@ -89,7 +89,11 @@ def bless(job: Job, candidate: Evaluation, rivals: Rivals, config: BlessConfig) 
         directory=job.directory,
         blessed=verdict,
         reasons=tuple(reasons),
-        comparisons={name: tuple(found.values()) for name, found in compared.items()},
+        comparisons=tuple(
+            one.model_copy(update={"rival": rival})
+            for rival, found in compared.items()
+            for one in found.values()
+        ),
         stats={"blessed": verdict, "forced": bool(config.force)},
     )
 

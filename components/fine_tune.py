@@ -6,17 +6,21 @@ import shutil
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import HELD_OUT, AssembledModel, Features, TrainedModel
+from components.files import write_json
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.tasks.learning import Learning
 from components.training import paired
 from components.training.data import training_data
+from components.training.drift import Drift, between
 from components.training.heads import open_head
 from components.training.phases import Phase, PhaseConfig, decided, run_phase
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
@@ -46,6 +50,10 @@ class FineTuneConfig(PhaseConfig):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the unfrozen blocks multiply in; weights, head and export are always float32. `auto` is
     16 bits where the hardware is faster in them."""
+    interpolate: float | Literal["auto"] = 1.0
+    """How far to go from the weights before to the fine-tuned ones (WiSE-FT, arXiv:2109.01903):
+    less than 1 forgets less; `auto` finds the point that is best on validation examples, and of
+    those as good the one that forgets least."""
     patience: int = Field(3, ge=0)
     """Epochs without a better `monitor` before training stops."""
 
@@ -54,6 +62,20 @@ class FineTuneConfig(PhaseConfig):
     def _number(cls, value: object) -> object:
         """The command line has only strings, and no block is called by a number."""
         return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    @field_validator("interpolate", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """The command line has only strings."""
+        if value == "auto":
+            return value
+        try:
+            share = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            share = -1.0
+        if not 0 <= share <= 1:
+            raise Mistake(f"fine_tune.interpolate must be 0 to 1, or 'auto', got {value}")
+        return share
 
 
 @stage(version=6, any_backend=True, trains=True)
@@ -101,19 +123,33 @@ def fine_tune(
             others=[network],
         )
 
+    drift = Drift(model.base, network, features, data.validation)
+    weights = freezing.named_weights(network, head)
+    anchor = freezing.snapshot(weights)
     compared = model.choosing and distribution.replicas() == 1
-    before = paired.losses(tuned, data, model.base.targets, learning) if compared else None
+    before = paired.losses(tuned, data, model.base.targets, learning)() if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
     how = {"block": features.block, "unfrozen": unfrozen, "precision": precision or "float32"}
     stats = how | phase.stats
-    if not phase.is_no_worse:
+    share = 1.0
+    curve: list[dict[str, float]] = []
+    if config.interpolate != 1.0:
+        judge = paired.losses(tuned, data, model.base.targets, learning)
+        share, curve = _interpolated(weights, anchor, judge, config)
+        stats |= {"interpolated": share}
+    forgotten = {"blocks": drift.rows(), "share": share, "curve": curve}
+    write_json(job.directory / "forgetting.json", forgotten)
+    if share == 0.0:
+        kept = "the head alone: nothing on the way to the fine-tuned weights is better"
+        return _unchanged(job, model, features, kept, stats)
+    if config.interpolate == 1.0 and not phase.is_no_worse:
         kept = f"the head alone: fine-tuning made it worse ({phase.change})"
         return _unchanged(job, model, features, kept, stats)
     if before is not None:
-        now = paired.losses(tuned, data, model.base.targets, learning)
+        now = paired.losses(tuned, data, model.base.targets, learning)()
         fell, error = paired.better_by(before, now)
         if not fell > error:
             kept = (
@@ -123,8 +159,31 @@ def fine_tune(
             return _unchanged(job, model, features, kept, stats)
     head.save_weights(job.directory / "head.weights.h5")
     network.save_weights(job.directory / "backbone.weights.h5")
-    kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1} ({phase.change})"
+    way = f", {share:.0%} of the way there" if share < 1.0 else ""
+    kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1}{way} ({phase.change})"
     return _next(job, model, features, kept, stats, backbone_changed=True)
+
+
+def _interpolated(
+    weights: dict[str, Any],
+    anchor: dict[str, np.ndarray],
+    judge: Callable[[], np.ndarray],
+    config: FineTuneConfig,
+) -> tuple[float, list[dict[str, float]]]:
+    """Put the weights where they are to be on the line, and say where that is."""
+    if distribution.replicas() > 1:
+        raise Mistake(
+            f"fine_tune.interpolate must be 1 where several devices train, got {config.interpolate}"
+        )
+    after = freezing.snapshot(weights)
+
+    def place(share: float) -> None:
+        between(weights, anchor, after, share)
+
+    if config.interpolate == "auto":
+        return paired.on_the_line(place, judge)
+    place(config.interpolate)
+    return config.interpolate, []
 
 
 def _precision(job: Job, config: FineTuneConfig) -> str | None:

@@ -91,6 +91,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
             suspects=_suspects(so_far.suspects),
             choice=_choice(so_far.head),
+            forgetting=_forgetting(so_far.tuned),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),
@@ -228,6 +229,21 @@ def _suspects(suspects: Suspects) -> dict[str, Any]:
         "why_not": suspects.why_not,
         "rows": rows[:_SUSPECTS],
     }
+
+
+def _forgetting(tuned: TrainedModel) -> dict[str, Any] | None:
+    """What fine-tuning did to each block; None where nothing was fine-tuned."""
+    path = tuned.directory / "forgetting.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = read_json(path)
+    curve = found["curve"]
+    chart = ""
+    if curve:
+        at = [row["share"] for row in curve].index(found["share"])
+        losses = {"validation": [row["loss"] for row in curve]}
+        chart = charts.line_chart(losses, mark=at, x="point on the way, of 11", y="loss")
+    return found | {"chart": chart}
 
 
 def _choice(head: TrainedModel) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from components.job import Job, stage
 from components.section import Views, seconds_of
 from components.tasks.learning import Learning
 from components.training.phases import Phase
-from components.training.scratch import ScratchConfig, Whole
+from components.training.scratch import MOST_STEPS, ScratchConfig, Whole
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -95,6 +95,8 @@ def train_control(
         small: decoded inputs of a small network.
         transferred: what the transferred model was trained on; only its inputs are looked at.
     """
+    most = -(-small.counts["train"] // MOST_STEPS)
+    config = config.model_copy(update={"batch_size": max(config.batch_size, most)})
     model = small.model
     network = open_backbone(model, model.weights)
     whole = Whole.of(job, model, network, small, config, learning, seed)

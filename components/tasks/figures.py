@@ -29,6 +29,7 @@ class Comparison(BaseModel):
         other: … and the other one's.
         low: value - other is from here …
         high: … to here.
+        rival: what the other model is: `blessed`, `control` or `shortcut`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +40,7 @@ class Comparison(BaseModel):
     other: float
     low: float
     high: float
+    rival: str = ""
 
     @property
     def change(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from etils import epy
@@ -19,29 +19,65 @@ with epy.lazy_imports():
 
 # Without gradients there is room for more of them than in a step of training.
 _BATCH = 128
+# Points on the line between two models that are looked at.
+_SHARES = tuple(np.linspace(0, 1, 11))
 
 
 def losses(
     model: keras.Model, data: TrainingData, targets: Sequence[Target], learning: Learning
-) -> np.ndarray:
-    """(examples,): the loss of each validation example, of all its targets, as they weigh.
+) -> Callable[[], np.ndarray]:
+    """→ (examples,): the loss of each validation example, of all its targets, as they weigh.
 
-    The model is compiled anew.
+    The model is compiled anew, once; its weights may change between the calls.
     """
     model.compile(jit_compile=hardware.jit_compile())
     examples = data.validation
-    found = np.zeros(len(examples))
-    for start in range(0, len(examples), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(examples)))
-        inputs, truth, weights = examples.gather(rows, 0)
-        said = np.asarray(model.predict_on_batch(inputs))
-        for number, (target, columns) in enumerate(slices(tuple(targets))):
-            lost, _ = data.slopes[number](truth[:, columns], said[:, columns])
-            found[rows] += learning.weights.get(target.name, 1.0) * weights[:, number] * lost
-    return found
+
+    def judge() -> np.ndarray:
+        found = np.zeros(len(examples))
+        for start in range(0, len(examples), _BATCH):
+            rows = np.arange(start, min(start + _BATCH, len(examples)))
+            inputs, truth, weights = examples.gather(rows, 0)
+            said = np.asarray(model.predict_on_batch(inputs))
+            for number, (target, columns) in enumerate(slices(tuple(targets))):
+                lost, _ = data.slopes[number](truth[:, columns], said[:, columns])
+                found[rows] += learning.weights.get(target.name, 1.0) * weights[:, number] * lost
+        return found
+
+    return judge
 
 
 def better_by(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     """(by how much the loss of the same examples fell, the standard error of that)."""
     fell = before - after
     return float(fell.mean()), float(fell.std(ddof=1) / np.sqrt(len(fell)))
+
+
+def on_the_line(
+    place: Callable[[float], None], judge: Callable[[], np.ndarray]
+) -> tuple[float, list[dict[str, float]]]:
+    """The point between two models that is to be kept, and the loss at each that was looked at.
+
+    WiSE-FT (Wortsman et al. 2022, arXiv:2109.01903): the least loss on validation examples; and of
+    those that are no worse than that beyond a standard error, the one nearest to the beginning,
+    which has forgotten least.
+
+    Args:
+        place: put the weights at a share of the way.
+        judge: see `losses`.
+    """
+    each = []
+    for share in _SHARES:
+        place(float(share))
+        each.append(np.nan_to_num(judge(), nan=np.inf, posinf=1e9))
+    means = [float(each_loss.mean()) for each_loss in each]
+    best = int(np.argmin(means))
+    for number, found in enumerate(each):
+        worse, error = better_by(found, each[best])
+        if number == best or worse <= error:
+            break
+    place(float(_SHARES[number]))
+    curve = [
+        {"share": float(share), "loss": loss} for share, loss in zip(_SHARES, means, strict=True)
+    ]
+    return float(_SHARES[number]), curve

@@ -33,6 +33,8 @@ with epy.lazy_imports():
 # So many examples times weights are trained in a second on any machine: 1,000 multiplications for
 # each weight and example there and as many twice back, at 10 billion of them.
 _SURELY_A_SECOND = 3e6
+# Of very many examples no more steps an epoch than this: larger batches take less time for each.
+MOST_STEPS = 2048
 # Steps of a range test: a small network is trained in a few hundred. Where the loss falls fastest
 # in so few is high for all of training: of three sets of photographs a third of it did better, and
 # where it hardly falls at all, it says anything.

@@ -95,7 +95,7 @@ def test_verdicts(
     assert any(said in reason for reason in result.reasons), result.reasons
     assert all(reason.endswith(".") for reason in result.reasons)
     assert (tmp_path / "bless" / ("BLESSED" if blessed else "NOT_BLESSED")).exists()
-    assert set(result.comparisons) == set(rivals)
+    assert {found.rival for found in result.comparisons} == set(rivals)
 
 
 def test_what_can_be_chance_is_forgiven(tmp_path: Path) -> None:

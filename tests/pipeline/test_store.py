@@ -18,6 +18,7 @@ from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from components.modalities.giants import ModelConfig
+from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
 from pipeline.config import Config
 from pipeline.flow import Run
@@ -166,3 +167,11 @@ def test_prune_removes_only_activations_that_no_artifact_refers_to(
     assert [path.name for path in store.activations.iterdir()] == ["used"]
     assert Activations.existing(store.activations, "used").shards() == shards["used"][:1]
     assert in_process(*arguments)[1].startswith("0.0 MB of activations that no artifact refers to")
+
+
+def test_what_a_verdict_compared_is_read_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    of = Call("bless", 1, {}, Blessing)
+    found = Comparison(name="accuracy", count=9, value=0.5, other=0.4, low=-0.1, high=0.3)
+    made = Blessing(directory=store.begin(of), blessed=True, reasons=("x.",), comparisons=(found,))
+    assert store.commit(of, made, 0.0) == store.find(of)
