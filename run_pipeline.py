@@ -192,6 +192,21 @@ def runs(recipe: str = "", *, store: Path = DEFAULT_STORE, json: bool = False) -
 
 
 @app.command
+def compare(first: str, second: str, *, store: Path = DEFAULT_STORE, json: bool = False) -> int:
+    """Put two past runs side by side, on the test examples that both were asked about.
+
+    Args:
+        first: The id of a run, or what it begins or ends with; see runs.
+        second: Another one, whose changes are told.
+        store: Where artifacts are kept.
+        json: Print the comparison as one JSON object.
+    """
+    from pipeline import commands
+
+    return commands.compare(store, first, second, as_json=json)
+
+
+@app.command
 def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = False) -> int:
     """List stored activations that no artifact refers to.
 

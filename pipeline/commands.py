@@ -19,7 +19,7 @@ from components.section import BeamConfig, duration, size
 from components.served.manifest import find_model
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
-from pipeline import api
+from pipeline import api, comparing
 from pipeline.config import Config, recipe_path
 from pipeline.console import open_log
 from pipeline.hosts import Hosts
@@ -40,6 +40,9 @@ with epy.lazy_imports():
     from components.served import answers, bulk
     from components.served import predict as asking
     from pipeline.cluster import kubeflow
+
+# Of a comparison, as JSON has it.
+_TOLD = ("shared", "only_first", "only_second", "gained", "lost", "asked")
 
 
 def run(
@@ -181,6 +184,27 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
         pushed = record.pushed if record.pushed and record.outcome == "pushed" else ""
         table.add_row(record.run_id, record.says(), figures, f"{record.seconds:.1f}", pushed)
     rich_console.Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def compare(store_path: Path, first: str, second: str, *, as_json: bool) -> int:
+    """Put two past runs side by side."""
+    found = comparing.compare(Store(store_path), first, second)
+    if as_json:
+        _print_json(
+            {
+                "first": found.first.run_id,
+                "second": found.second.run_id,
+                "figures": [
+                    each.model_dump(exclude={"rival"})
+                    | {"verdict": each.verdict(found.kinds[each.name])}
+                    for each in found.figures
+                ],
+                **{name: getattr(found, name) for name in _TOLD},
+            }
+        )
+        return 0
+    sys.stdout.write("\n".join(comparing.lines(found)) + "\n")
     return 0
 
 
