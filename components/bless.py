@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
 from components.artifacts import Blessing, Evaluation, Rivals
+from components.files import read_json
 from components.job import Job, stage
 from components.judging.comparing import compare
+from components.judging.judged import METRICS
 from components.modalities.table import MODALITIES
 from components.section import Columns, Section
 from components.tasks.figures import CONFIDENCE, Comparison
 from components.tasks.protocol import Figure, Target
 from components.tasks.table import figures_of, main_figures
 from models.mistakes import Mistake, nearest
+
+_PART = re.compile(r"\s*([\w /-]+?)\s*:\s*([\w/]+)\s*(>=|<=)\s*(-?\d+(?:\.\d+)?)\s*")
 
 
 class BlessConfig(Section):
@@ -24,6 +30,9 @@ class BlessConfig(Section):
     """Figures that must not be less, such as accuracy=0.9 or species/accuracy=0.9."""
     at_most: Columns = ()
     """Figures that must not be more, such as mae=2.5."""
+    slices: Columns = ()
+    """What every part of a slice must reach in a main figure, such as "brightness: accuracy>=0.8";
+    the report lists the slices and their parts."""
     max_drop: float = Field(0.01, ge=0, le=1)
     """How much worse than the last blessed model its main figures may be, on the same examples: a
     difference of shares; of figures in another unit, a share of them. What can be chance is
@@ -43,9 +52,41 @@ class BlessConfig(Section):
     """Bless it whatever it reaches, for this reason, which is recorded."""
 
 
-def check(config: BlessConfig, targets: Sequence[Target]) -> None:
-    """A `Mistake` where a threshold is on what is no figure of these targets."""
+class _Part(NamedTuple):
+    """A threshold on every part of a slice."""
+
+    slice: str
+    figure: str
+    at_least: bool
+    asked: float
+
+
+def _parts(config: BlessConfig) -> Iterator[_Part]:
+    for entry in config.slices:
+        found = _PART.fullmatch(entry)
+        if not found:
+            raise Mistake(
+                f"bless.slices must be SLICE: FIGURE>=VALUE or SLICE: FIGURE<=VALUE, got {entry!r}"
+            )
+        name, figure, way, value = found.groups()
+        yield _Part(name, figure, way == ">=", float(value))
+
+
+def check(config: BlessConfig, targets: Sequence[Target], slices: Sequence[str]) -> None:
+    """A `Mistake` where a threshold is on what is no figure of these targets, or no slice."""
     known = figures_of(targets)
+    for part in _parts(config):
+        mains = main_figures(targets)
+        if part.slice not in slices:
+            raise Mistake(
+                f"bless.slices must name a slice that there is, got {part.slice!r}: "
+                f"{nearest(part.slice, slices)}"
+            )
+        if part.figure not in mains:
+            raise Mistake(
+                f"bless.slices must name a main figure, got {part.figure!r}: "
+                f"{nearest(part.figure, mains)}"
+            )
     for field, entries in (("at_least", config.at_least), ("at_most", config.at_most)):
         for entry in entries:
             name, _, value = entry.partition("=")
@@ -107,6 +148,7 @@ def _judgements(
 ) -> Iterator[tuple[bool, str]]:
     """(does it speak for the candidate?, a sentence) for everything that is asked of it."""
     yield from _thresholds(candidate, config)
+    yield from _in_parts(candidate, config)
     if candidate.invalid:
         yield False, f"It cannot decode {candidate.invalid} of the test examples."
     if rivals.blessed is None:
@@ -145,6 +187,28 @@ def _thresholds(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bo
             yield (
                 holds,
                 f"Its {_words(name)} is {value:.3f}, where at {word} {asked:g} is asked for.",
+            )
+
+
+def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool, str]]:
+    if not config.slices:
+        return
+    details = read_json(candidate.directory / METRICS)["targets"]
+    mains = main_figures(candidate.targets)
+    for asked in _parts(config):
+        figure, word = mains[asked.figure], "least" if asked.at_least else "most"
+        parts = details.get(asked.figure.rpartition("/")[0], {}).get("slices", [])
+        own = [row for row in parts if row["slice"] == asked.slice.replace("_", " ")]
+        if not own:
+            yield False, f"No part of {asked.slice} has enough test examples to be judged."
+        for row in own:
+            value = row["value"]
+            yield (
+                value >= asked.asked if asked.at_least else value <= asked.asked,
+                f"Where {row['slice']} is {row['part']}, its {_words(asked.figure)} is "
+                f"{figure.plainly(value)} ({figure.plainly(row['low'])} to "
+                f"{figure.plainly(row['high'])}, {row['count']} examples), where at {word} "
+                f"{asked.asked:g} is asked for.",
             )
 
 

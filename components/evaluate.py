@@ -13,12 +13,13 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import Evaluation, Examples, ExportedModel
-from components.files import read_json, sha256, write_json
+from components.files import read_json, read_jsonl, sha256, write_json
 from components.job import Job, stage
 from components.judging import judged, predictions
 from components.judging.comparing import place_of
 from components.judging.worst import FILES as WORST
 from components.judging.worst import Told, Worst
+from components.modalities.table import MODALITIES
 from components.section import Section
 from components.served.manifest import MANIFEST, ServedModel, verify_manifest
 from components.served.opening import Opened
@@ -133,8 +134,15 @@ def _evaluate(
         worst.add(told)
 
     _ask(job, model, examples, batch_size, before, tell)
-    judged.write(job.directory, rows, examples.targets, model.targets)
+    judged.write(job.directory, rows, examples.targets, model.targets, _known(examples))
     worst.write(job.directory)
+
+
+def _known(examples: Examples) -> judged.Known:
+    """What ingest noted of the test examples."""
+    index = read_jsonl(examples.directory / "index.jsonl")
+    facts = {row["id"]: row["facts"] for row in index if row["split"] == "test"}
+    return judged.Known(facts, MODALITIES[examples.modality].raw.slices)
 
 
 def _ask(

@@ -209,6 +209,7 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
             "title": target.name,
             "labels": target.space.labels,
             "details": metrics["targets"][target.name],
+            "main": task_of(target).figures[0],
             "counts": counts[target.name],
             "mistakes": shown[number],
         }

@@ -100,6 +100,7 @@ class Raw(Protocol):
         may_repeat: the same example may come again without anybody's mistake: where the data's own
             splits share one, the copy in training is set aside. Otherwise it is an error.
         measures: what `measured` gives, in words.
+        slices: the facts by which test examples are judged in parts.
     """
 
     plural: str
@@ -108,6 +109,7 @@ class Raw(Protocol):
     suffixes: tuple[str, ...]
     may_repeat: bool
     measures: str
+    slices: tuple[str, ...]
 
     def feature(self) -> Any:
         """The TFDS feature that stores an example's raw form."""

@@ -31,6 +31,7 @@ suffixes: tuple[str, ...] = (
     *(".bmp", ".tif", ".tiff", ".avif", ".heic"),
 )
 may_repeat = False
+slices: tuple[str, ...] = ("brightness", "width", "format")
 measures = "their size, their format and their colours as a whole"
 
 FORMATS = ("JPEG", "PNG")

@@ -21,6 +21,7 @@ column = "text"
 is_path = False
 suffixes: tuple[str, ...] = (".txt", ".md")
 may_repeat = True
+slices: tuple[str, ...] = ("words",)
 measures = "their length"
 
 # What `views` can do; here, so that a config is checked without TensorFlow.
