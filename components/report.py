@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import os
 import platform
@@ -17,24 +16,21 @@ import numpy as np
 from etils import epy
 
 from components.artifacts import (
-    Evaluation,
     ExportedModel,
     Report,
     SoFar,
-    Suspects,
     TrainedModel,
 )
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
 from components.judging import worst
 from components.modalities.table import MODALITIES
-from components.pages import cards, charts
-from components.pages.charts import Whisker
+from components.pages import cards, charts, evidence, figures
 from components.pages.lineage import lineage
 from components.section import size
 from components.served.opening import Opened
-from components.tasks.protocol import Figure, Target
-from components.tasks.table import figures_of, main_figures, task_of
+from components.tasks.protocol import Target
+from components.tasks.table import task_of
 from models.version import described
 
 with epy.lazy_imports():
@@ -42,8 +38,6 @@ with epy.lazy_imports():
 
 # So many figures of a phase have a curve, the loss among them.
 _CURVES = 3
-# So many labels in doubt are shown.
-_SUSPECTS = 12
 # So many labels are named in the title.
 _TITLED = 6
 
@@ -80,18 +74,18 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             pushed=so_far.pushed,
             evaluation=evaluation,
             title=", ".join(_title(target) for target in evaluation.targets),
-            comparisons=_comparisons(so_far),
-            figures=_figures(so_far),
-            left_out=_left_out(so_far),
+            comparisons=figures.comparisons(so_far),
+            figures=figures.figures(so_far),
+            left_out=figures.left_out(so_far),
             parts=_parts(so_far),
             model=so_far.tuned.base,
             tuned=so_far.tuned,
             features=so_far.features,
             checks=read_json(checks.directory / "checks.json"),
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
-            suspects=_suspects(so_far.suspects),
-            choice=_choice(so_far.head),
-            forgetting=_forgetting(so_far.tuned),
+            suspects=evidence.suspects(so_far.suspects),
+            choice=evidence.choice(so_far.head),
+            forgetting=evidence.forgetting(so_far.tuned),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),
@@ -153,50 +147,6 @@ def _title(target: Target) -> str:
     return f"{target.name}: {said}" if target.name else said
 
 
-# What the page calls those that the model is compared with.
-_RIVALS = {
-    "control": "the best from scratch",
-    "shortcut": "without looking at them",
-    "blessed": "the last blessed model",
-}
-
-
-def _comparisons(so_far: SoFar) -> list[str]:
-    """For each target: its main figure and those of the rivals, with whiskers."""
-    evaluation = so_far.evaluation
-    found = []
-    for name, figure in main_figures(evaluation.targets).items():
-        if name not in evaluation.figures:
-            continue
-        judged = {"this model": evaluation}
-        judged |= {_RIVALS[key]: rival for key, rival in so_far.rivals.named().items()}
-        rows = [
-            Whisker(what, each.figures[name], *each.intervals[name], _text(each, name, figure))
-            for what, each in judged.items()
-            if name in each.figures
-        ]
-        trivial, always = evaluation.trivial[name], f"always {evaluation.trivially[name]}"
-        rows.append(Whisker(always, trivial, None, None, figure.text(trivial)))
-        on = f"{name.replace('_', ' ')} on {evaluation.judged[name]} test examples"
-        found.append(charts.whiskers(rows, on))
-    return found
-
-
-def _text(evaluation: Evaluation, name: str, figure: Figure) -> str:
-    low, high = (figure.text(end) for end in evaluation.intervals[name])
-    return f"{figure.text(evaluation.figures[name])}  ({low} to {high})"
-
-
-def _figures(so_far: SoFar) -> list[tuple[str, str, str]]:
-    """(name, value and interval, what it is) of every figure."""
-    evaluation = so_far.evaluation
-    return [
-        (name.replace("_", " "), _text(evaluation, name, figure), figure.meaning)
-        for name, figure in figures_of(evaluation.targets).items()
-        if name in evaluation.figures
-    ]
-
-
 def _parts(so_far: SoFar) -> list[dict[str, Any]]:
     """What each target's own part of the page is made of."""
     evaluation = so_far.evaluation
@@ -218,67 +168,9 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
     ]
 
 
-def _suspects(suspects: Suspects) -> dict[str, Any]:
-    """The first of them, and where all are."""
-    path = suspects.directory / "suspects.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        "path": path,
-        "count": len(rows),
-        "of": suspects.questioned,
-        "why_not": suspects.why_not,
-        "rows": rows[:_SUSPECTS],
-    }
-
-
-def _forgetting(tuned: TrainedModel) -> dict[str, Any] | None:
-    """What fine-tuning did to each block; None where nothing was fine-tuned."""
-    path = tuned.directory / "forgetting.json"
-    if not path.exists():
-        return None
-    found: dict[str, Any] = read_json(path)
-    curve = found["curve"]
-    chart = ""
-    if curve:
-        at = [row["share"] for row in curve].index(found["share"])
-        losses = {"validation": [row["loss"] for row in curve]}
-        chart = charts.line_chart(losses, mark=at, x="point on the way, of 11", y="loss")
-    return found | {"chart": chart}
-
-
-def _choice(head: TrainedModel) -> dict[str, Any] | None:
-    """What was compared to choose the features; None where nothing was."""
-    path = head.directory / "choice.json"
-    if not path.exists():
-        return None
-    choice = read_json(path)
-    watched = [n for n in choice["tried"][0] if n.startswith("cv_") and n != "cv_loss"][:_CURVES]
-    return {
-        "why": choice["why"],
-        "columns": [name.removeprefix("cv_").replace("_", " ") for name in watched],
-        "rows": [
-            {
-                "name": _taps(row["taps"]),
-                "features": row["features"],
-                "loss": f"{row['cv_loss']:.4f}",
-                "apart": f"{row['worse_by']:+.4f} ± {row['standard_error']:.4f}",
-                "watched": [f"{row[name]:.3f}" for name in watched],
-                "chosen": row["taps"] == choice["chosen"],
-            }
-            for row in choice["tried"]
-        ],
-    }
-
-
-def _taps(names: list[str]) -> str:
-    """Which taps they are, for a person."""
-    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} taps"
-
-
 def _phases(so_far: SoFar) -> list[dict[str, Any]]:
     """What the page shows of each phase in which something was trained."""
-    control = _trained(so_far.rivals.control)
+    control = figures.trained(so_far.rivals.control)
     models = {
         "The head": so_far.head,
         "Fine-tuning": so_far.tuned,
@@ -286,10 +178,6 @@ def _phases(so_far: SoFar) -> list[dict[str, Any]]:
     }
     found = [_phase(name, model) for name, model in models.items() if model]
     return [phase for phase in found if phase]
-
-
-def _trained(control: Evaluation | None) -> TrainedModel | None:
-    return control.model.trained if control and control.model else None
 
 
 def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
@@ -318,19 +206,6 @@ def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
             for figure in figures
         ],
     }
-
-
-def _left_out(so_far: SoFar) -> str:
-    """What was not compared with, and how to; empty where all was."""
-    control = so_far.rivals.control
-    if control is None:
-        return (
-            "Nothing was trained from scratch to be compared with: say --control.enabled true to "
-            "know whether transferring helps."
-        )
-    trained = _trained(control)
-    why = read_json(trained.directory / "rivals.json")["left_out"] if trained else ""
-    return f"The same network was not trained from scratch: {why}." if why else ""
 
 
 def _audit(audit: dict[str, Any]) -> str:

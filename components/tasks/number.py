@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
+from components.tasks import tallies
 from components.tasks.protocol import (
     Answer,
     Column,
@@ -22,7 +23,6 @@ from components.tasks.protocol import (
     Said,
     Scores,
     Space,
-    Tally,
     Target,
 )
 from models.mistakes import Mistake
@@ -287,7 +287,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     given = np.array([_or_mean(each, space) for each in said])
     spans = np.linspace(truth.min(), truth.max(), 6)
     return Scores(
-        tally=_tally(truth, given),
+        tally=tallies.of_numbers(truth, given),
         trivial=float(np.mean(np.abs(truth - space.mean))),
         trivially=f"the training mean, {space.mean:.4g}",
         details={
@@ -305,57 +305,6 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             ],
         },
     )
-
-
-def _tally(truth: np.ndarray, given: np.ndarray) -> Tally:
-    """Of (examples,) of true and of given numbers."""
-    off, apart = np.abs(truth - given), truth - truth.mean()
-    unit = float(np.abs(apart).max()) or 1.0  # So that little is lost to rounding.
-    squared, apart = np.square(off / unit), apart / unit
-    of_truth, of_given = _ranker(truth), _ranker(given)
-
-    def figures(draws: np.ndarray) -> dict[str, np.ndarray]:
-        total = draws.sum(axis=1)
-        error, middle = draws @ squared / total, draws @ apart / total
-        spread = draws @ np.square(apart) / total - np.square(middle)
-        return {
-            "mae": draws @ off / total,
-            "rmse": unit * np.sqrt(error),
-            "r2": _ratio(spread - error, spread),
-            "spearman": _correlation(draws, of_truth(draws), of_given(draws)),
-        }
-
-    return Tally(len(truth), figures, {}, {}, np.zeros(len(truth), np.int64))
-
-
-def _ranker(numbers: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """(draws, examples) of how often each counts → their ranks; those alike share the mean one."""
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    new = np.append(True, ordered[1:] != ordered[:-1])
-    starts, group = np.flatnonzero(new), np.empty(len(numbers), np.int64)
-    group[order] = np.cumsum(new) - 1
-
-    def ranks(draws: np.ndarray) -> np.ndarray:
-        sizes = np.add.reduceat(draws[:, order], starts, axis=1)
-        found: np.ndarray = (np.cumsum(sizes, axis=1) - (sizes - 1) / 2)[:, group]
-        return found
-
-    return ranks
-
-
-def _correlation(draws: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(draws,), of what has been drawn."""
-    total = draws.sum(axis=1, keepdims=True)
-    one, other = (x - (draws * x).sum(axis=1, keepdims=True) / total for x in (one, other))
-    both = (draws * one * other).sum(axis=1)
-    each = [(draws * np.square(x)).sum(axis=1) for x in (one, other)]
-    return _ratio(both, np.sqrt(each[0] * each[1]))
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """0 where nothing varies."""
-    return np.where(below > 1e-12, above / np.where(below > 1e-12, below, 1.0), 0.0)
 
 
 def mistakes(

@@ -11,6 +11,7 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
+from components.tasks import tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     Answer,
@@ -21,7 +22,6 @@ from components.tasks.protocol import (
     Said,
     Scores,
     Space,
-    Tally,
     Target,
 )
 from components.tasks.reliability import reliability
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from scipy import sparse
     from sklearn import metrics
 
     from models import calibration, minibatches, objectives, slopes
@@ -258,7 +257,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     truth = np.array([number[answer] for answer in answers])
     given = np.array([number.get(label, len(known)) for label in named])
     return Scores(
-        tally=_tally(truth, given, probabilities),
+        tally=tallies.of_classes(truth, given, probabilities),
         trivial=float(np.max(support) / len(answers)),
         trivially="the most frequent class",
         details={
@@ -292,43 +291,6 @@ def _reliability(
         loss_before=float(calibration.surprise(before, truth).mean()),
         brier=float(np.square(probabilities - exact).sum(axis=1).mean()),
     )
-
-
-def _tally(truth: np.ndarray, given: np.ndarray, probabilities: np.ndarray) -> Tally:
-    """
-    Args:
-        truth: (examples,), numbers of classes.
-        given: (examples,), the same; as many as there are classes for what is none of them.
-        probabilities: (examples, classes).
-    """
-    count, classes = probabilities.shape
-    right = truth == given
-    surprise = -np.log(probabilities[np.arange(count), truth])
-
-    def by_class(numbers: np.ndarray, counts: np.ndarray) -> Any:
-        """(examples, classes) of 0 and 1, nearly all 0."""
-        shape = (count, classes + 1)
-        return sparse.csr_array((counts * 1.0, (np.arange(count), numbers)), shape)[:, :classes]
-
-    hits, there, said = (
-        by_class(truth, right),
-        by_class(truth, right | True),
-        by_class(given, right | True),
-    )
-
-    def figures(draws: np.ndarray) -> dict[str, np.ndarray]:
-        total = draws.sum(axis=1)
-        hit, support, named = draws @ hits, draws @ there, draws @ said
-        recall = hit / np.maximum(support, 1)
-        f1 = 2 * hit / np.maximum(support + named, 1)
-        return {
-            "accuracy": draws @ right / total,
-            "log_loss": draws @ surprise / total,
-            "least_recall": recall.min(axis=1),
-            "macro_f1": f1.mean(axis=1),
-        }
-
-    return Tally(count, figures, {"accuracy": right}, {"least_recall": right}, truth)
 
 
 def mistakes(

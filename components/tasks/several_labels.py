@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
+from components.tasks import tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     Answer,
@@ -22,7 +22,6 @@ from components.tasks.protocol import (
     Said,
     Scores,
     Space,
-    Tally,
     Target,
 )
 from components.tasks.reliability import reliability
@@ -331,7 +330,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             "support": int(there[column]),
         }
     return Scores(
-        tally=_tally(truth, named, probabilities),
+        tally=tallies.of_labels(truth, named, probabilities),
         trivial=0.5,
         trivially="the same probabilities",
         details={
@@ -356,72 +355,6 @@ def _reliability(
         loss_before=float(calibration.surprise_each(before, truth).mean()),
         brier=float(np.square(probabilities - truth).mean()),
     )
-
-
-def _tally(truth: np.ndarray, named: np.ndarray, probabilities: np.ndarray) -> Tally:
-    """All (examples, labels): which labels there are, which are given, and how probable each is."""
-    count, labels = truth.shape
-    truth, named = truth.astype(np.float64), named.astype(np.float64)
-    right, exact = truth * named, (truth == named).all(axis=1)
-    ranked = [_Ranked.of(truth[:, i], probabilities[:, i]) for i in range(labels)]
-
-    def figures(draws: np.ndarray) -> dict[str, np.ndarray]:
-        hits, said_so, there = draws @ right, draws @ named, draws @ truth
-        areas = [each.areas(draws) for each in ranked]
-        return {
-            "auroc": _mean([area for area, _ in areas]),
-            "average_precision": _mean([precision for _, precision in areas]),
-            "macro_f1": (2 * hits / np.maximum(said_so + there, 1.0)).mean(axis=1),
-            "micro_f1": 2 * hits.sum(axis=1) / np.maximum((said_so + there).sum(axis=1), 1.0),
-            "exact_match": draws @ exact / draws.sum(axis=1),
-        }
-
-    alike = np.zeros(count, np.int64)
-    return Tally(count, figures, {"exact_match": exact}, {}, alike, width=labels)
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """Examples by how probable a label is, the most probable first.
-
-    Attributes:
-        order: (examples,).
-        starts: where what is less probable begins: what is equally probable cannot be told apart.
-        there: (examples,), in that order, whether they have the label.
-    """
-
-    order: np.ndarray
-    starts: np.ndarray
-    there: np.ndarray
-
-    @classmethod
-    def of(cls, truth: np.ndarray, probabilities: np.ndarray) -> _Ranked:
-        order = np.argsort(-probabilities, kind="stable")
-        ranked = probabilities[order]
-        starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
-        return cls(order, starts, truth[order])
-
-    def areas(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(draws,) of AUROC and of average precision; NaN where all examples are alike."""
-        counts = draws[:, self.order]
-        positive = np.add.reduceat(counts * self.there, self.starts, axis=1)
-        negative = np.add.reduceat(counts * (1 - self.there), self.starts, axis=1)
-        hits, misses = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            # Each positive one is before the negative ones below it, and halfway at its own.
-            below = misses[:, -1:] - misses + negative / 2
-            area = (positive * below).sum(axis=1) / (hits[:, -1] * misses[:, -1])
-            precision = hits / np.maximum(hits + misses, 1)
-            average = (positive * precision).sum(axis=1) / hits[:, -1]
-        return area, np.where(np.isfinite(area), average, np.nan)
-
-
-def _mean(of_labels: list[np.ndarray]) -> np.ndarray:
-    """(draws,), over labels that can be told of; one half where there is none."""
-    every = np.array(of_labels)
-    known = np.isfinite(every)
-    total = np.where(known, every, 0.0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), 0.5)
 
 
 def mistakes(

@@ -34,7 +34,12 @@ class Drift:
         starts = block_starts(model, network)
         names = list(starts)
         self._unfrozen = names[names.index(features.block or names[-1]) :]
-        self._layers = splitting.layers_of_blocks(network, starts)
+        layers = splitting.layers_of_blocks(network, starts)
+        # The variables themselves: LoRA adds others, and takes them away again.
+        self._variables = {
+            block: [weight for layer in layers[block] for weight in layer.weights]
+            for block in self._unfrozen
+        }
         crossing = list(cut(model, network, features.cut).prefix.outputs)
         vectors = {
             tap.name: tap.vector
@@ -58,12 +63,8 @@ class Drift:
 
     def _weigh(self) -> dict[str, list[np.ndarray]]:
         return {
-            block: [
-                np.array(keras.ops.convert_to_numpy(weight), np.float64)
-                for layer in self._layers[block]
-                for weight in layer.weights
-            ]
-            for block in self._unfrozen
+            block: [np.array(keras.ops.convert_to_numpy(v.value), np.float64) for v in variables]
+            for block, variables in self._variables.items()
         }
 
     def rows(self) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pytest
 from components.artifacts import Rivals
 from components.bless import BlessConfig, bless, check
 from components.judging import judged, slices
-from components.tasks.one_label import _tally
+from components.tasks import tallies
 from components.tasks.protocol import Figure
 from models.mistakes import Mistake
 from tests.components.test_bless import TARGETS, evaluation, first
@@ -25,7 +25,9 @@ def told(right: np.ndarray, light: Sequence[object]) -> list[dict[str, object]]:
     count = len(right)
     truth = np.arange(count) % 2
     shares = np.where((truth == 1) == right, 0.9, 0.1)
-    tally = _tally(truth, np.where(right, truth, 1 - truth), np.stack([1 - shares, shares], axis=1))
+    tally = tallies.of_classes(
+        truth, np.where(right, truth, 1 - truth), np.stack([1 - shares, shares], axis=1)
+    )
     return slices.rows(tally, "accuracy", ACCURACY, [{"light": x} for x in light], ["light"])
 
 

@@ -1,0 +1,71 @@
+"""What was found out on the way, as a page has it: choices, labels in doubt, what was forgotten."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+from components.artifacts import Suspects, TrainedModel
+from components.files import read_json
+from components.pages import charts
+
+# So many labels in doubt are shown, and so many figures of a head that was tried.
+_SUSPECTS, _CURVES = 12, 3
+
+
+def suspects(suspects: Suspects) -> dict[str, Any]:
+    """The first of them, and where all are."""
+    path = suspects.directory / "suspects.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        "path": path,
+        "count": len(rows),
+        "of": suspects.questioned,
+        "why_not": suspects.why_not,
+        "rows": rows[:_SUSPECTS],
+    }
+
+
+def forgetting(tuned: TrainedModel) -> dict[str, Any] | None:
+    """What fine-tuning did to each block; None where nothing was fine-tuned."""
+    path = tuned.directory / "forgetting.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = read_json(path)
+    curve = found["curve"]
+    chart = ""
+    if curve:
+        at = [row["share"] for row in curve].index(found["share"])
+        losses = {"validation": [row["loss"] for row in curve]}
+        chart = charts.line_chart(losses, mark=at, x="point on the way, of 11", y="loss")
+    return found | {"chart": chart}
+
+
+def choice(head: TrainedModel) -> dict[str, Any] | None:
+    """What was compared to choose the features; None where nothing was."""
+    path = head.directory / "choice.json"
+    if not path.exists():
+        return None
+    choice = read_json(path)
+    watched = [n for n in choice["tried"][0] if n.startswith("cv_") and n != "cv_loss"][:_CURVES]
+    return {
+        "why": choice["why"],
+        "columns": [name.removeprefix("cv_").replace("_", " ") for name in watched],
+        "rows": [
+            {
+                "name": _taps(row["taps"]),
+                "features": row["features"],
+                "loss": f"{row['cv_loss']:.4f}",
+                "apart": f"{row['worse_by']:+.4f} ± {row['standard_error']:.4f}",
+                "watched": [f"{row[name]:.3f}" for name in watched],
+                "chosen": row["taps"] == choice["chosen"],
+            }
+            for row in choice["tried"]
+        ],
+    }
+
+
+def _taps(names: list[str]) -> str:
+    """Which taps they are, for a person."""
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, {len(names)} taps"
