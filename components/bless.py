@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from pydantic import Field
 
 from components.artifacts import Blessing, Evaluation, Rivals
 from components.files import read_json
 from components.job import Job, stage
+from components.judging import thresholds
 from components.judging.comparing import compare
 from components.judging.judged import METRICS
 from components.modalities.table import MODALITIES
 from components.section import Columns, Section
 from components.tasks.figures import CONFIDENCE, Comparison
 from components.tasks.protocol import Figure, Target
-from components.tasks.table import figures_of, main_figures
-from models.mistakes import Mistake, nearest
-
-_PART = re.compile(r"\s*([\w /-]+?)\s*:\s*([\w/]+)\s*(>=|<=)\s*(-?\d+(?:\.\d+)?)\s*")
+from components.tasks.table import main_figures
 
 
 class BlessConfig(Section):
@@ -52,57 +48,11 @@ class BlessConfig(Section):
     """Bless it whatever it reaches, for this reason, which is recorded."""
 
 
-class _Part(NamedTuple):
-    """A threshold on every part of a slice."""
-
-    slice: str
-    figure: str
-    at_least: bool
-    asked: float
-
-
-def _parts(config: BlessConfig) -> Iterator[_Part]:
-    for entry in config.slices:
-        found = _PART.fullmatch(entry)
-        if not found:
-            raise Mistake(
-                f"bless.slices must be SLICE: FIGURE>=VALUE or SLICE: FIGURE<=VALUE, got {entry!r}"
-            )
-        name, figure, way, value = found.groups()
-        yield _Part(name, figure, way == ">=", float(value))
-
-
 def check(config: BlessConfig, targets: Sequence[Target], slices: Sequence[str]) -> None:
     """A `Mistake` where a threshold is on what is no figure of these targets, or no slice."""
-    known = figures_of(targets)
-    for part in _parts(config):
-        mains = main_figures(targets)
-        if part.slice not in slices:
-            raise Mistake(
-                f"bless.slices must name a slice that there is, got {part.slice!r}: "
-                f"{nearest(part.slice, slices)}"
-            )
-        if part.figure not in mains:
-            raise Mistake(
-                f"bless.slices must name a main figure, got {part.figure!r}: "
-                f"{nearest(part.figure, mains)}"
-            )
-    for field, entries in (("at_least", config.at_least), ("at_most", config.at_most)):
-        for entry in entries:
-            name, _, value = entry.partition("=")
-            if name not in known:
-                raise Mistake(
-                    f"bless.{field} must name a figure of the task, got {entry!r}: "
-                    f"{nearest(name, known)}"
-                )
-            try:
-                asked = float(value)
-            except ValueError as error:
-                raise Mistake(
-                    f"bless.{field} must be FIGURE=VALUE, with a number, got {entry!r}"
-                ) from error
-            if known[name].unit == "share" and not 0 <= asked <= 1:
-                raise Mistake(f"bless.{field} must be from 0 to 1 for {name}, got {value}")
+    thresholds.check_figures("at_least", config.at_least, targets)
+    thresholds.check_figures("at_most", config.at_most, targets)
+    thresholds.check_parts(config.slices, targets, slices)
 
 
 @stage(version=3, plain=True)
@@ -195,7 +145,7 @@ def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool
         return
     details = read_json(candidate.directory / METRICS)["targets"]
     mains = main_figures(candidate.targets)
-    for asked in _parts(config):
+    for asked in thresholds.parts(config.slices):
         figure, word = mains[asked.figure], "least" if asked.at_least else "most"
         parts = details.get(asked.figure.rpartition("/")[0], {}).get("slices", [])
         own = [row for row in parts if row["slice"] == asked.slice.replace("_", " ")]
