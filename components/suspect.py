@@ -27,7 +27,8 @@ def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     """
     asked = questioning.ask(job, features, learning)
     found = []
-    for number, (target, columns) in enumerate(slices(features.model.targets)):
+    targets = features.model.targets if asked.rows else ()
+    for number, (target, columns) in enumerate(slices(targets)):
         answers = [row["answers"][number] for row in asked.rows]
         doubts = task_of(target).doubts(answers, asked.outputs[:, columns], target.space)
         found += [(doubt, target.name, answers[doubt.position]) for doubt in doubts]

@@ -8,14 +8,14 @@ from typing import Literal
 from etils import epy
 from pydantic import Field, field_validator
 
-from components.artifacts import Features, TrainedModel
+from components.artifacts import AssembledModel, Features, TrainedModel
 from components.files import write_json
 from components.frozen.networks import new_backbone, open_backbone
 from components.job import Job, stage
 from components.section import Views, seconds_of
 from components.tasks.learning import Learning
 from components.training.phases import Phase
-from components.training.scratch import MOST_STEPS, ScratchConfig, Whole
+from components.training.scratch import MOST_STEPS, ScratchConfig, Whole, surely_fits
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -102,17 +102,13 @@ def train_control(
     whole = Whole.of(job, model, network, small, config, learning, seed)
     title = f"a small network ({model.backbone})"
     tried = [_train(job, "small", title, small, whole, config, seed)]
-    left_out = "" if config.network != "never" else "it was not asked for"
-    if config.network != "never":
+    base = transferred.model
+    if not (left_out := _why_not(base, transferred.counts["train"], config)):
         inputs = _inputs_of(transferred, small.views)
-        base = transferred.model
         keras.utils.set_random_seed(seed)
         whole = Whole.of(job, base, new_backbone(base), inputs, config, learning, seed)
-        if config.network == "always" or whole.surely_fits(config, config.seconds):
-            title = f"the same network ({base.backbone})"
-            tried.append(_train(job, "same", title, transferred, whole, config, seed))
-        else:
-            left_out = f"it may take longer than {config.budget}: --control.network always"
+        title = f"the same network ({base.backbone})"
+        tried.append(_train(job, "same", title, transferred, whole, config, seed))
     best = min(tried, key=lambda each: each.phase.history.best["val_loss"])
     best.phase.write(job.directory)
     best.whole.head.save_weights(job.directory / "head.weights.h5")
@@ -131,6 +127,16 @@ def train_control(
         backbone_changed=True,
         stats={"network": best.title, "epochs": len(history.epochs), **history.best},
     )
+
+
+def _why_not(base: AssembledModel, examples: int, config: ControlConfig) -> str:
+    """Why the transferred network is not trained from scratch, too; empty where it is."""
+    if config.network == "never":
+        return "it was not asked for"
+    weights = int(base.stats["frozen_weights"])
+    if config.network == "always" or surely_fits(weights, examples, config, config.seconds):
+        return ""
+    return f"it may take longer than {config.budget}: --control.network always"
 
 
 def _train(

@@ -59,6 +59,15 @@ class ScratchConfig(PhaseConfig):
         return rate_or_auto(section, value)
 
 
+def surely_fits(weights: int, examples: int, config: ScratchConfig, seconds: float) -> bool:
+    """Whether all epochs take less than that, on any machine.
+
+    Args:
+        weights: of the network; and `examples` to train it with.
+    """
+    return weights * examples * config.epochs < seconds * _SURELY_A_SECOND
+
+
 @dataclass(frozen=True)
 class Whole:
     """A network, every layer of it to be trained, with a head and what they are trained on.
@@ -107,12 +116,6 @@ class Whole:
         inputs = splitting.one_or_all(suffix.inputs)
         return cls(network, head, keras.Model(inputs, head(suffix(inputs))), form, data)
 
-    def surely_fits(self, config: ScratchConfig, seconds: float) -> bool:
-        """Whether all epochs take less than that, on any machine."""
-        steps = config.epochs * self.data.training.steps(config.batch_size)
-        work = int(self.model.count_params()) * config.batch_size * steps
-        return work < seconds * _SURELY_A_SECOND
-
     def train(
         self, job: Job, name: str, config: ScratchConfig, seed: int, *, section: str
     ) -> Phase:
@@ -159,7 +162,8 @@ class Whole:
 
         if distribution.replicas() > 1:
             return config  # Each would measure something else, and they must agree.
-        if self.surely_fits(config, seconds):
+        weights, examples = int(self.model.count_params()), len(self.data.training)
+        if surely_fits(weights, examples, config, seconds):
             return config
         epoch = decided(job, f"{name} epoch", decide)
         epochs = min(config.epochs, max(1, int(seconds / epoch)))

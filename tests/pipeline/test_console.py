@@ -117,5 +117,5 @@ def test_a_run_in_a_terminal_and_ctrl_c(tmp_path: Path, tiny_recipe: Path) -> No
     last = [line.rstrip() for line in screen.display if line.strip()]
     assert os.waitstatus_to_exitcode(status) == 130, last
     assert last[-1] == "run_pipeline.py: stopped; run the same command again to go on"
-    assert "5/11 train_head" in seen
+    assert "6/12 train_head" in seen
     assert "None" not in seen

@@ -86,7 +86,8 @@ def find_weights(
 
 def small(giant: Giant) -> Giant:
     """A bag of the giant's own tokens and of pairs of them."""
-    return replace(giant, name="a bag of words", digest=giant.digest, small=True)
+    digest = sha256_of_json(["a bag of its tokens", giant.digest])
+    return replace(giant, name="a bag of words", digest=digest, small=True)
 
 
 def begin(

@@ -352,3 +352,23 @@ def test_a_preset_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> Non
             presets.find(ModelConfig(backbone=name), SentencesConfig(), download=True)
     with pytest.raises(Mistake, match="got 'bert_tiny': did you mean bert_tiny_en_uncased"):
         presets.find(ModelConfig(backbone="bert_tiny"), SentencesConfig(), download=True)
+
+
+def test_what_it_is_compared_with_is_another_network(
+    in_process: Call, recipe: Path, tmp_path: Path
+) -> None:
+    """A bag of the same tokens: also where the giant has random weights, too."""
+    status, out, err = in_process(
+        *("run", recipe, "--store", tmp_path / "store", "--json", "--bless.force", "a test"),
+        *("--model.weights", "none", "--control.enabled", "true", "--control.epochs", "3"),
+        *("--control.network", "never"),
+        *("--fine-tune.epochs", "0", "--head.epochs", "1"),
+    )
+    assert status == 0, err
+    result = json.loads(out)
+    made = {stage["name"]: stage for stage in result["stages"]}
+    assert made["control.assemble"]["artifact"] != made["assemble"]["artifact"]
+    assert "bag of words" in made["control.train_control"]["stats"]["network"]
+    assert "bag of words" in " ".join(result["reasons"])
+    plan = ("plan", recipe, "--store", tmp_path / "store", "--model.weights", "none")
+    assert in_process(*plan, "--fine-tune.unfreeze", "2")[0] == 0  # Of the giant, not of the bag.
