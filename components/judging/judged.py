@@ -17,7 +17,8 @@ from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.intervals import Interval
 
-FILES = METRICS, _ = "metrics.json", predictions.FILE
+METRICS = "metrics.json"
+FILES = (METRICS, predictions.FILE)
 _FOUND = ("examples", "figures", "intervals", "trivial", "trivially", "judged", "invalid")
 
 

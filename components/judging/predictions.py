@@ -28,9 +28,10 @@ Row = dict[str, Any]
 
 
 def write(
-    directory: Path, rows: Iterable[Row], asked: Sequence[Target], saying: Sequence[Target]
+    directory: Path, rows: Sequence[Row], asked: Sequence[Target], saying: Sequence[Target]
 ) -> None:
-    """
+    """Write `FILE`, a row an example.
+
     Args:
         asked: the targets of the examples, in the order of the rows' answers.
         saying: those of the model, in the order of what it said.
