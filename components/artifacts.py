@@ -95,6 +95,8 @@ class Examples(Artifact):
     """What is asked, and which answers there are; of numbers, by those to train on."""
     counts: dict[str, int]
     """Examples by split."""
+    slices: tuple[str, ...] = ()
+    """The columns of a table that parts are told apart by."""
 
     @property
     def dataset(self) -> Path:
@@ -224,7 +226,7 @@ class TrainedModel(Artifact):
     backbone.weights.h5  the whole backbone, only where fine-tuning changed it
     history.json         a row an epoch of this phase
     audit.json           what moved, and what was frozen and did not
-    forgetting.json      what fine-tuning did to each block, and the line it was chosen from
+    forgetting.json      what fine-tuning did to the backbone; see `judging.forgetting`
     choice.json          what was compared to choose the features, where it was
     held_out.jsonl       what the heads of cross-validation said, where there were any
     search.json          the heads that were tried, where there was a search

@@ -9,7 +9,7 @@ from pydantic import Field
 from components.artifacts import Blessing, Evaluation, Rivals
 from components.files import read_json
 from components.job import Job, stage
-from components.judging import thresholds
+from components.judging import forgetting, thresholds
 from components.judging.comparing import compare
 from components.judging.judged import METRICS
 from components.modalities.table import MODALITIES
@@ -42,6 +42,12 @@ class BlessConfig(Section):
     confidence: float = Field(CONFIDENCE, ge=0, lt=1)
     """Of the intervals by which it is compared with another model; 0 to take the figures as they
     are, chance or not."""
+    least_alike: float = Field(0.0, ge=0, le=1)
+    """How alike (CKA, arXiv:1905.00414) the features of every fine-tuned block must be to those of
+    before, so that what the giant knew is not forgotten; 0 for any."""
+    least_agreement: float = Field(0.0, ge=0, le=1)
+    """How often the head that the giant was trained with must say the same as before fine-tuning,
+    where there is one; 0 for any."""
     beat_trivial: bool = True
     """It must be better than always giving the same answer: the most frequent class, the mean."""
     force: str = ""
@@ -55,7 +61,7 @@ def check(config: BlessConfig, targets: Sequence[Target], slices: Sequence[str])
     thresholds.check_parts(config.slices, targets, slices)
 
 
-@stage(version=3, plain=True)
+@stage(version=4, plain=True)
 def bless(job: Job, candidate: Evaluation, rivals: Rivals, config: BlessConfig) -> Blessing:
     """Weigh the candidate against thresholds, the last blessed model and the control.
 
@@ -99,6 +105,7 @@ def _judgements(
     """(does it speak for the candidate?, a sentence) for everything that is asked of it."""
     yield from _thresholds(candidate, config)
     yield from _in_parts(candidate, config)
+    yield from _forgotten(candidate, config)
     if candidate.invalid:
         yield False, f"It cannot decode {candidate.invalid} of the test examples."
     if rivals.blessed is None:
@@ -160,6 +167,24 @@ def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool
                 f"{figure.plainly(row['high'])}, {row['count']} examples), where at {word} "
                 f"{asked.asked:g} is asked for.",
             )
+
+
+def _forgotten(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool, str]]:
+    """What fine-tuning left of what the giant knew; nothing where it has the weights of before."""
+    trained = candidate.model.trained if candidate.model else None
+    if trained is None or not trained.backbone_changed:
+        return
+    alike, agreement = forgetting.left(trained.directory)
+    for known, asked, what in (
+        (alike, config.least_alike, "The features of its fine-tuned blocks are like those before"),
+        (agreement, config.least_agreement, "The giant's own head says the same as before"),
+    ):
+        if known is None and asked:
+            yield False, f"{what}: that is not known, where at least {asked:g} is asked for."
+        elif known is not None:
+            wanted = f", where at least {asked:g} is asked for" if asked else ""
+            much = " Much of what it knew is forgotten." if known < forgetting.HALF else ""
+            yield known >= asked, f"{what} by {known:.3f}{wanted}.{much}"
 
 
 def _against_trivial(name: str, figure: Figure, candidate: Evaluation) -> tuple[bool, str]:

@@ -22,8 +22,7 @@ from components.judging.worst import Told, Worst
 from components.modalities.table import MODALITIES
 from components.section import Section
 from components.served.manifest import MANIFEST, ServedModel, verify_manifest
-from components.served.opening import Opened
-from components.tasks.protocol import Said
+from components.served.opening import Answered, Opened
 
 with epy.lazy_imports():
     from components.examples import dataset
@@ -46,7 +45,7 @@ class EvaluateConfig(Section):
     """Examples a request."""
 
 
-@stage(version=7)
+@stage(version=8)
 def evaluate(
     job: Job, model: ExportedModel | ServedModel, examples: Examples, config: EvaluateConfig
 ) -> Evaluation:
@@ -141,8 +140,12 @@ def _evaluate(
 def _known(examples: Examples) -> judged.Known:
     """What ingest noted of the test examples."""
     index = read_jsonl(examples.directory / "index.jsonl")
-    facts = {row["id"]: row["facts"] for row in index if row["split"] == "test"}
-    return judged.Known(facts, MODALITIES[examples.modality].raw.slices)
+    facts = {
+        row["id"]: row["facts"] | dict(zip(examples.slices, row.get("cells", ()), strict=False))
+        for row in index
+        if row["split"] == "test"
+    }
+    return judged.Known(facts, (*MODALITIES[examples.modality].raw.slices, *examples.slices))
 
 
 def _ask(
@@ -157,14 +160,14 @@ def _ask(
 
     answers = dataset.answers(examples, "test")
 
-    def told(row: Row, valid: bool, said: list[Said]) -> Told:
+    def told(row: Row, answered: Answered) -> Told:
         known = {"id": row.id, "name": row.name, "answers": answers(row)}
-        return known | {"valid": valid, "said": said}, row.raw
+        return known | answered._asdict(), row.raw
 
     def new() -> Iterator[Row]:
         for row in dataset.rows(examples, "test"):
             if found := before.get(row.id):
-                tell([told(row, found["valid"], found["said"])])
+                tell([told(row, Answered(found["valid"], found["said"], found["likeness"]))])
             else:
                 yield row
 
@@ -176,8 +179,7 @@ def _ask(
             job.doing("loading the model")
             opened = Opened(model.path, examples.modality, model.targets)
         answered = opened.ask([row.raw for row in batch]).said()
-        both = zip(batch, answered, strict=True)
-        tell([told(row, valid, said) for row, (valid, said) in both])
+        tell([told(row, each) for row, each in zip(batch, answered, strict=True)])
 
 
 def _batches(rows: Iterator[Row], batch_size: int) -> Iterator[list[Row]]:

@@ -21,17 +21,18 @@ from components.pages import cards
 from components.section import Section
 from components.served import agreement, golden
 from components.served.manifest import MANIFEST
-from components.served.opening import VALID, open_signatures
+from components.served.opening import DISTANCE, KNOWN, NEAREST, VALID, open_signatures
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from components.training.heads import open_head
+from components.training.reference import reference
 
 with epy.lazy_imports():
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     from components.examples import dataset
-    from models import hardware, inference
+    from models import hardware, inference, novelty
 
 
 class _Form(NamedTuple):
@@ -64,9 +65,29 @@ class ExportConfig(Section):
     that it says what it said when it was exported; 0 where examples must not leave."""
 
 
-@stage(version=6)
+class ServeConfig(Section):
+    """What is served beside the answers, so that who asks knows how far to rely on them."""
+
+    coverage: float = Field(0.9, ge=0, lt=1)
+    """The share of examples whose prediction set (of a number: interval) is to hold the truth, by
+    split conformal prediction; 0 for no sets."""
+    known: float = Field(0.95, ge=0, lt=1)
+    """The share of examples like those of training that are to count as known; what is farther from
+    all training examples than they are is not. 0 to serve no distances."""
+    abstain: bool = False
+    """Answer `unknown` (of a number: nothing) to what is not known."""
+
+
+NOTHING_BESIDE = ServeConfig(coverage=0, known=0)
+
+
+@stage(version=7)
 def export(
-    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig
+    job: Job,
+    model: TrainedModel,
+    examples: Examples,
+    config: ExportConfig,
+    serve: ServeConfig = ServeConfig(),
 ) -> ExportedModel:
     """Write the SavedModel, query it as a client would, and compare with the model in memory.
 
@@ -74,14 +95,16 @@ def export(
     `serve_float`, text: `serve_tokens`) takes the network's own inputs. Both give what each
     target's task says that it gives, such as `probabilities` (batch, classes), and `valid`
     (batch,). Where there are several targets, their names and a slash come first. What cannot be
-    decoded has `valid` false, and leaves its neighbours as they are.
+    decoded has `valid` false, and leaves its neighbours as they are. Where features of training
+    examples are stored, `distance` (batch,) is that to the nearest of them, `nearest` (batch,) its
+    id, and `known` (batch,) whether that is as near as examples of the same kind are.
 
     Raises:
         agreement.Disagreement: the exported model does not agree, alone or in a batch.
     """
     for form in _FORMS:
         try:
-            targets, difference = _write(job, model, examples, config, form)
+            targets, difference = _write(job, model, examples, config, serve, form)
             break
         except (agreement.Disagreement, golden.Changed):
             if form is _FORMS[-1]:
@@ -103,7 +126,12 @@ def export(
 
 
 def _write(
-    job: Job, model: TrainedModel, examples: Examples, config: ExportConfig, form: _Form
+    job: Job,
+    model: TrainedModel,
+    examples: Examples,
+    config: ExportConfig,
+    serve: ServeConfig,
+    form: _Form,
 ) -> tuple[tuple[Target, ...], float]:
     """Write the model, and prove it; the targets with what was settled, the largest difference."""
     base = model.base
@@ -114,25 +142,40 @@ def _write(
     reader = open_reader(base)
     job.doing("tracing the served graph")
     core = inference.concrete(body, head, reader.inputs, folds=form.folded, constant=form.folded)
-    targets = _settled(core, model, reader, examples)
-    _save(core, targets, reader, path)
+    targets = _settled(core, model, reader, examples, serve.coverage)
+    known = reference(job, model, serve.known) if serve.known else None
+    _save(core, targets, reader, path, known, abstains=serve.abstain)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
     with hardware.full_precision():
-        known = agreement.Known.of(body, head, targets, reader, raws, eager=form.eager)
+        said = agreement.Known.of(body, head, targets, reader, raws, known, eager=form.eager)
     _write_beside(path, model, targets, examples, config)
     if config.golden_examples:
-        golden.write(path, *known.first(config.golden_examples))
+        golden.write(path, *said.first(config.golden_examples))
     job.doing("checking that it says what the network in memory says")
     manifest = {
         "targets": [target.model_dump() for target in targets],
         "modality": base.modality,
+        "likeness": _likeness(known, serve),
         "files": manifest_of(path),
     }
     write_json(path / MANIFEST, manifest)
     serving = open_signatures(path, base.modality)
     with hardware.full_precision():
-        return targets, agreement.check(serving, reader.endpoint, targets, known)
+        return targets, agreement.check(serving, reader.endpoint, targets, said)
+
+
+def _likeness(known: novelty.Reference | None, serve: ServeConfig) -> dict[str, Any] | None:
+    """What the manifest says of distances."""
+    if known is None:
+        return None
+    return {
+        "known": serve.known,
+        "limit": known.limit,
+        "usual": known.usual,
+        "examples": len(known.names),
+        "abstains": serve.abstain,
+    }
 
 
 def _write_beside(
@@ -157,7 +200,11 @@ def _write_beside(
 
 
 def _settled(
-    network: inference.Concrete, model: TrainedModel, reader: Reader, examples: Examples
+    network: inference.Concrete,
+    model: TrainedModel,
+    reader: Reader,
+    examples: Examples,
+    coverage: float,
 ) -> tuple[Target, ...]:
     """The targets with what their tasks decide on examples that the model was not fitted to."""
     held_out = model.directory / HELD_OUT
@@ -170,7 +217,7 @@ def _settled(
         target.model_copy(
             update={
                 "space": task_of(target).settle(
-                    target.space, [row[number] for row in answers], outputs[:, columns]
+                    target.space, [row[number] for row in answers], outputs[:, columns], coverage
                 )
             }
         )
@@ -199,15 +246,25 @@ def _outputs(network: inference.Concrete, reader: Reader, raws: list[bytes]) -> 
 
 
 def _save(
-    core: inference.Concrete, targets: tuple[Target, ...], reader: Reader, path: Path
+    core: inference.Concrete,
+    targets: tuple[Target, ...],
+    reader: Reader,
+    path: Path,
+    reference: novelty.Reference | None,
+    *,
+    abstains: bool,
 ) -> None:
     """The network is traced once, and both signatures call it."""
 
     def answer(inputs: list[Any], valid: Any) -> dict[str, Any]:
-        [outputs] = core(*inputs)
-        named = {VALID: valid}
+        outputs, features = core(*inputs)
+        alike = _compared(reference, features, valid) if reference else {}
+        unknown = valid & ~alike[KNOWN] if reference and abstains else None
+        named = {VALID: valid, **alike}
         for target, columns in slices(targets):
-            own = task_of(target).answer(outputs[:, columns], valid, target.space)
+            task = task_of(target)
+            own = task.answer(outputs[:, columns], valid, target.space)
+            own = own if unknown is None else task.abstain(own, unknown)
             named |= {target.named(name): value for name, value in own.items()}
         return named
 
@@ -227,6 +284,15 @@ def _save(
     # Nobody trains what is served: there is no gradient to go with it.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, path, signatures=signatures, options=options)
+
+
+def _compared(reference: novelty.Reference, features: Any, valid: Any) -> dict[str, Any]:
+    apart, number = reference.search(features)
+    return {
+        KNOWN: valid & (apart <= reference.limit),
+        DISTANCE: tf.where(valid, apart, 0.0),
+        NEAREST: tf.where(valid, tf.gather(tf.constant(reference.names), number), ""),
+    }
 
 
 def _write_warmup(path: Path, modality: Modality, count: int) -> None:

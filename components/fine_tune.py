@@ -14,6 +14,7 @@ from components.artifacts import HELD_OUT, AssembledModel, Features, TrainedMode
 from components.files import write_json
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
+from components.judging import forgetting
 from components.tasks.learning import Learning
 from components.training import paired
 from components.training.data import training_data
@@ -44,6 +45,9 @@ class FineTuneConfig(PhaseConfig):
     """Each block below the top has the learning rate of the one above times this."""
     head_ratio: float = Field(1.0, gt=0, le=1e4)
     """The head's learning rate as a multiple of the top block's."""
+    l2_sp: float = Field(0.0, ge=0, le=1e4)
+    """L2-SP: how strongly the weights of the unfrozen blocks are drawn back to the pretrained ones
+    in each step, by this times the learning rate of how far they are; forgets less. 0 for not."""
     lora_rank: int = Field(0, ge=0, le=1024)
     """LoRA: train two small matrices of this rank beside each dense layer and convolution of the
     unfrozen blocks, and nothing else in them; merged into the weights at the end. 0 for none."""
@@ -78,7 +82,7 @@ class FineTuneConfig(PhaseConfig):
         return share
 
 
-@stage(version=6, any_backend=True, trains=True)
+@stage(version=7, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -106,6 +110,12 @@ def fine_tune(
     blocks = _blocks(model.base, network, features.block)
     precision = _precision(job, config)
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
+    if config.l2_sp and config.lora_rank:
+        raise Mistake(
+            f"fine_tune.l2_sp must be 0 with fine_tune.lora_rank, which leaves the weights where "
+            f"they are, got {config.l2_sp:g}"
+        )
+    anchors = _anchors(blocks) if config.l2_sp else {}
     keras.utils.set_random_seed(seed)
     data = training_data(job, features, "at_cut", learning, stored)
 
@@ -119,11 +129,13 @@ def fine_tune(
             seed,
             first_epoch=config.epochs - epochs,
             rates=_rates(blocks, head, config),
+            anchors=anchors,
+            pull=config.l2_sp,
             precision=precision,
             others=[network],
         )
 
-    drift = Drift(model.base, network, features, data.validation)
+    drift = Drift(job, model.base, network, features, data.validation)
     weights = freezing.named_weights(network, head)
     anchor = freezing.snapshot(weights)
     compared = model.choosing and distribution.replicas() == 1
@@ -134,14 +146,15 @@ def fine_tune(
     phase.write(job.directory)
     how = {"block": features.block, "unfrozen": unfrozen, "precision": precision or "float32"}
     stats = how | phase.stats
+    forgotten = drift.told()
     share = 1.0
     curve: list[dict[str, float]] = []
     if config.interpolate != 1.0:
         judge = paired.losses(tuned, data, model.base.targets, learning)
         share, curve = _interpolated(weights, anchor, judge, config)
         stats |= {"interpolated": share}
-    forgotten = {"blocks": drift.rows(), "share": share, "curve": curve}
-    write_json(job.directory / "forgetting.json", forgotten)
+    forgotten |= {"share": share, "curve": curve, "kept": drift.told() if share < 1.0 else None}
+    write_json(job.directory / forgetting.FILE, forgotten)
     if share == 0.0:
         kept = "the head alone: nothing on the way to the fine-tuned weights is better"
         return _unchanged(job, model, features, kept, stats)
@@ -182,8 +195,15 @@ def _interpolated(
 
     if config.interpolate == "auto":
         return paired.on_the_line(place, judge)
-    place(config.interpolate)
-    return config.interpolate, []
+    curve = []
+    for share in (0.0, config.interpolate):
+        place(share)
+        loss = float(np.nan_to_num(judge(), nan=np.inf, posinf=1e9).mean())
+        curve.append({"share": share, "loss": loss})
+    worse = curve[1]["loss"] > curve[0]["loss"]
+    if worse:
+        place(0.0)
+    return (0.0 if worse else config.interpolate), curve
 
 
 def _precision(job: Job, config: FineTuneConfig) -> str | None:
@@ -207,6 +227,16 @@ def _rates(blocks: list[list[Any]], head: keras.Model, config: FineTuneConfig) -
         for layer in layers:
             rates |= {v.path: config.layer_decay**depth for v in layer.variables}
     return rates
+
+
+def _anchors(blocks: list[list[Any]]) -> dict[str, np.ndarray]:
+    """Each variable's path → its values as they are: the pretrained ones."""
+    return {
+        v.path: np.array(keras.ops.convert_to_numpy(v))
+        for layers in blocks
+        for layer in layers
+        for v in layer.weights
+    }
 
 
 def _unfreeze(

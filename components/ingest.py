@@ -56,6 +56,9 @@ class DataConfig(Section):
     """Tables: the column with the example, `path` or `text` where not given."""
     split_column: UnhashedStr = "split"
     """Tables: the column with the split."""
+    slices: Columns = ()
+    """Tables: columns to tell parts of the test examples apart by, such as camera or site; each
+    part is judged by itself: quarters of numbers, and each of up to 20 other values."""
     convert: bool = False
     """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
     ones as JPEG of quality 100. Who asks the model must convert likewise."""
@@ -120,6 +123,7 @@ def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = N
         modality=source.modality,
         targets=tuple(_settled(t, number, index) for number, t in enumerate(wanted.targets)),
         counts={split: counts[split] for split in SPLITS},
+        slices=source.headings.slices,
         stats={
             **{split: counts[split] for split in SPLITS},
             "quarantined": len(quarantine),

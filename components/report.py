@@ -23,7 +23,7 @@ from components.artifacts import (
 )
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
-from components.judging import worst
+from components.judging import forgetting, worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts, evidence, figures
 from components.pages.lineage import lineage
@@ -59,7 +59,7 @@ class About:
     digest: str
 
 
-@stage(version=8)
+@stage(version=9)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
@@ -85,7 +85,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
             suspects=evidence.suspects(so_far.suspects),
             choice=evidence.choice(so_far.head),
-            forgetting=evidence.forgetting(so_far.tuned),
+            forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             phases=_phases(so_far),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),

@@ -31,6 +31,8 @@ def concrete(
 ) -> Concrete:
     """`network`, and a head on what it gives, as one function of TensorFlow, traced once.
 
+    With a head, it gives what the head says, and what it said that of.
+
     With frozen BatchNormalization folded into what is before it, TensorFlow's graph optimizer makes
     one kernel of a convolution, its bias and its activation.
 
@@ -54,8 +56,8 @@ def concrete(
     def answer(*given: Any) -> list[Any]:
         with _constants(values) if constant else contextlib.nullcontext():
             outputs = folded(one_or_all(given), training=False)
-            flat: list[Any] = keras.tree.flatten(head(outputs, training=False) if head else outputs)
-            return flat
+            flat: list[Any] = keras.tree.flatten(outputs)
+            return [head(outputs, training=False), *flat] if head else flat
 
     traced: Concrete = tf.function(answer, autograph=False).get_concrete_function(*inputs)
     return traced if constant else _Kept(traced, weights)

@@ -24,6 +24,9 @@ class LayerwiseAdamW(keras.optimizers.Adam):
             (Keras's own weight decay knows nothing of such rates.)
         clip_norm: the gradient of the whole batch, as one vector, is made no longer than this; 0
             leaves it as it is. (Keras's own clips what each device has, before it adds them up.)
+        anchors: a variable's path → the values that it is drawn back to (L2-SP: Li et al. 2018,
+            arXiv:1802.01483), as weight decay draws to 0: by the share `pull`, times its learning
+            rate, of how far it is from them.
     """
 
     def __init__(
@@ -33,10 +36,14 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         rates: Mapping[str, float],
         decay: float,
         clip_norm: float,
+        anchors: Mapping[str, Any],
+        pull: float,
         **arguments: Any,
     ) -> None:
         super().__init__(learning_rate, name="adamw", **arguments)
         self._rates, self._decay, self._clip_norm = rates, decay, clip_norm
+        self._pull = pull
+        self._anchors = {p: keras.ops.convert_to_tensor(x) for p, x in anchors.items() if pull}
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         variables = self._trainable_variables
@@ -69,6 +76,10 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         if self._decay and len(variable.shape) > 1:  # Biases, norms and scales are left alone.
             share = keras.ops.cast(rate * self._decay, variable.dtype)
             self.assign_sub(variable, keras.ops.multiply(variable, share))
+        if path in self._anchors:
+            share = keras.ops.cast(rate * self._pull, variable.dtype)
+            apart = keras.ops.subtract(variable, self._anchors[path])
+            self.assign_sub(variable, keras.ops.multiply(apart, share))
         super().update_step(gradient, variable, rate)
 
 
@@ -81,6 +92,8 @@ def build_optimizer(
     clip_norm: float = 0.0,
     ema: float = 0.0,
     rates: Mapping[str, float] | None = None,
+    anchors: Mapping[str, Any] | None = None,
+    pull: float = 0.0,
     precision: str | None = None,
 ) -> keras.optimizers.Optimizer:
     """AdamW whose learning rate rises linearly, then falls along a cosine (arXiv:1608.03983) to 0.
@@ -90,7 +103,7 @@ def build_optimizer(
         steps: in all; `warmup_steps` of them are for rising.
         clip_norm: the gradient, as one vector, is made no longer than this; 0 leaves it as it is.
         ema: momentum of the exponential moving average of the weights; 0 for none.
-        rates: see `LayerwiseAdamW`.
+        rates: see `LayerwiseAdamW`; and `anchors`, `pull`.
         precision: what the network multiplies in; `float16` has its loss scaled, or small
             gradients would vanish.
     """
@@ -104,6 +117,8 @@ def build_optimizer(
         rates=rates or {},
         decay=weight_decay,
         clip_norm=clip_norm,
+        anchors=anchors or {},
+        pull=pull,
         use_ema=bool(ema),
         ema_momentum=ema or 0.99,
     )

@@ -29,7 +29,8 @@ def check(config: Config) -> None:
     _check_targets(config)
     _check_features(config)
     targets = [Target(name=column.name, task=column.task) for column in config.columns]
-    blessing.check(config.bless, targets, MODALITIES[config.data.modality].raw.slices)
+    slices = (*MODALITIES[config.data.modality].raw.slices, *config.data.slices)
+    blessing.check(config.bless, targets, slices)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
     known = dict.fromkeys(("head", "fine_tune", "control"), monitors)
     known["pretrain"] = ["val_loss", *(f"val_{m}" for m in TASKS["one_label"].monitors)]

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
-from components.export import ExportConfig
+from components.export import ExportConfig, ServeConfig
 from components.extract import ExtractConfig, Vectors
 from components.fine_tune import FineTuneConfig
 from components.ingest import DataConfig
@@ -77,6 +77,7 @@ class Config(Section):
     head: HeadConfig = HeadConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
     export: ExportConfig = ExportConfig()
+    serve: ServeConfig = ServeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     bless: BlessConfig = BlessConfig()
     control: ControlConfig = ControlConfig()

@@ -28,7 +28,7 @@ from components.bless import bless
 from components.evaluate import evaluate
 from components.examples.patching import Patch
 from components.examples.source import Source
-from components.export import export
+from components.export import NOTHING_BESIDE, export
 from components.extract import extract
 from components.fine_tune import fine_tune
 from components.ingest import ingest
@@ -124,7 +124,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     suspects = run(suspect, features, config.learning)
     head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
     tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
-    exported = run(export, tuned, examples, config.export)
+    exported = run(export, tuned, examples, config.export, config.serve)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
     rivals = Rivals()
@@ -179,7 +179,7 @@ def controlled(
     control = run(
         train_control, inputs, features, config.control, config.learning, seed=config.seed
     )
-    exported = run(export, control, examples, config.export)
+    exported = run(export, control, examples, config.export, NOTHING_BESIDE)
     return run(evaluate, exported, examples, config.evaluate)
 
 

@@ -202,7 +202,7 @@ def _source(
             config.path,
             modality=config.modality,
             columns=columns,
-            headings=Headings(config.input_column, config.split_column),
+            headings=Headings(config.input_column, config.split_column, config.slices),
             download=download,
             hashes=Hashes(digests, config.read_all, say),
         )

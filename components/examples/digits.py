@@ -25,7 +25,7 @@ _DIGITS = tuple("0123456789")
 def find(wish: Wish) -> Source:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 grey pixels, as PNG files."""
     location, modality, columns = wish.location, wish.modality, wish.columns
-    check_is_one_label(location, columns)
+    check_is_one_label(wish)
     digest = sha256_of_json(["digits", version("scikit-learn")])
     target = Target(name=columns[0].name, task=columns[0].task, space=Space(labels=_DIGITS))
     return Source(location, modality, digest, columns, (target,), {"": 1797})

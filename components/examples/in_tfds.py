@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epy
 
-from components.examples.source import Source, Wish
+from components.examples.source import Source, Wish, check_is_no_table
 from components.examples.tables import SPLIT_NAMES, Record
 from components.files import sha256_of_json
 from components.tasks.protocol import Column, Space, Target
@@ -24,6 +24,7 @@ TFDS = "tfds:"
 
 def find(wish: Wish) -> Source:
     """A dataset of the TFDS catalogue by name, or a prepared one by its folder."""
+    check_is_no_table(wish)
     location, modality, columns = wish.location, wish.modality, wish.columns
     try:
         builder = open_builder(location)

@@ -21,14 +21,14 @@ _FEWEST = 4
 
 def find_folder(wish: Wish) -> Source:
     """Class folders; or train/, validation/ and test/ of such; or tables named after splits."""
-    location, columns = wish.location, wish.columns
+    location = wish.location
     root = Path(location)
     tables = {p: SPLIT_NAMES[p.stem] for p in sorted(root.iterdir()) if _is_split_table(p)}
     if tables:
         listed = [(table, record) for table in tables for record in _read(table, wish)]
         records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
         return _of_records(wish, records)
-    check_is_one_label(location, columns)
+    check_is_one_label(wish)
     folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
     if any(path.name in ("train", "test") for path in folders):
         unknown = [path.name for path in folders if path.name not in SPLIT_NAMES]
@@ -129,7 +129,8 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
         targets.append(Target(name=column.name, task=column.task, space=space))
     _check_enough(wish, records, targets)
     listing = sha256_of_rows(
-        [r.name, r.answers, r.split, r.problem, r.raw and r.raw.decode("latin-1")] for r in records
+        [r.name, r.answers, r.split, r.problem, r.raw and r.raw.decode("latin-1"), *r.cells]
+        for r in records
     )
     return Source(
         location,

@@ -23,7 +23,7 @@ INDEX = "index.jsonl"
 LABEL = "label"
 # What is known of an example; a row with a reason is of one that cannot be used.
 Row = dict[str, Any]
-COLUMNS = ("id", "same", "key", "name", "answers", "split", "facts")
+COLUMNS = ("id", "same", "key", "name", "answers", "split", "facts", "cells")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
         "facts": facts,
         "raw": stored,
     }
+    if record.cells:
+        row["cells"] = list(record.cells)
     return patched(row, wanted.patch)
 
 
@@ -222,7 +224,7 @@ def place(rows: Iterable[Row], places: Iterable[tuple[str, str]], wanted: Wanted
 
 
 def without_raw(row: Row) -> Row:
-    return {name: row[name] for name in COLUMNS}
+    return {name: row[name] for name in COLUMNS if name in row}
 
 
 def as_example(row: Row, modality: str, targets: tuple[Target, ...]) -> tuple[str, dict[str, Any]]:

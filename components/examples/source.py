@@ -55,8 +55,19 @@ class Source:
     listing: tuple[Record, ...] | None = field(default=None, repr=False, compare=False)
 
 
-def check_is_one_label(location: str, columns: tuple[Column, ...]) -> None:
+def check_is_no_table(wish: Wish) -> None:
+    """A `Mistake` where parts are to be told apart by columns that there are not."""
+    if wish.headings.slices:
+        raise Mistake(
+            f"data.slices must name columns of a table, .csv or .jsonl, got "
+            f"{', '.join(wish.headings.slices)!r} for {wish.location!r}, which is none"
+        )
+
+
+def check_is_one_label(wish: Wish) -> None:
     """Where nothing but one label is said of each example."""
+    location, columns = wish.location, wish.columns
+    check_is_no_table(wish)
     if columns == (Column(),):
         return
     asked = columns[0].task if columns[0].task != "one_label" else "columns or a separator"

@@ -36,10 +36,12 @@ class Headings:
     Attributes:
         input: of the example, a path or a text; the modality's own where empty.
         split: of the split.
+        slices: of what parts of the test examples are told apart by.
     """
 
     input: str = ""
     split: str = "split"
+    slices: tuple[str, ...] = ()
 
 
 OUR_HEADINGS = Headings()
@@ -71,6 +73,7 @@ class Record:
         answers: one for each target.
         raw: None where `path` holds it.
         problem: why it cannot be used, where that is known already.
+        cells: of the columns that parts are told apart by, in their order.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Record:
     path: str = ""
     raw: bytes | None = None
     problem: str = ""
+    cells: tuple[str, ...] = ()
 
     def read(self) -> bytes:
         """Its raw form; OSError or ValueError where it cannot be read."""
@@ -145,6 +149,8 @@ def read(
     _check_column(table, rows, column, may_be_empty=not is_path)
     for name in named:
         _check_has(table, rows, "data.path", name)
+    for name in headings.slices:
+        _check_has(table, rows, "data.slices", name)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
     for number, row in enumerate(rows, start=1):
@@ -162,7 +168,14 @@ def read(
             str(table.parent / value) if is_path else "",
             None if is_path else raw_text(value),
             problem,
+            tuple(_plain(row.get(name)) for name in headings.slices),
         )
+
+
+def _plain(cell: Any) -> str:
+    """A cell as text; what is no UTF-8 in it is escaped."""
+    text = "" if cell is None else str(cell).strip()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _answers(

@@ -2,6 +2,8 @@
 
 ```
 id, name, valid              of the example, and whether the model could decode it
+known, distance, nearest     how unlike it is to what the model was trained on; null where that is
+                             not said
 answer, TARGET/answer        the truth; null where it is missing
 label, probabilities …       what the model's own targets say, by their columns
 ```
@@ -23,8 +25,10 @@ with epy.lazy_imports():
     from pyarrow import parquet
 
 FILE = "predictions.parquet"
-# id, name, answers of each target asked, valid, said by each target of the model.
+# id, name, answers of each target asked, valid, said by each target of the model, likeness.
 Row = dict[str, Any]
+# Under the names that they are served by.
+_LIKENESS = ("known", "distance", "nearest")
 
 
 def write(
@@ -36,7 +40,7 @@ def write(
         asked: the targets of the examples, in the order of the rows' answers.
         saying: those of the model, in the order of what it said.
     """
-    columns = [{"id": row["id"], "name": row["name"], "valid": row["valid"]} for row in rows]
+    columns = [{n: row[n] for n in ("id", "name", "valid")} | row["likeness"] for row in rows]
     for column, row in zip(columns, rows, strict=True):
         for target, answer in zip(asked, row["answers"], strict=True):
             column[target.named("answer")] = answer
@@ -54,6 +58,7 @@ def read(directory: Path, asked: Sequence[Target], saying: Sequence[Target]) -> 
             "id": row["id"],
             "name": row["name"],
             "valid": row["valid"],
+            "likeness": {n: row[n] for n in _LIKENESS if row.get(n) is not None},
             "answers": [row[target.named("answer")] for target in asked],
             "said": [
                 {name: row[target.named(name)] for name in own}
@@ -83,6 +88,7 @@ def _schema(asked: Sequence[Target], saying: Sequence[Target]) -> Any:
         "numbers": pa.list_(pa.float32()),
     }
     columns = [("id", pa.string()), ("name", pa.string()), ("valid", pa.bool_())]
+    columns += zip(_LIKENESS, (pa.bool_(), pa.float32(), pa.string()), strict=True)
     for target in asked:
         _, kind = task_of(target).columns(target.space)[0]
         columns.append((target.named("answer"), kinds[kind]))

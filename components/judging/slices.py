@@ -55,6 +55,7 @@ def rows(
 
 def _parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]]:
     """(name, which part, the examples in it): quarters of numbers, or each of a few values."""
+    values = _as_numbers(values)
     known = np.array([i for i, value in enumerate(values) if value is not None], int)
     kept = [values[i] for i in known]
     distinct = sorted(set(kept), key=str)
@@ -76,6 +77,15 @@ def _parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]
     for part, inside in groups.items():
         if len(inside) >= _FEWEST:
             yield name.replace("_", " "), part, inside
+
+
+def _as_numbers(values: list[Any]) -> list[Any]:
+    """The cells of a table's column as numbers, where all are; an empty one is none."""
+    values = [None if value == "" else value for value in values]
+    try:
+        return [None if value is None else float(value) for value in values]
+    except (TypeError, ValueError):
+        return values
 
 
 def _judged(

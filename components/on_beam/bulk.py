@@ -125,7 +125,7 @@ def _sink(output: Path, asked: Asked) -> Any:
     """The file's form, by its suffix."""
     prefix, suffix = str(output.with_suffix("")), output.suffix
     if suffix == ".parquet":
-        schema = answers.schema(asked.targets)
+        schema = answers.schema(asked)
         return beam.io.WriteToParquet(prefix, schema, file_name_suffix=suffix)
     if suffix == ".tfrecord":
         return _Converted(

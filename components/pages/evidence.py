@@ -27,19 +27,18 @@ def suspects(suspects: Suspects) -> dict[str, Any]:
     }
 
 
-def forgetting(tuned: TrainedModel) -> dict[str, Any] | None:
-    """What fine-tuning did to each block; None where nothing was fine-tuned."""
-    path = tuned.directory / "forgetting.json"
-    if not path.exists():
+def forgetting(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What fine-tuning did, as `judging.forgetting` reads it; None where nothing was fine-tuned."""
+    if found is None:
         return None
-    found: dict[str, Any] = read_json(path)
-    curve = found["curve"]
+    curve, kept = found["curve"], found["kept"]
     chart = ""
     if curve:
         at = [row["share"] for row in curve].index(found["share"])
         losses = {"validation": [row["loss"] for row in curve]}
-        chart = charts.line_chart(losses, mark=at, x="point on the way, of 11", y="loss")
-    return found | {"chart": chart}
+        chart = charts.line_chart(losses, mark=at, x=f"point on the way, of {len(curve)}", y="loss")
+    beside = kept["blocks"] if kept else [None] * len(found["blocks"])
+    return found | {"chart": chart, "rows": list(zip(found["blocks"], beside, strict=True))}
 
 
 def choice(head: TrainedModel) -> dict[str, Any] | None:

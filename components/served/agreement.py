@@ -15,7 +15,7 @@ from etils import epy
 
 from components.modalities.protocols import Reader
 from components.served import golden
-from components.served.opening import VALID
+from components.served.opening import DISTANCE, VALID
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from models.splitting import one_or_all
@@ -24,9 +24,13 @@ with epy.lazy_imports():
     import keras
     import tensorflow as tf
 
+    from models import novelty
+
 # What the exported model may differ by from the one in memory: in probability, or in standard
 # deviations of a number.
 TOLERANCE = 1e-5
+# And in distances, of which that between examples of the same kind is about 1.
+DISTANCE_TOLERANCE = 0.01
 # Neither a picture nor UTF-8.
 NO_EXAMPLE = b"\xff not an example"
 
@@ -42,11 +46,13 @@ class Known:
     Attributes:
         inputs: the network's, by their names.
         outputs: those of the served ones that its own say, by their names.
+        apart: (examples,), how far each is from what the network was trained on, if that is served.
     """
 
     raws: list[bytes]
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+    apart: np.ndarray | None
 
     @classmethod
     def of(
@@ -56,22 +62,25 @@ class Known:
         targets: tuple[Target, ...],
         reader: Reader,
         raws: list[bytes],
+        reference: novelty.Reference | None,
         *,
         eager: bool,
     ) -> Known:
         def answer(*inputs: Any) -> Any:
-            return head(body(one_or_all(inputs), training=False), training=False)
+            features = body(one_or_all(inputs), training=False)
+            return head(features, training=False), features
 
         network = answer if eager else tf.function(answer, autograph=False)
         inputs = reader.read([""] * len(raws), raws, [0] * len(raws)).inputs
-        said = network(*map(tf.constant, inputs)).numpy()
+        said, features = (each.numpy() for each in network(*map(tf.constant, inputs)))
         outputs = {
             target.named(name): value
             for target, columns in slices(targets)
             for name, value in task_of(target).served(said[:, columns], target.space).items()
         }
         named = {spec.name: value for spec, value in zip(reader.inputs, inputs, strict=True)}
-        return cls(raws, named, outputs)
+        apart = reference.nearest(features)[0] if reference else None
+        return cls(raws, named, outputs, apart)
 
     def first(self, count: int) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
         """Of so many of them: raws, inputs, outputs."""
@@ -112,4 +121,16 @@ def check(serving: Any, endpoint: str, targets: tuple[Target, ...], known: Known
                         f"a difference of {difference:.2g} in {name} by {how}"
                     )
                 worst = max(worst, difference)
+        if known.apart is not None:
+            _check_distances(np.asarray(got[DISTANCE]), known.apart, how)
     return worst
+
+
+def _check_distances(got: np.ndarray, wanted: np.ndarray, how: str) -> None:
+    """They are known to a few digits: that of what is nearly the same is one of large numbers."""
+    off = float(np.abs(got - wanted).max())
+    if not off <= DISTANCE_TOLERANCE:
+        raise Disagreement(
+            f"the exported model must agree with the one in memory to {DISTANCE_TOLERANCE} in "
+            f"{DISTANCE}, got a difference of {off:.2g} by {how}"
+        )

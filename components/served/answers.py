@@ -10,7 +10,7 @@ OUTPUT.quarantine.jsonl      a row an example that has no answer: input, reason
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from etils import epy
 
 from components.examples.inputs import Input
 from components.served.manifest import targets_of, verify_manifest
-from components.served.opening import Opened, named_said
+from components.served.opening import LIKENESS, Opened, named_said
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.mistakes import Mistake
@@ -53,12 +53,14 @@ class Asked:
         modality: what it reads.
         targets: what it answers.
         batch_size: examples a request.
+        likeness: whether it says how unlike an example is to those that it was trained on.
     """
 
     model: Path
     modality: str
     targets: tuple[Target, ...]
     batch_size: int
+    likeness: bool = False
 
 
 def asked(model: Path, output: Path, batch_size: int) -> Asked:
@@ -68,7 +70,9 @@ def asked(model: Path, output: Path, batch_size: int) -> Asked:
     if not output.absolute().parent.is_dir():
         raise Mistake(f"--output must be in a folder that exists, got {str(output)!r}")
     manifest = verify_manifest(model)
-    return Asked(model.resolve(), manifest["modality"], targets_of(manifest), batch_size)
+    likeness = bool(manifest.get("likeness"))
+    targets = targets_of(manifest)
+    return Asked(model.resolve(), manifest["modality"], targets, batch_size, likeness)
 
 
 def quarantine_of(output: Path) -> Path:
@@ -78,9 +82,9 @@ def quarantine_of(output: Path) -> Path:
 def ask(model: Opened, examples: list[tuple[str, bytes]]) -> Iterator[Row]:
     """A row for each of a batch of (name, raw form); where there is no answer, with a reason."""
     answers = model.ask([raw for _, raw in examples]).said()
-    for (name, _), (valid, said) in zip(examples, answers, strict=True):
-        if valid:
-            yield {"input": name, **named_said(model.targets, said)}
+    for (name, _), answered in zip(examples, answers, strict=True):
+        if answered.valid:
+            yield {"input": name, **named_said(model.targets, answered.said), **answered.likeness}
         else:
             yield {"input": name, "reason": UNREADABLE}
 
@@ -114,8 +118,9 @@ def _feature(value: Any) -> Any:
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
 
 
-def schema(targets: Sequence[Target]) -> Any:
+def schema(asked: Asked) -> Any:
     """Of the Parquet form."""
+    targets = asked.targets
     kinds = {
         "text": pa.string(),
         "texts": pa.list_(pa.string()),
@@ -127,4 +132,5 @@ def schema(targets: Sequence[Target]) -> Any:
         for target in targets
         for name, kind in task_of(target).columns(target.space)
     ]
-    return pa.schema([("input", pa.string()), *columns])
+    alike = zip(LIKENESS, (pa.bool_(), pa.float32(), pa.string()), strict=True)
+    return pa.schema([("input", pa.string()), *columns, *(alike if asked.likeness else ())])

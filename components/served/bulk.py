@@ -83,7 +83,7 @@ def _jsonl(path: Path, asked: Asked) -> Iterator[Callable[[Iterable[Row]], None]
 
 @contextlib.contextmanager
 def _parquet(path: Path, asked: Asked) -> Iterator[Callable[[list[Row]], None]]:
-    schema = answers.schema(asked.targets)
+    schema = answers.schema(asked)
     with parquet.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema))
 

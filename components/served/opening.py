@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epy
@@ -22,6 +22,24 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 VALID = "valid"
+# How unlike an example is to those that the model was trained on: whether it is like them at all,
+# how far the nearest of them is, and its id.
+KNOWN, DISTANCE, NEAREST = LIKENESS = ("known", "distance", "nearest")
+_OF_ALL = (VALID, *LIKENESS)
+
+
+class Answered(NamedTuple):
+    """What is said of one example.
+
+    Attributes:
+        valid: whether it could be read.
+        said: about each target.
+        likeness: `LIKENESS`, where the model says that.
+    """
+
+    valid: bool
+    said: list[Said]
+    likeness: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,19 +49,27 @@ class Served:
     Attributes:
         valid: (examples,), whether each could be read.
         of_each: for each target, its outputs by their own names.
+        likeness: `LIKENESS`, (examples,) each, where the model says that.
     """
 
     targets: tuple[Target, ...]
     valid: np.ndarray
     of_each: list[dict[str, np.ndarray]]
+    likeness: dict[str, np.ndarray]
 
-    def said(self) -> list[tuple[bool, list[Said]]]:
-        """For each example: whether it is valid, and what is said about each target."""
+    def said(self) -> list[Answered]:
+        """Of each example."""
         by_target = [
             task_of(t).rows(own, t.space) for t, own in zip(self.targets, self.of_each, strict=True)
         ]
         told = [list(each) for each in zip(*by_target, strict=True)]
-        return list(zip(map(bool, self.valid), told, strict=True))
+        alike: list[dict[str, Any]] = [{} for _ in told]
+        if self.likeness:
+            alike = [
+                {KNOWN: bool(known), DISTANCE: float(apart), NEAREST: name.decode()}
+                for known, apart, name in zip(*(self.likeness[n] for n in LIKENESS), strict=True)
+            ]
+        return [Answered(*each) for each in zip(map(bool, self.valid), told, alike, strict=True)]
 
 
 class Opened:
@@ -57,7 +83,8 @@ class Opened:
         answer = self._signature(raw=tf.constant(list(raws)))
         arrays = {name: tensor.numpy() for name, tensor in answer.items()}
         of_each = [outputs_of(target, arrays) for target in self.targets]
-        return Served(self.targets, arrays[VALID], of_each)
+        likeness = {name: arrays[name] for name in LIKENESS if name in arrays}
+        return Served(self.targets, arrays[VALID], of_each, likeness)
 
 
 def outputs_of(target: Target, outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +93,7 @@ def outputs_of(target: Target, outputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name.removeprefix(prefix): value
         for name, value in outputs.items()
-        if name.startswith(prefix) and name != VALID
+        if name.startswith(prefix) and name not in _OF_ALL
     }
 
 

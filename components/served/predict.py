@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.modalities.table import MODALITIES
-from components.served.opening import Opened, named_said
+from components.served.opening import KNOWN, Opened, named_said
 from components.tasks.protocol import Said, Target
 from components.tasks.table import short
 from models.mistakes import Mistake
@@ -30,8 +30,8 @@ def predict(
     answers = Opened(model, modality, targets).ask(raws).said()
     return [
         # An argument that is not UTF-8 could not be printed.
-        Prediction(name.encode("utf-8", "backslashreplace").decode(), valid, targets, said)
-        for name, (valid, said) in zip(inputs, answers, strict=True)
+        Prediction(name.encode("utf-8", "backslashreplace").decode(), targets, *answered)
+        for name, answered in zip(inputs, answers, strict=True)
     ]
 
 
@@ -40,25 +40,31 @@ class Prediction:
     """What is said of one input."""
 
     input: str
-    valid: bool
     targets: tuple[Target, ...]
+    valid: bool
     said: list[Said]
+    likeness: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """input, valid, and what is said; probabilities by the labels that they are of."""
+        """input, valid, and what is said; probabilities by the labels that they are of.
+
+        And how unlike it is to what the model was trained on, where the model says that.
+        """
         labelled = [
             own | {"probabilities": dict(zip(t.space.labels, own["probabilities"], strict=True))}
             if "probabilities" in own
             else own
             for t, own in zip(self.targets, self.said, strict=True)
         ]
-        return {"input": self.input, "valid": self.valid, **named_said(self.targets, labelled)}
+        named = named_said(self.targets, labelled)
+        return {"input": self.input, "valid": self.valid, **named, **self.likeness}
 
     def as_line(self) -> str:
-        """Tab-separated: the input, whether it is valid, and what is said of each target."""
+        """Tab-separated: the input, whether it is valid and known, what is said of each target."""
         if not self.valid:
             return f"{self.input}\tinvalid"
-        return "\t".join([self.input, "valid", *short(self.targets, self.said)])
+        how = "valid" if self.likeness.get(KNOWN, True) else "unknown"
+        return "\t".join([self.input, how, *short(self.targets, self.said)])
 
 
 def check_inputs(inputs: tuple[str, ...], modality: str) -> None:

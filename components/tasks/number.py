@@ -25,6 +25,7 @@ from components.tasks.protocol import (
     Space,
     Target,
 )
+from components.tasks.reliability import sets
 from models.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    from models import objectives, slopes
+    from models import conformal, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("mae", "the mean absolute error", False, "answer"),
@@ -217,28 +218,41 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
     return before.deviation / now.deviation, (before.mean - now.mean) / now.deviation
 
 
-def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    """How far off it is: the root of the mean squared error."""
+def settle(
+    space: Space, answers: Sequence[Answer], outputs: np.ndarray, coverage: float = 0.0
+) -> Space:
+    """How far off it is, the root of the mean squared error; and how far intervals reach."""
     told = [row for row, answer in enumerate(answers) if answer is not None]
     if not told:
         return space
     truth = np.array([answers[row] for row in told], np.float64)
     off = truth - (outputs[told, 0] * space.deviation + space.mean)
-    return space.model_copy(update={"error": float(np.sqrt(np.mean(np.square(off))))})
+    reach = conformal.reach_of_numbers(off, coverage) if coverage else math.inf
+    # Of too few examples nothing is promised.
+    promised = {"coverage": coverage, "reach": reach} if math.isfinite(reach) else {}
+    return space.model_copy(update={"error": float(np.sqrt(np.mean(np.square(off)))), **promised})
 
 
 def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
     """`value` (batch,), in the answers' own unit, and `deviation` (batch,), how far off it is.
 
-    The root of the mean squared error on examples that the model was not fitted to; both are NaN
-    where the example is not valid.
+    The root of the mean squared error on examples that the model was not fitted to. Where
+    intervals were settled, `low` and `high` (batch,) are their ends. All are NaN where the example
+    is not valid.
     """
     value = outputs[:, 0] * space.deviation + space.mean
-    both = {
+    found = {
         "value": value,
         "deviation": tf.fill(tf.shape(value), tf.cast(space.error, value.dtype)),
     }
-    return {name: tf.where(valid, each, float("nan")) for name, each in both.items()}
+    if space.coverage:
+        found |= {"low": value - space.reach, "high": value + space.reach}
+    return {name: tf.where(valid, each, float("nan")) for name, each in found.items()}
+
+
+def abstain(served: dict[str, Any], unknown: Any) -> dict[str, Any]:
+    """NaN for a number, and for the ends of its interval."""
+    return {name: tf.where(unknown, float("nan"), value) for name, value in served.items()}
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
@@ -247,19 +261,18 @@ def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
     """None where the example is not valid."""
-    del space
-    values = served["value"]
     # A model of before does not say how far off it is.
-    off = served.get("deviation", np.full(len(values), np.nan))
+    served = {"deviation": np.full(len(served["value"]), np.nan), **served}
+    names = [name for name, _ in columns(space)]
     return [
-        {"value": _known_or_none(value), "deviation": _known_or_none(error)}
-        for value, error in zip(values.tolist(), off.tolist(), strict=True)
+        dict(zip(names, map(_known_or_none, each), strict=True))
+        for each in zip(*(served[name].tolist() for name in names), strict=True)
     ]
 
 
 def columns(space: Space) -> list[tuple[str, Kind]]:
-    del space
-    return [("value", "number"), ("deviation", "number")]
+    ends: list[tuple[str, Kind]] = [("low", "number"), ("high", "number")] if space.coverage else []
+    return [("value", "number"), ("deviation", "number"), *ends]
 
 
 def _known_or_none(value: float) -> float | None:
@@ -282,15 +295,21 @@ def evidence(served: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: Space) -> Scores:
     """What is invalid is taken for the mean, which is what is known without the example."""
-    del model
     truth = np.array(answers, np.float64)
     given = np.array([_or_mean(each, space) for each in said])
+    # What is invalid has no interval.
+    ends = [(each.get("low") or 0.0, each.get("high") or 0.0) for each in said]
     spans = np.linspace(truth.min(), truth.max(), 6)
     return Scores(
         tally=tallies.of_numbers(truth, given),
         trivial=float(np.mean(np.abs(truth - space.mean))),
         trivially=f"the training mean, {space.mean:.4g}",
         details={
+            "sets": sets(
+                model,
+                [low <= t <= high for t, (low, high) in zip(answers, ends, strict=True)],
+                [high - low for low, high in ends],
+            ),
             "points": [[float(t), float(g)] for t, g in zip(truth, given, strict=True)][:500],
             "spans": [
                 {

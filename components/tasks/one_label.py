@@ -14,6 +14,7 @@ from components.section import Section
 from components.tasks import tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
+    UNKNOWN,
     Answer,
     Column,
     Doubt,
@@ -24,7 +25,7 @@ from components.tasks.protocol import (
     Space,
     Target,
 )
-from components.tasks.reliability import reliability
+from components.tasks.reliability import reliability, sets
 from models.mistakes import Mistake
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import calibration, minibatches, objectives, slopes
+    from models import calibration, conformal, minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
@@ -184,14 +185,21 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
     return 1.0, 0.0
 
 
-def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    """One temperature (Guo et al. 2017, arXiv:1706.04599)."""
+def settle(
+    space: Space, answers: Sequence[Answer], outputs: np.ndarray, coverage: float = 0.0
+) -> Space:
+    """One temperature (Guo et al. 2017, arXiv:1706.04599), and how far prediction sets reach."""
     told = [row for row, answer in enumerate(answers) if answer in space.labels]
     truth = np.array([space.labels.index(answers[row]) for row in told], np.int64)
     if not told:
         return space
-    found = calibration.temperature_of_classes(outputs[told], truth)
-    return space.model_copy(update={"temperatures": (found,)})
+    found: dict[str, Any] = {
+        "temperatures": (calibration.temperature_of_classes(outputs[told], truth),)
+    }
+    if coverage:
+        reach = conformal.reach_of_classes(outputs[told], truth, coverage)
+        found |= {"coverage": coverage, "reach": reach}
+    return space.model_copy(update=found)
 
 
 def _temperature(space: Space) -> float:
@@ -199,14 +207,27 @@ def _temperature(space: Space) -> float:
 
 
 def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
-    """`probabilities` (batch, classes), and `labels` (batch,), the most probable class."""
+    """`probabilities` (batch, classes), and `labels` (batch,), the most probable class.
+
+    And where sets were settled, `prediction_set` (batch, classes), which labels it may be.
+    """
+    sets = {}
+    if space.coverage:  # By what is not calibrated: so it was settled.
+        inside = (outputs >= 1.0 - space.reach) & valid[:, tf.newaxis]
+        sets = {"prediction_set": inside}
     if _temperature(space) != 1.0:
         outputs = tf.nn.softmax(tf.math.log(outputs + _LEAST) / _temperature(space))
     named = tf.gather(tf.constant(space.labels), tf.argmax(outputs, axis=-1))
     return {
         "probabilities": tf.where(valid[:, tf.newaxis], outputs, 0.0),
         "labels": tf.where(valid, named, ""),
+        **sets,
     }
+
+
+def abstain(served: dict[str, Any], unknown: Any) -> dict[str, Any]:
+    """`unknown` for a label; probabilities and sets are left as they are."""
+    return served | {"labels": tf.where(unknown, UNKNOWN, served["labels"])}
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
@@ -214,16 +235,19 @@ def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:
-    del space
-    return [
+    found: list[Said] = [
         {"label": label.decode(), "probabilities": [float(p) for p in probabilities]}
         for label, probabilities in zip(served["labels"], served["probabilities"], strict=True)
     ]
+    if space.coverage:
+        for said, inside in zip(found, served["prediction_set"], strict=True):
+            said["prediction_set"] = [space.labels[at] for at in np.flatnonzero(inside)]
+    return found
 
 
 def columns(space: Space) -> list[tuple[str, Kind]]:
-    del space
-    return [("label", "text"), ("probabilities", "numbers")]
+    sets: list[tuple[str, Kind]] = [("prediction_set", "texts")] if space.coverage else []
+    return [("label", "text"), ("probabilities", "numbers"), *sets]
 
 
 def short(said: Said, space: Space) -> list[str]:
@@ -255,6 +279,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     all_labels = [*known, *sorted({label for label in named if label not in known})]
     confusion = metrics.confusion_matrix(answers, named, labels=all_labels)
     truth = np.array([number[answer] for answer in answers])
+    both = list(zip(answers, said, strict=True))
     given = np.array([number.get(label, len(known)) for label in named])
     return Scores(
         tally=tallies.of_classes(truth, given, probabilities),
@@ -272,6 +297,11 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             },
             "confusion": {"labels": all_labels, "counts": confusion.tolist()},
             "reliability": _reliability(truth, probabilities, _temperature(model)),
+            "sets": sets(
+                model,
+                [answer in each.get("prediction_set", ()) for answer, each in both],
+                [len(each.get("prediction_set", ())) for _, each in both],
+            ),
         },
     )
 

@@ -21,6 +21,8 @@ Answer = Any
 # What a model said of one example and target, as JSON has it.
 Said = dict[str, Any]
 Kind = Literal["text", "texts", "number", "numbers"]
+# What is answered instead of a label, where it is not known.
+UNKNOWN = "unknown"
 
 
 class Space(BaseModel):
@@ -35,6 +37,10 @@ class Space(BaseModel):
         mean: of tasks with numbers: the mean of the training answers …
         deviation: … and their standard deviation, both in the answers' own unit, …
         error: … and that of what a model is off by; 0 where it is not known.
+        coverage: the share of examples whose prediction set or interval is to hold the truth; 0
+            where there are none.
+        reach: how far it reaches: how much less than 1 a label's probability may be, or how far
+            from what is said, in the answers' own unit.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +51,8 @@ class Space(BaseModel):
     mean: float = 0.0
     deviation: float = 1.0
     error: float = 0.0
+    coverage: float = 0.0
+    reach: float = 0.0
 
 
 class Target(BaseModel):
@@ -272,17 +280,23 @@ class Task(Protocol):
 
     # Serving.
 
-    def settle(self, space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
+    def settle(
+        self, space: Space, answers: Sequence[Answer], outputs: np.ndarray, coverage: float = 0.0
+    ) -> Space:
         """The space with what is decided on examples that the model was not fitted to.
 
-        Temperatures, thresholds, how far off it is.
+        Temperatures, thresholds, how far off it is, how far prediction sets reach.
 
         Args:
             outputs: (examples, units), what the model gives for them.
+            coverage: what prediction sets are to promise; 0 for none.
         """
 
     def answer(self, outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
         """For a graph: (batch, units) and (batch,) whether it is usable → the served outputs."""
+
+    def abstain(self, served: dict[str, Any], unknown: Any) -> dict[str, Any]:
+        """The served outputs of a graph where nothing is answered to what is (batch,) `unknown`."""
 
     def served(self, outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
         """Some of the served outputs of (examples, units), to compare the served ones with."""

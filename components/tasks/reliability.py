@@ -1,12 +1,15 @@
-"""How far probabilities can be relied on, for the report."""
+"""How far probabilities and prediction sets can be relied on, for the report."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from models import calibration
+from components.tasks.figures import CONFIDENCE
+from components.tasks.protocol import Space
+from models import calibration, intervals
 
 # Of more examples than this, the ECE by chance is next to nothing, and takes long to find.
 _MOST = 20_000
@@ -37,4 +40,28 @@ def reliability(
         "log_loss": loss,
         "log_loss_before": loss_before,
         "brier": brier,
+    }
+
+
+def sets(model: Space, held: Sequence[bool], widths: Sequence[float]) -> dict[str, Any] | None:
+    """How often prediction sets hold the truth, and how wide they are; None where there are none.
+
+    Args:
+        model: the space of what the model says, with what its sets promise.
+        held: (examples,), whether each set holds the truth.
+        widths: (examples,), how many labels are in it, or how wide the interval is.
+    """
+    if not model.coverage:
+        return None
+    low, high = intervals.of_share(sum(held), len(held), CONFIDENCE)
+    wide = np.array(widths)
+    of_labels = {"alone": float(np.mean(wide == 1)), "empty": float(np.mean(wide == 0))}
+    return {
+        "promised": model.coverage,
+        "count": len(held),
+        "held": float(np.mean(held)),
+        "low": low,
+        "high": high,
+        "width": float(np.mean(wide)),
+        **(of_labels if model.labels else {}),
     }

@@ -14,6 +14,7 @@ from components.section import Section
 from components.tasks import tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
+    UNKNOWN,
     Answer,
     Column,
     Doubt,
@@ -220,8 +221,14 @@ def carried(before: Space, now: Space) -> tuple[float, float]:
     return 1.0, 0.0
 
 
-def settle(space: Space, answers: Sequence[Answer], outputs: np.ndarray) -> Space:
-    """Each label's temperature, and its threshold: the one with the greatest F1."""
+def settle(
+    space: Space, answers: Sequence[Answer], outputs: np.ndarray, coverage: float = 0.0
+) -> Space:
+    """Each label's temperature, and its threshold: the one with the greatest F1.
+
+    There are no prediction sets: which labels are given is a set already.
+    """
+    del coverage
     told = [row for row, answer in enumerate(answers) if answer is not None]
     truth, outputs = targets([answers[row] for row in told], space), outputs[told]
     temperatures = tuple(map(calibration.temperature_of_label, outputs.T, truth.T))
@@ -264,6 +271,13 @@ def answer(outputs: Any, valid: Any, space: Space) -> dict[str, Any]:
         "probabilities": tf.where(valid[:, tf.newaxis], outputs, 0.0),
         "labels": tf.where(tf.gather(given, first, batch_dims=1), named, ""),
     }
+
+
+def abstain(served: dict[str, Any], unknown: Any) -> dict[str, Any]:
+    """`unknown` for the only label; probabilities are left as they are."""
+    places = tf.range(tf.shape(served["labels"])[1])
+    alone = tf.where(places == 0, UNKNOWN, "")
+    return served | {"labels": tf.where(unknown[:, tf.newaxis], alone, served["labels"])}
 
 
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:

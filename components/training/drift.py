@@ -1,5 +1,5 @@
-"""What fine-tuning does to each block: how far its weights move, and what it says of the same
-examples afterwards."""
+"""What fine-tuning does to a backbone: how far the weights of each block move, what it says of the
+same examples afterwards, and what the head that it was trained with makes of that."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from etils import epy
 
 from components.artifacts import AssembledModel, Features
 from components.frozen.networks import block_starts, cut, taps_of
+from components.job import Job
+from components.training.own_head import OwnHead
 from models import similarity, splitting
 from models.minibatches import Data
 
@@ -25,7 +27,12 @@ class Drift:
     """The unfrozen blocks of a network as they are, to be compared with what becomes of them."""
 
     def __init__(
-        self, model: AssembledModel, network: keras.Model, features: Features, data: Data
+        self,
+        job: Job,
+        model: AssembledModel,
+        network: keras.Model,
+        features: Features,
+        data: Data,
     ) -> None:
         """
         Args:
@@ -54,6 +61,7 @@ class Drift:
         given = inputs if isinstance(inputs, list) else [inputs]
         self._inputs = splitting.one_or_all(given[: len(crossing)])
         self._said, self._weights = self._say(), self._weigh()
+        self._own = OwnHead.of(job, model, network, features, self._inputs)
 
     def _say(self) -> dict[str, np.ndarray]:
         if self._probe is None:
@@ -67,7 +75,12 @@ class Drift:
             for block, variables in self._variables.items()
         }
 
-    def rows(self) -> list[dict[str, Any]]:
+    def told(self) -> dict[str, Any]:
+        """`blocks`, see `_rows`, and `own_head`, see `OwnHead.told`, where there is one."""
+        own = self._own.told(self._inputs) if self._own else None
+        return {"blocks": self._rows(), "own_head": own}
+
+    def _rows(self) -> list[dict[str, Any]]:
         """For each unfrozen block, from the bottom up: `moved`, how far its weights are from where
         they were, as a share of their length; and `cka` of its features, where it has any."""
         said, weights = self._say(), self._weigh()

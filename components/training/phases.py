@@ -98,6 +98,8 @@ def train_phase(
     *,
     first_epoch: int = 0,
     rates: Mapping[str, float] | None = None,
+    anchors: Mapping[str, Any] | None = None,
+    pull: float = 0.0,
     precision: str | None = None,
     on_epoch: training.OnEpoch | None = None,
     on_step: training.OnStep | None = None,
@@ -106,7 +108,8 @@ def train_phase(
     """Train `model` as `config`, whose learning rate is a number, says; see `training.train`.
 
     Args:
-        rates: a variable's path → what its learning rate is multiplied by.
+        rates: a variable's path → what its learning rate is multiplied by; `anchors` and `pull`:
+            what it is drawn back to, and how strongly; see `optimization.LayerwiseAdamW`.
         precision: what the network multiplies in, where not in float32.
     """
     steps = data.training.steps(config.batch_size)
@@ -122,6 +125,8 @@ def train_phase(
             clip_norm=config.clip_norm,
             ema=config.ema,
             rates=rates,
+            anchors=anchors,
+            pull=pull,
             precision=precision,
         ),
         objective=data.objective,

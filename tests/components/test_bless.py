@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ def evaluation(directory: Path, right: np.ndarray, **changed: Any) -> Evaluation
         said = {"label": ("ant", "bee")[share > 0.5], "probabilities": [1 - share, share]}
         answer = ("ant", "bee")[bee]
         rows.append({"id": f"{number:06}", "name": "", "answers": [answer], "valid": True})
-        rows[-1]["said"] = [said]
+        rows[-1] |= {"said": [said], "likeness": {}}
     judged.write(directory, rows, TARGETS, TARGETS)
     return judged.read(
         directory, **{"model": None, "targets": TARGETS, "said_by": TARGETS} | changed
@@ -129,3 +130,27 @@ def test_a_control_that_was_cut_short_is_told(tmp_path: Path) -> None:
     candidate = evaluation(tmp_path / "candidate", first(0.9))
     found = bless(job(tmp_path / "verdict"), candidate, rivals, BlessConfig())
     assert any("a small one (2 of 9 epochs fit its budget of 10s)" in r for r in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("asked", "blessed", "said"),
+    [
+        ({}, True, "Much of what it knew is forgotten"),
+        ({"least_alike": 0.4}, False, "by 0.300, where at least 0.4 is asked for"),
+        ({"least_alike": 0.2}, True, "by 0.300, where at least 0.2"),
+        ({"least_agreement": 0.7}, False, "by 0.600, where at least 0.7"),
+    ],
+)
+def test_what_was_forgotten_can_be_a_reason(
+    tmp_path: Path, asked: dict[str, float], blessed: bool, said: str
+) -> None:
+    blocks = [{"block": "a", "moved": 1.0, "cka": 0.3}, {"block": "b", "moved": 1.0, "cka": 0.9}]
+    found = {"blocks": blocks, "own_head": {"agreement": 0.6}, "share": 1, "curve": []}
+    (tmp_path / "forgetting.json").write_text(json.dumps(found | {"kept": None}))
+    trained = SimpleNamespace(directory=tmp_path, backbone_changed=True)
+    candidate = evaluation(tmp_path / "candidate", first(0.9)).model_copy(
+        update={"model": SimpleNamespace(trained=trained, modality="image")}
+    )
+    verdict = bless(job(tmp_path / "bless"), candidate, Rivals(), BlessConfig(**asked))
+    assert verdict.blessed is blessed
+    assert any(said in reason for reason in verdict.reasons)

@@ -37,7 +37,7 @@ def test_every_task_keeps_its_contract(name: str) -> None:
     assert loss.shape == (5,)
     assert tuple(w.name for w in task.watched(space)) == task.monitors
     outputs = np.clip(targets[:4], 0.05, 0.95) if name != "number" else targets[:4]
-    settled = task.settle(space, answers, outputs)
+    settled = task.settle(space, answers, outputs, 0.5)
     valid = tf.constant([True, True, True, False])
     served = {k: v.numpy() for k, v in task.answer(tf.constant(outputs), valid, settled).items()}
     said = task.rows(served, settled)

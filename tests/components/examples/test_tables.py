@@ -21,7 +21,7 @@ from tests.helpers import job
 
 
 def rows(
-    path: Path, columns: tuple[Column, ...] = (Column(),), **headings: str
+    path: Path, columns: tuple[Column, ...] = (Column(),), **headings: Any
 ) -> list[tuple[str, Any, str]]:
     found = read(path, "text", columns, Headings(**headings))
     return [((record.raw or b"").decode(), record.answers[0], record.split) for record in found]

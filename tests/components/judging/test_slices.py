@@ -56,6 +56,16 @@ def test_words_are_parts_and_what_is_rare_or_unknown_is_left_out() -> None:
     assert told(np.ones(30, bool), ["PNG"] * 30) == []
 
 
+def test_cells_of_a_table_that_are_all_numbers_are_numbers() -> None:
+    rows = told(np.ones(80, bool), [*map(str, range(78)), "", ""])
+    assert [(row["part"], row["count"]) for row in rows] == [
+        ("0 to 19", 20),
+        ("20 to 38", 19),
+        ("39 to 57", 19),
+        ("58 to 77", 20),
+    ]
+
+
 def test_a_threshold_on_every_part(tmp_path: Path) -> None:
     right = first(0.9, 200)  # The last ones are wrong, …
     candidate = evaluation(tmp_path / "candidate", right)

@@ -28,7 +28,14 @@ def test_macro_f1_is_scikit_learns_and_can_be_asked_for(tmp_path: Path) -> None:
     expected = metrics.f1_score(ANSWERS, NAMED, average="macro")
     assert scores.figures["macro_f1"] == pytest.approx(expected)
     rows = [
-        {"id": str(number), "name": "", "answers": [answer], "valid": True, "said": [each]}
+        {
+            "id": str(number),
+            "name": "",
+            "answers": [answer],
+            "valid": True,
+            "said": [each],
+            "likeness": {},
+        }
         for number, (answer, each) in enumerate(zip(ANSWERS, said, strict=True))
     ]
     targets = (Target(task="one_label", space=SPACE),)

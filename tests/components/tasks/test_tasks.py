@@ -190,8 +190,9 @@ def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: 
     assert figures["light/mae"] < 30
     served = tf.saved_model.load(model).signatures["serving_default"]
     answer = served(raw=tf.constant([(folder / "0.png").read_bytes(), b"nothing"]))
-    numbers = {"light/value", "light/deviation"}
-    assert answer.keys() == {"dropout/probabilities", "dropout/labels", "valid"} | numbers
+    numbers = {"light/value", "light/deviation", "light/low", "light/high"}
+    of_dropout = {f"dropout/{name}" for name in ("probabilities", "labels", "prediction_set")}
+    assert answer.keys() == of_dropout | numbers | {"valid", "known", "distance", "nearest"}
     assert 0 < float(answer["light/deviation"][0]) < 30
     assert 20 < float(answer["light/value"][0]) < 230
     assert np.isnan(answer["light/value"][1])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.fine_tune import FineTuneConfig, fine_tune
+from components.train_from_scratch import PretrainConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
 from components.training import paired
 from models import similarity
@@ -65,6 +66,8 @@ def test_a_rate_that_destroys_is_seen_and_undone(tmp_path: Path) -> None:
     assert alike["careful"]["share"] > 0 or not tuned.backbone_changed
     assert all(row["cka"] > 0.99 for row in alike["careful"]["blocks"])
     assert alike["careless"]["share"] == 0
+    assert max(row["cka"] for row in alike["careless"]["blocks"]) < 0.99
+    assert all(row["cka"] == pytest.approx(1) for row in alike["careless"]["kept"]["blocks"])
     assert not tuned.backbone_changed
     assert "nothing on the way" in tuned.kept
 
@@ -75,10 +78,60 @@ def test_half_of_the_way(tmp_path: Path) -> None:
     head = train_head(job(tmp_path / "head"), features, HeadConfig(features="last"), PLAIN, seed=0)
     moved = {}
     for share in (0.5, 1.0):
-        config = FineTuneConfig(epochs=2, learning_rate=1e-3, interpolate=share)
+        config = FineTuneConfig(epochs=2, learning_rate=1e-4, interpolate=share)
         tuned = fine_tune(job(tmp_path / f"{share}"), head, features, config, PLAIN, seed=0)
-        [row] = json.loads((tuned.directory / "forgetting.json").read_text())["blocks"]
-        moved[share] = row["moved"]
+        found = json.loads((tuned.directory / "forgetting.json").read_text())
+        moved[share] = (found["kept"] or found)["blocks"][0]["moved"]
     assert moved[0.5] == pytest.approx(moved[1.0] / 2, rel=1e-4)
     with pytest.raises(Mistake, match=r"fine_tune\.interpolate must be 0 to 1, or 'auto', got 2"):
         FineTuneConfig(interpolate=2)
+
+
+def test_half_of_a_way_that_is_worse_is_not_kept(tmp_path: Path) -> None:
+    examples = ingested(tmp_path / "examples", write_classes(tmp_path / "photos", 24))
+    features = extracted(tmp_path / "features", assembled(tmp_path, examples), examples, 1)
+    head = train_head(job(tmp_path / "head"), features, HeadConfig(features="last"), PLAIN, seed=0)
+    config = FineTuneConfig(
+        epochs=2, learning_rate=0.9, interpolate=0.5, restore_best_weights=False
+    )
+    tuned = fine_tune(job(tmp_path / "tuned"), head, features, config, PLAIN, seed=0)
+    assert not tuned.backbone_changed
+    assert "the head alone" in tuned.kept
+
+
+def test_l2_sp_keeps_weights_near_the_pretrained_ones(tmp_path: Path) -> None:
+    examples = ingested(tmp_path / "examples", write_classes(tmp_path / "photos", 24))
+    features = extracted(tmp_path / "features", assembled(tmp_path, examples), examples, 1)
+    head = train_head(job(tmp_path / "head"), features, HeadConfig(features="last"), PLAIN, seed=0)
+    moved = {}
+    for pull in (0.0, 500.0):
+        config = FineTuneConfig(epochs=4, learning_rate=1e-3, l2_sp=pull)
+        tuned = fine_tune(job(tmp_path / f"{pull}"), head, features, config, PLAIN, seed=0)
+        [row] = json.loads((tuned.directory / "forgetting.json").read_text())["blocks"]
+        moved[pull] = row["moved"]
+    assert 0 < moved[500.0] < 0.7 * moved[0.0]
+    config = FineTuneConfig(epochs=1, l2_sp=1, lora_rank=2)
+    with pytest.raises(Mistake, match=r"fine_tune\.l2_sp must be 0 with fine_tune\.lora_rank"):
+        fine_tune(job(tmp_path / "both"), head, features, config, PLAIN, seed=0)
+
+
+def test_the_head_that_a_backbone_came_with_tells_what_is_forgotten(tmp_path: Path) -> None:
+    """Of a backbone that was trained on a task of ours: it knows it, until a rate destroys that."""
+    source = ingested(tmp_path / "source", write_classes(tmp_path / "before", 40))
+    blank = assembled(tmp_path / "blank", source)
+    decoded = extracted(tmp_path / "decoded", blank, source, "all", vectors="none")
+    config = PretrainConfig(epochs=20, learning_rate=3e-3, patience=20)
+    trained = train_from_scratch(job(tmp_path / "trained"), decoded, config, PLAIN, seed=0)
+    examples = ingested(tmp_path / "examples", write_classes(tmp_path / "photos", 30))
+    model = assembled(tmp_path / "model", examples, pretrained=trained)
+    features = extracted(tmp_path / "features", model, examples, 2)
+    head = train_head(job(tmp_path / "head"), features, HeadConfig(features="last"), PLAIN, seed=0)
+    own = {}
+    for name, rate in (("careful", 1e-6), ("careless", 0.5)):
+        tuning = FineTuneConfig(epochs=2, learning_rate=rate, restore_best_weights=False)
+        tuned = fine_tune(job(tmp_path / name), head, features, tuning, PLAIN, seed=0)
+        own[name] = json.loads((tuned.directory / "forgetting.json").read_text())["own_head"]
+    assert own["careful"]["agreement"] > 0.95
+    assert own["careful"]["accuracy"] == pytest.approx(own["careful"]["accuracy_before"], abs=0.1)
+    assert own["careless"]["agreement"] < 0.8
+    assert own["careless"]["accuracy"] < own["careful"]["accuracy"]

@@ -1,0 +1,97 @@
+"""What the head that a backbone was trained with makes of it once it is fine-tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epy
+
+from components.artifacts import AssembledModel, Features, TrainedModel
+from components.frozen.batches import inputs_of
+from components.frozen.networks import cut
+from components.job import Job
+from components.tasks.table import slices, task_of
+from components.training.data import wanted
+from components.training.heads import open_head
+from models import splitting
+
+with epy.lazy_imports():
+    import keras
+
+# So many examples of the task that it was trained for.
+_EXAMPLES = 128
+
+
+@dataclass(frozen=True)
+class OwnHead:
+    """The head of the model that the backbone came from, on the backbone as it is by now.
+
+    Attributes:
+        probe: activations at the cut → the outputs of the head's first target.
+        source: what crosses the cut for examples of the task that it was trained for …
+        truth: (examples,), … and their answers, as numbers of classes.
+        before: (examples,) each, the classes that it gave our examples, and those, to begin with.
+    """
+
+    probe: keras.Model
+    source: Any
+    truth: np.ndarray
+    before: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(
+        cls, job: Job, model: AssembledModel, network: keras.Model, features: Features, here: Any
+    ) -> OwnHead | None:
+        """None where the backbone did not come with a head that tells classes apart.
+
+        Args:
+            here: some of our examples, at the cut.
+        """
+        source = model.source
+        if source is None or source.form.taps:
+            return None
+        target, columns = next(slices(source.base.targets))
+        if task_of(target).activation != "softmax":
+            return None
+        head = open_head(source, features=network.output_shape[-1])
+        crossing = list(cut(model, network, features.cut).prefix.outputs)
+        outputs = head(network.outputs[0])[:, columns]
+        probe = keras.Model(splitting.one_or_all(crossing), outputs)
+        given, truth = _examples(job, model, network, source, crossing, columns)
+        return cls(probe, given, truth, (_classes(probe, here), _classes(probe, given)))
+
+    def told(self, here: Any) -> dict[str, Any]:
+        """How often it says the same of our examples as before, and is right about its own."""
+        ours, own = _classes(self.probe, here), _classes(self.probe, self.source)
+        return {
+            "agreement": float(np.mean(self.before[0] == ours)),
+            "examples": len(ours),
+            "accuracy_before": float(np.mean(self.before[1] == self.truth)),
+            "accuracy": float(np.mean(own == self.truth)),
+            "source_examples": len(self.truth),
+        }
+
+
+def _examples(
+    job: Job,
+    model: AssembledModel,
+    network: keras.Model,
+    source: TrainedModel,
+    crossing: list[Any],
+    columns: slice,
+) -> tuple[Any, np.ndarray]:
+    """What crosses for validation examples of the source task, which its training has stored."""
+    _, validation = inputs_of(job, source.features, "at_cut")
+    some = np.arange(min(len(validation), _EXAMPLES))
+    starts = list(cut(model, network, source.features.cut).prefix.outputs)
+    way = keras.Model(splitting.one_or_all(starts), splitting.one_or_all(crossing))
+    truth = wanted(validation, source.base.targets)[some][:, columns].argmax(axis=1)
+    return way(validation.gather(some, 0), training=False), truth
+
+
+def _classes(network: keras.Model, inputs: Any) -> np.ndarray:
+    said = keras.ops.convert_to_numpy(network(inputs, training=False))
+    found: np.ndarray = said.argmax(axis=-1)
+    return found

@@ -1,0 +1,71 @@
+"""The training examples as a trained model sees them, to know what is unlike all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from etils import epy
+
+from components.artifacts import TrainedModel
+from components.frozen.batches import Inputs, columns_of, inputs_of
+from components.frozen.networks import open_backbone, tail
+from components.job import Job
+
+with epy.lazy_imports():
+    import keras
+
+    from models import novelty
+
+# So many are passed through what was fine-tuned at once.
+_BATCH = 64
+# Of more validation examples than this, those of the first ids say what is usual.
+_OTHERS = 2048
+# (what is stored of the training or the validation examples, which of them) → their features.
+_Seen = Callable[[Inputs, np.ndarray], np.ndarray]
+
+
+def reference(job: Job, model: TrainedModel, known: float) -> novelty.Reference | None:
+    """Some of the training examples in the features that the head reads, by what is stored.
+
+    None where nothing is: what is computed anew each epoch is not computed once more for this.
+
+    Args:
+        known: the share of validation examples that are to be taken for known.
+    """
+    found = _stored(job, model)
+    if found is None:
+        return None
+    (training, validation), seen = found
+    others = seen(validation, _first(validation, _OTHERS))
+    rows = _first(training, max(2, novelty.MOST // others.shape[1]))
+    names = [str(training.rows[row]["id"]) for row in rows]
+    return novelty.Reference.of(seen(training, rows), names, others, known)
+
+
+def _first(inputs: Inputs, most: int) -> np.ndarray:
+    """Positions of those with the first ids, which are hashes: a sample that hardly changes."""
+    order = sorted(range(len(inputs)), key=lambda row: str(inputs.rows[row]["id"]))
+    return np.array(sorted(order[:most]))
+
+
+def _stored(job: Job, model: TrainedModel) -> tuple[tuple[Inputs, Inputs], _Seen] | None:
+    features, taps = model.features, model.form.taps
+    output = "taps" if taps else "pooled"
+    if not model.backbone_changed:
+        if output not in features.keys:
+            return None
+        columns = columns_of(features, taps) if taps else slice(None)
+        return inputs_of(job, features, output), lambda some, rows: some.gather(rows, 0)[:, columns]
+    if "at_cut" not in features.keys:
+        return None
+    network = open_backbone(model.base, model.backbone_weights)
+    suffix, below = tail(model.base, network, features.cut, taps)
+    return inputs_of(job, features, "at_cut", below), lambda some, rows: _passed(suffix, some, rows)
+
+
+def _passed(suffix: keras.Model, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    parts = np.array_split(rows, -(-len(rows) // _BATCH))
+    said: list[Any] = [suffix(inputs.gather(part, 0), training=False) for part in parts]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in said])
