@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.files import read_jsonl
 from components.section import Views
 from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
@@ -296,6 +297,7 @@ class ExportedModel(Artifact):
     model/assets/        labels.txt, where there are labels; what else a task has
     model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json
     model/MANIFEST.json  sha256 of every other file
+    near.jsonl           validation examples that are nearly the same as one that was trained on
     ```
     """
 
@@ -319,6 +321,12 @@ class ExportedModel(Artifact):
     def path(self) -> Path:
         return self.directory / "model"
 
+    @property
+    def near(self) -> list[dict[str, Any]]:
+        """Validation examples that are nearly the same as one that was trained on: `id`, `nearest`
+        (its id), `distance`."""
+        return list(read_jsonl(self.directory / "near.jsonl"))
+
 
 class Evaluation(Artifact):
     """How an exported model does on the test split, through its serving signature.
@@ -327,6 +335,8 @@ class Evaluation(Artifact):
     metrics.json         figures, and what the tasks tell besides: of classes, confusion …
     predictions.parquet  a row an example: id, name, valid, and for each target answer and said
     asked.json           digests of the model that was asked and of the examples, and the targets
+    likeness.json        how like the examples are to those that it was trained on; and …
+    near_duplicates.csv  … those that are nearly the same as one of them
     worst.json, .npz     the worst mistakes: words, and the examples
     ```
     """

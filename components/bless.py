@@ -9,7 +9,7 @@ from pydantic import Field
 from components.artifacts import Blessing, Evaluation, Rivals
 from components.files import read_json
 from components.job import Job, stage
-from components.judging import forgetting, thresholds
+from components.judging import forgetting, likeness, thresholds
 from components.judging.comparing import compare
 from components.judging.judged import METRICS
 from components.modalities.table import MODALITIES
@@ -106,6 +106,7 @@ def _judgements(
     yield from _thresholds(candidate, config)
     yield from _in_parts(candidate, config)
     yield from _forgotten(candidate, config)
+    yield from _near(candidate)
     if candidate.invalid:
         yield False, f"It cannot decode {candidate.invalid} of the test examples."
     if rivals.blessed is None:
@@ -167,6 +168,17 @@ def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool
                 f"{figure.plainly(row['high'])}, {row['count']} examples), where at {word} "
                 f"{asked.asked:g} is asked for.",
             )
+
+
+def _near(candidate: Evaluation) -> Iterator[tuple[bool, str]]:
+    found = likeness.read(candidate.directory)
+    count = found["near"]["test"] if found else 0
+    if count:
+        yield (
+            True,
+            f"{count} of the {candidate.examples} test examples are nearly the same as ones to "
+            f"train or validate with, which flatters its figures: {likeness.NEAR} names them.",
+        )
 
 
 def _forgotten(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool, str]]:

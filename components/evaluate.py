@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pydantic import Field
 from components.artifacts import Evaluation, Examples, ExportedModel
 from components.files import read_json, read_jsonl, sha256, write_json
 from components.job import Job, stage
-from components.judging import judged, predictions
+from components.judging import judged, likeness, predictions
 from components.judging.comparing import place_of
 from components.judging.worst import FILES as WORST
 from components.judging.worst import Told, Worst
@@ -31,7 +32,7 @@ with epy.lazy_imports():
 
 # Which model was asked about what: written last.
 _ASKED = "asked.json"
-_FILES = (_ASKED, *judged.FILES, *WORST)
+_FILES = (_ASKED, *judged.FILES, *likeness.FILES, *WORST)
 # So many earlier evaluations may be of the same model: every run asks the one that is served.
 _LOOKED_AT = 6
 # So many batches are sorted by size together, and no more than this many bytes.
@@ -135,6 +136,21 @@ def _evaluate(
     _ask(job, model, examples, batch_size, before, tell)
     judged.write(job.directory, rows, examples.targets, model.targets, _known(examples))
     worst.write(job.directory)
+    likeness.write(
+        job.directory,
+        rows,
+        read_json(model.path / MANIFEST).get("likeness"),
+        model.near if isinstance(model, ExportedModel) else (),
+        functools.partial(_named, examples),
+    )
+
+
+def _named(examples: Examples, ids: set[str]) -> dict[str, Any]:
+    """The rows of these examples."""
+    if not ids:
+        return {}
+    index = read_jsonl(examples.directory / "index.jsonl")
+    return {row["id"]: row for row in index if row["id"] in ids}
 
 
 def _known(examples: Examples) -> judged.Known:

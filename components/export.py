@@ -12,7 +12,7 @@ from etils import epy
 from pydantic import Field
 
 from components.artifacts import HELD_OUT, Examples, ExportedModel, TrainedModel
-from components.files import manifest_of, read_jsonl, write_json
+from components.files import manifest_of, read_jsonl, write_json, write_jsonl
 from components.frozen.networks import open_body
 from components.job import Job, stage
 from components.modalities.protocols import Modality, Reader
@@ -144,6 +144,11 @@ def _write(
     core = inference.concrete(body, head, reader.inputs, folds=form.folded, constant=form.folded)
     targets = _settled(core, model, reader, examples, serve.coverage)
     known = reference(job, model, serve.known) if serve.known else None
+    near = known.near if known else ()
+    write_jsonl(
+        job.directory / "near.jsonl",
+        ({"id": own, "nearest": other, "distance": apart} for own, other, apart in near),
+    )
     _save(core, targets, reader, path, known, abstains=serve.abstain)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
@@ -173,6 +178,7 @@ def _likeness(known: novelty.Reference | None, serve: ServeConfig) -> dict[str, 
         "known": serve.known,
         "limit": known.limit,
         "usual": known.usual,
+        "same": novelty.SAME,
         "examples": len(known.names),
         "abstains": serve.abstain,
     }

@@ -23,7 +23,7 @@ from components.artifacts import (
 )
 from components.files import read_json, read_jsonl
 from components.job import Job, stage
-from components.judging import forgetting, worst
+from components.judging import forgetting, likeness, worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts, evidence, figures
 from components.pages.lineage import lineage
@@ -87,6 +87,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             choice=evidence.choice(so_far.head),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             phases=_phases(so_far),
+            likeness=likeness.read(evaluation.directory),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),
         )

@@ -10,7 +10,7 @@ that were 0.84, 0.88 and 0.65, by the greatest probability 0.87, 0.99 and 0.93.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ SAME = 0.6
 
 @dataclass(frozen=True)
 class Reference:
-    """Examples that a model was trained on, as it sees them.
+    """Examples that a model was trained on or chosen by, as it sees them.
 
     Attributes:
         scale: what standardizes features.
@@ -40,6 +40,7 @@ class Reference:
         names: of the examples.
         limit: what examples of the same kind are seldom farther than; …
         usual: … and the median of how far they are.
+        near: (name, the nearest one's name, distance) of those that are nearly the same as one.
     """
 
     scale: Scale
@@ -47,26 +48,38 @@ class Reference:
     names: tuple[str, ...]
     limit: float = float("inf")
     usual: float = 0.0
+    near: tuple[tuple[str, str, float], ...] = ()
 
     @classmethod
     def of(
-        cls, features: np.ndarray, names: Sequence[str], others: np.ndarray, known: float
+        cls,
+        features: np.ndarray,
+        names: Sequence[str],
+        others: np.ndarray,
+        their_names: Sequence[str],
+        known: float,
     ) -> Reference:
         """
         Args:
-            features: (examples, features) of some that it was trained on.
-            others: of some of the same kind that are not among them.
+            features: (examples, features) of some that it was trained on, which have `names`.
+            others: of some of the same kind that are not among them, which have `their_names`; they
+                are known, too, once they have said what is usual.
             known: the share of these that are to be within the limit (see `conformal.quantile`).
         """
         scale = Scale.of([features])
         found = cls(scale, scale(features).astype(np.float16), tuple(names))
-        apart, _ = found.nearest(others)
-        return cls(
-            scale,
-            found.rows,
-            found.names,
-            min(conformal.quantile(apart, known), 2 * float(apart.max())),
-            float(np.median(apart)),
+        apart, number = found.nearest(others)
+        usual = float(np.median(apart))
+        return replace(
+            found,
+            rows=np.concatenate([found.rows, scale(others).astype(np.float16)]),
+            names=(*names, *their_names),
+            limit=min(conformal.quantile(apart, known), 2 * float(apart.max())),
+            usual=usual,
+            near=tuple(
+                (their_names[int(row)], found.names[int(number[row])], float(apart[row]))
+                for row in np.flatnonzero(apart < SAME * usual)
+            ),
         )
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ from models.intervals import Interval
 
 METRICS = "metrics.json"
 FILES = (METRICS, predictions.FILE)
+# A fact that the model tells itself of an example.
+_ALIKE = "like those trained on"
 _FOUND = ("examples", "figures", "intervals", "trivial", "trivially", "judged", "invalid")
 
 
@@ -66,6 +68,10 @@ def read(directory: Path, **facts: Any) -> Evaluation:
     return Evaluation(directory=directory, stats=stats, **known, **facts)
 
 
+def _yes_or_no(known: bool | None) -> str | None:
+    return None if known is None else "yes" if known else "no"
+
+
 def _metrics(
     rows: list[Row], asked: Sequence[Target], saying: Sequence[Target], known: Known
 ) -> dict[str, Any]:
@@ -89,8 +95,12 @@ def _metrics(
         between |= {target.named(name): ends for name, ends in intervals(scores.tally).items()}
         trivial[main], trivially[main] = scores.trivial, scores.trivially
         judged[main] = len(answers)
-        facts = [known.facts.get(r["id"], {}) for r in rows if r["answers"][number] is not None]
-        parts = slices.rows(scores.tally, figure.name, figure, facts, known.names)
+        facts = [
+            {**known.facts.get(r["id"], {}), _ALIKE: _yes_or_no(r["likeness"].get("known"))}
+            for r in rows
+            if r["answers"][number] is not None
+        ]
+        parts = slices.rows(scores.tally, figure.name, figure, facts, (*known.names, _ALIKE))
         details[target.name] = scores.details | {"slices": parts}
     return {
         "examples": len(rows),

@@ -20,7 +20,7 @@ with epy.lazy_imports():
 
 # So many are passed through what was fine-tuned at once.
 _BATCH = 64
-# Of more validation examples than this, those of the first ids say what is usual.
+# Of more validation examples than this, or than a quarter of all, those of the first ids are used.
 _OTHERS = 2048
 # (what is stored of the training or the validation examples, which of them) → their features.
 _Seen = Callable[[Inputs, np.ndarray], np.ndarray]
@@ -38,10 +38,19 @@ def reference(job: Job, model: TrainedModel, known: float) -> novelty.Reference 
     if found is None:
         return None
     (training, validation), seen = found
-    others = seen(validation, _first(validation, _OTHERS))
-    rows = _first(training, max(2, novelty.MOST // others.shape[1]))
-    names = [str(training.rows[row]["id"]) for row in rows]
-    return novelty.Reference.of(seen(training, rows), names, others, known)
+    width = seen(training, np.arange(1)).shape[1]
+    most = max(4, novelty.MOST // width)
+    asked = _first(validation, min(_OTHERS, most // 4))
+    others = seen(validation, asked)
+    rows = _first(training, most - len(asked))
+    features = seen(training, rows)
+    return novelty.Reference.of(
+        features, _ids(training, rows), others, _ids(validation, asked), known
+    )
+
+
+def _ids(inputs: Inputs, rows: np.ndarray) -> list[str]:
+    return [str(inputs.rows[row]["id"]) for row in rows]
 
 
 def _first(inputs: Inputs, most: int) -> np.ndarray:
