@@ -298,6 +298,7 @@ class ExportedModel(Artifact):
     model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json
     model/MANIFEST.json  sha256 of every other file
     near.jsonl           validation examples that are nearly the same as one that was trained on
+    map.jsonl            where some of the examples lie in the plane in which they differ most
     ```
     """
 
@@ -308,6 +309,7 @@ class ExportedModel(Artifact):
         "model/fingerprint.pb",
         "model/variables/",
         "model/MANIFEST.json",
+        "map.jsonl",
     )
 
     modality: str

@@ -176,8 +176,9 @@ def _near(candidate: Evaluation) -> Iterator[tuple[bool, str]]:
     if count:
         yield (
             True,
-            f"{count} of the {candidate.examples} test examples are nearly the same as ones to "
-            f"train or validate with, which flatters its figures: {likeness.NEAR} names them.",
+            f"Of {candidate.examples} test examples, {count} {'is' if count == 1 else 'are'} "
+            f"nearly the same as one to train or validate with, which flatters its figures: see "
+            f"{likeness.NEAR}.",
         )
 
 

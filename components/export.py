@@ -149,6 +149,10 @@ def _write(
         job.directory / "near.jsonl",
         ({"id": own, "nearest": other, "distance": apart} for own, other, apart in near),
     )
+    places = zip(known.names, known.plane().tolist(), strict=False) if known else ()
+    write_jsonl(
+        job.directory / "map.jsonl", ({"id": own, "x": x, "y": y} for own, (x, y) in places)
+    )
     _save(core, targets, reader, path, known, abstains=serve.abstain)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]

@@ -87,6 +87,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             choice=evidence.choice(so_far.head),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             phases=_phases(so_far),
+            map=evidence.map_of(so_far.exported, checks.examples),
             likeness=likeness.read(evaluation.directory),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
             lineage=lineage(so_far),
@@ -162,6 +163,7 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
             "details": metrics["targets"][target.name],
             "main": task_of(target).figures[0],
             "counts": counts[target.name],
+            "number": number,
             "mistakes": shown[number],
         }
         for number, target in enumerate(evaluation.targets)
@@ -219,14 +221,17 @@ def _audit(audit: dict[str, Any]) -> str:
 def _mistakes(so_far: SoFar) -> list[list[dict[str, Any]]]:
     """For each target: the test examples that the model was most wrong about."""
     evaluation, opened = so_far.evaluation, _opener(so_far.exported)
-    show = MODALITIES[so_far.exported.modality].shown.show
-    return [
-        [
-            row | {"shown": show(raw, functools.partial(_evidence, opened, number))}
-            for row, raw in of_one
-        ]
-        for number, of_one in enumerate(worst.read(evaluation.directory, evaluation.targets))
-    ]
+    shown = MODALITIES[so_far.exported.modality].shown
+    found = []
+    for number, of_one in enumerate(worst.read(evaluation.directory, evaluation.targets)):
+        ask = functools.partial(_evidence, opened, number)
+        found.append(
+            [
+                row | {"shown": shown.show(raw, ask if place < shown.explained else None)}
+                for place, (row, raw) in enumerate(of_one)
+            ]
+        )
+    return found
 
 
 def _opener(exported: ExportedModel) -> Callable[[], Opened]:

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epy
 
 from models import conformal
-from models.designs import Scale
+from models.designs import Scale, axes
 
 with epy.lazy_imports():
     import keras
@@ -28,6 +28,8 @@ MOST = 4 << 20
 # of insects and of food, copies that were mirrored, resized and compressed again were at 0.5 and
 # once at 0.59, others at 0.58 and more.
 SAME = 0.6
+# So many are put on a map.
+MAPPED = 600
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ class Reference:
                 for row in np.flatnonzero(apart < SAME * usual)
             ),
         )
+
+    def plane(self) -> np.ndarray:
+        """(examples, 2), where the first `MAPPED` lie in the plane in which they differ most."""
+        rows = self.rows[:MAPPED].astype(np.float64)
+        places: np.ndarray = axes((centred := rows - rows.mean(axis=0)) @ centred.T)[:, :-3:-1]
+        return places
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of (batch, features): how far the nearest example is, (batch,), and its number."""

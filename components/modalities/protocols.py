@@ -190,16 +190,18 @@ class Shown(Protocol):
 
     Attributes:
         legend: what must be known to read that; may be empty.
+        explained: of how many examples it is worth the time to find out what counted.
     """
 
     legend: str
+    explained: int
 
-    def show(self, raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
+    def show(self, raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
         """HTML that shows the example in the report.
 
         Args:
             ask: raw examples → how much each speaks for the answer that the first one gets,
-                (examples,), to find out what counted.
+                (examples,), to find out what counted; None to leave that out.
         """
 
 

@@ -58,11 +58,11 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
     for value in steps:
         _, up = at(0, value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{up}" y2="{up}"/>')
-        parts.append(_text(LEFT - 6, up + 4, f"{value:g}", "end"))
+        parts.append(text(LEFT - 6, up + 4, f"{value:g}", "end"))
     for epoch in _whole(length):
         across, _ = at(epoch - 1, low)
-        parts.append(_text(across, bottom + 16, str(epoch), "middle"))
-    parts.append(_text((LEFT + right) / 2, HEIGHT - 6, x, "middle", "title"))
+        parts.append(text(across, bottom + 16, str(epoch), "middle"))
+    parts.append(text((LEFT + right) / 2, HEIGHT - 6, x, "middle", "title"))
     middle = (TOP + bottom) / 2
     parts.append(
         f'<text class="title" x="14" y="{middle}" text-anchor="middle" '
@@ -83,12 +83,12 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
             f'<line class="{kind}" x1="{right + 8}" x2="{right + 26}" y1="{row - 4}" '
             f'y2="{row - 4}" stroke-dasharray="{dashes}"/>'
         )
-        parts.append(_text(right + 30, row, name))
+        parts.append(text(right + 30, row, name))
     row = TOP + 14 + 18 * len(curves)
     parts.append(
         f'<line class="mark" x1="{right + 17}" x2="{right + 17}" y1="{row - 10}" y2="{row + 2}"/>'
     )
-    parts.append(_text(right + 30, row, "chosen"))
+    parts.append(text(right + 30, row, "chosen"))
     return "".join([*parts, "</svg>"])
 
 
@@ -127,18 +127,18 @@ def whiskers(rows: Sequence[Whisker], title: str) -> str:
         parts.append(
             f'<line class="grid" x1="{at(value)}" x2="{at(value)}" y1="{TOP}" y2="{bottom}"/>'
         )
-        parts.append(_text(at(value), bottom + 16, f"{value:g}", "middle"))
-    parts.append(_text((left + right) / 2, bottom + 36, title, "middle", "title"))
+        parts.append(text(at(value), bottom + 16, f"{value:g}", "middle"))
+    parts.append(text((left + right) / 2, bottom + 36, title, "middle", "title"))
     for number, row in enumerate(rows):
         y = TOP + step * (number + 0.5)
         kind = "line1" if number == 0 else "line2"
-        parts.append(_text(left - 12, y + 4, row.name, "end", "subject" if number == 0 else ""))
+        parts.append(text(left - 12, y + 4, row.name, "end", "subject" if number == 0 else ""))
         if row.low is not None and row.high is not None:
             parts.append(
                 f'<line class="{kind}" x1="{at(row.low)}" x2="{at(row.high)}" y1="{y}" y2="{y}"/>'
             )
         parts.append(f'<circle class="{kind} dot" cx="{at(row.value)}" cy="{y}" r="4.5"/>')
-        parts.append(_text(right + 12, y + 4, row.text))
+        parts.append(text(right + 12, y + 4, row.text))
     return "".join([*parts, "</svg>"])
 
 
@@ -156,8 +156,8 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
     for tick in range(0, 101, 20):
         at = 260 * tick / 100
         parts.append(f'<line class="grid" x1="60" x2="320" y1="{270 - at}" y2="{270 - at}"/>')
-        parts.append(_text(54, 274 - at, f"{tick}", "end"))
-        parts.append(_text(60 + at, 286, f"{tick}", "middle"))
+        parts.append(text(54, 274 - at, f"{tick}", "end"))
+        parts.append(text(60 + at, 286, f"{tick}", "middle"))
     parts.append('<line class="mark" x1="60" y1="270" x2="320" y2="10"/>')
     for row in bins:
         x, y = 60 + 260 * row["confidence"], 270 - 260 * row["right"]
@@ -167,7 +167,7 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> str:
             f'<circle class="points" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
             f"<title>{title}</title></circle>"
         )
-    parts.append(_text(190, 308, "probability that is said, %", "middle", "title"))
+    parts.append(text(190, 308, "probability that is said, %", "middle", "title"))
     parts.append(
         '<text class="title" x="14" y="140" text-anchor="middle" '
         'transform="rotate(-90 14 140)">right, %</text>'
@@ -187,7 +187,7 @@ def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
         at, bare = margin + cell * row, label[:18] or "invalid"
         name = html.escape(bare)
-        parts.append(_text(margin - 4, at + cell * 0.75, bare, "end", "label"))
+        parts.append(text(margin - 4, at + cell * 0.75, bare, "end", "label"))
         parts.append(
             f'<text class="label" x="{at + cell * 0.75}" y="{margin - 4}" '
             f'transform="rotate(-90 {at + cell * 0.75} {margin - 4})">{name}</text>'
@@ -239,7 +239,8 @@ def _whole(length: int) -> list[int]:
     return sorted({1, *(v for v in inner if v - 1 > gap and length - v > gap), length})
 
 
-def _text(x: float, y: float, content: str, anchor: str = "start", kind: str = "") -> str:
+def text(x: float, y: float, content: str, anchor: str = "start", kind: str = "") -> str:
+    """A word at a place of a chart."""
     of_kind = f' class="{kind}"' if kind else ""
     return (
         f'<text{of_kind} x="{round(x, 1)}" y="{round(y, 1)}" text-anchor="{anchor}">'

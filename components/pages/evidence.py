@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from components.artifacts import Suspects, TrainedModel
-from components.files import read_json
-from components.pages import charts
+from components.artifacts import Examples, ExportedModel, Suspects, TrainedModel
+from components.files import cell, read_json, read_jsonl
+from components.pages import charts, maps
 
 # So many labels in doubt are shown, and so many figures of a head that was tried.
 _SUSPECTS, _CURVES = 12, 3
@@ -39,6 +39,21 @@ def forgetting(found: dict[str, Any] | None) -> dict[str, Any] | None:
         chart = charts.line_chart(losses, mark=at, x=f"point on the way, of {len(curve)}", y="loss")
     beside = kept["blocks"] if kept else [None] * len(found["blocks"])
     return found | {"chart": chart, "rows": list(zip(found["blocks"], beside, strict=True))}
+
+
+def map_of(exported: ExportedModel, examples: Examples) -> str:
+    """Where some of the examples lie by their features, with the first target's labels."""
+    places = {row["id"]: row for row in read_jsonl(exported.directory / "map.jsonl")}
+    if not places or not exported.targets[0].space.labels:
+        return ""
+    index = read_jsonl(examples.directory / "index.jsonl")
+    told = {row["id"]: row for row in index if row["id"] in places}
+    return maps.scatter(
+        [
+            (places[key]["x"], places[key]["y"], cell(row["answers"][0]), row["name"])
+            for key, row in told.items()
+        ]
+    )
 
 
 def choice(head: TrainedModel) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
-from components.tasks import tallies
+from components.tasks import moved, tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     UNKNOWN,
@@ -279,7 +279,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     all_labels = [*known, *sorted({label for label in named if label not in known})]
     confusion = metrics.confusion_matrix(answers, named, labels=all_labels)
     truth = np.array([number[answer] for answer in answers])
-    both = list(zip(answers, said, strict=True))
+    both, exact = list(zip(answers, said, strict=True)), np.eye(len(known))[truth]
     given = np.array([number.get(label, len(known)) for label in named])
     return Scores(
         tally=tallies.of_classes(truth, given, probabilities),
@@ -297,6 +297,8 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             },
             "confusion": {"labels": all_labels, "counts": confusion.tolist()},
             "reliability": _reliability(truth, probabilities, _temperature(model)),
+            "moved": moved.answered(probabilities.max(axis=1), given == truth)
+            | {"labels": moved.of_labels(known, probabilities, exact)},
             "sets": sets(
                 model,
                 [answer in each.get("prediction_set", ()) for answer, each in both],

@@ -11,7 +11,7 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
-from components.tasks import tallies
+from components.tasks import moved, tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     UNKNOWN,
@@ -350,6 +350,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
         details={
             "labels": each,
             "reliability": _reliability(truth, probabilities, model, space),
+            "moved": {"labels": moved.of_labels(space.labels, probabilities, truth)},
         },
     )
 

@@ -13,18 +13,21 @@ legend = (
     "Without a red word the answer given is less probable, without a blue one more; point at a "
     "word to see by how much."
 )
+explained = 12
 _RED, _BLUE = "220 38 38", "37 99 235"
 # So many words of a mistake are looked at.
 _EXPLAINED = 60
 
 
-def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray]) -> str:
+def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
     """The text, with the words marked that drove the answer.
 
     By occlusion (Zeiler & Fergus 2014, arXiv:1311.2901): how much less probable the answer is
     without the word. Red words spoke for it, blue ones against it.
     """
     words = raw.decode("utf-8", "replace").split()
+    if ask is None:
+        return f'<blockquote class="text">{html.escape(" ".join(words))}</blockquote>'
     looked_at = words[:_EXPLAINED]
     without = [" ".join(words[:i] + words[i + 1 :]).encode() for i in range(len(looked_at))]
     speaks_for = ask([raw, *without])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 import struct
 import zlib
 
@@ -148,7 +150,25 @@ def test_a_graph_decodes_to_the_same_numbers() -> None:
     np.testing.assert_array_equal(eager, graph)
 
 
+def test_the_part_that_counted_is_red() -> None:
+    """A model that looks at the top left alone."""
+    pixels = np.full((210, 210, 3), 200, np.uint8)
+    pixels[:60, :60] = 0
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+
+    def ask(raws: list[bytes]) -> np.ndarray:
+        seen = [np.asarray(Image.open(io.BytesIO(raw)).convert("L"))[:60, :60] for raw in raws]
+        return np.array([1.0 - corner.mean() / 255 for corner in seen])
+
+    both = re.findall(r"base64,([^\"]+)", shown.show(file.getvalue(), ask))
+    plain, red = (np.asarray(Image.open(io.BytesIO(base64.b64decode(each))), int) for each in both)
+    reddened = (red - plain)[..., 0] - (red - plain)[..., 1]
+    assert reddened[10:35, 10:35].mean() > 50
+    assert abs(reddened[80:, 80:].mean()) < 5
+
+
 def test_thumbnail_and_sample_are_pictures() -> None:
-    seen = shown.show(picture(0, 1), lambda raws: np.zeros(len(raws)))
+    seen = shown.show(picture(0, 1), None)
     assert seen.startswith('<img alt="" src="data:image/jpeg;base64,')
     assert photos.check(photos.sample())["format"] == "JPEG"

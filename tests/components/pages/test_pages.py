@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -83,6 +85,60 @@ def test_a_report_has_a_head_and_no_colour_alone(pushed: Path) -> None:
         assert part in card
 
 
+def dumped(page: Path, directory: Path) -> str:
+    """The page as Chromium has it after its scripts have run."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory}/profile"]
+    flags += ["--virtual-time-budget=3000", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout
+
+
+# Notes what goes wrong, moves the slider, sorts the classes, and tells what the page says then.
+_USE = """<script>
+addEventListener("load", () => {
+  const section = document.querySelector(".moved"), range = section.querySelector("input");
+  const figures = () => Object.fromEntries(
+    [...section.querySelectorAll("[data-figure]")].map(e => [e.dataset.figure, e.textContent]));
+  const before = figures();
+  range.focus(); range.value = 100; range.dispatchEvent(new Event("input"));
+  const table = document.querySelector("table.sortable");
+  const first = () => table.tBodies[0].rows[0].cells[0].textContent;
+  const button = table.tHead.querySelector("button");
+  button.click(); const down = first(); button.click(); const up = first();
+  const told = {hidden: section.hidden, focused: document.activeElement === range, before,
+    after: figures(), down, up, errors, requests: performance.getEntriesByType("resource").length};
+  document.body.innerHTML = `<pre id="o">${JSON.stringify(told)}</pre>`;
+});
+</script></body>"""
+_NOTE = """<head><script>const errors = [];
+addEventListener("error", e => errors.push(String(e.message)), true);
+for (const name of ["error", "warn"]) console[name] = (...a) => errors.push(a.join(" "));
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_the_slider_and_the_tables_move(pushed: Path, tmp_path: Path) -> None:
+    """From a file, without an error, and without asking anybody for anything."""
+    store = pushed.parent.parent.parent
+    page = next(store.glob("report/*/report.html")).read_text()
+    page = page.replace("<head>", _NOTE, 1).replace("</body>", _USE, 1)
+    (tmp_path / "page.html").write_text(page)
+    found = re.search(r'<pre id="o">(.*?)</pre>', dumped(tmp_path / "page.html", tmp_path))
+    assert found
+    told = json.loads(html.unescape(found[1]))
+    assert told["errors"] == []
+    assert told["requests"] == 0
+    assert not told["hidden"]
+    assert told["focused"]
+    assert told["before"]["abstained"] == "0"
+    assert int(told["after"]["abstained"]) > 0
+    assert told["before"]["recall"] != told["after"]["recall"]
+    assert (told["down"], told["up"]) == ("cat", "ant")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
 def test_on_a_phone_nothing_overflows(pushed: Path, tmp_path: Path) -> None:
@@ -97,15 +153,7 @@ def test_on_a_phone_nothing_overflows(pushed: Path, tmp_path: Path) -> None:
         "</script>"
     )
     (tmp_path / "frame.html").write_text(frame)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    flags += ["--virtual-time-budget=3000", "--dump-dom"]
-    done = subprocess.run(
-        ["chromium", *flags, (tmp_path / "frame.html").as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    found = re.search(r'<pre id="o">(\d+)</pre>', done.stdout)
-    assert found, done.stdout[-500:]
+    shown = dumped(tmp_path / "frame.html", tmp_path)
+    found = re.search(r'<pre id="o">(\d+)</pre>', shown)
+    assert found, shown[-500:]
     assert int(found[1]) <= 390
