@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.files import read_jsonl
+from components.files import read_json, read_jsonl
 from components.section import Views
 from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
@@ -26,6 +26,8 @@ from components.tasks.protocol import Target
 TRAINED_ON = ("train", "validation")
 # Of a trained model: what heads said of examples that they had not seen.
 HELD_OUT = "held_out.jsonl"
+# Of a report: what to try next.
+PROPOSALS = "proposals.json"
 
 
 class Artifact(BaseModel):
@@ -279,7 +281,13 @@ class TrainedModel(Artifact):
 
 
 class Suspects(Artifact):
-    """Labels that are likely wrong, the likeliest first: `suspects.csv`."""
+    """The data, questioned.
+
+    ```
+    suspects.csv         labels that are likely wrong, the likeliest first
+    learning_curve.json  what heads are like that were fitted to fewer examples
+    ```
+    """
 
     shown = ("suspects",)
 
@@ -417,11 +425,12 @@ class Report(Artifact):
     ```
     report.html
     model_card.md
+    proposals.json       what to try next: what, why, flags, gain, source
     ```
     """
 
     # The page tells times; the card says again what the evaluation says.
-    not_content: ClassVar[tuple[str, ...]] = ("report.html", "model_card.md")
+    not_content: ClassVar[tuple[str, ...]] = ("report.html", "model_card.md", PROPOSALS)
 
     evaluation: Evaluation
     blessing: Blessing
@@ -429,6 +438,12 @@ class Report(Artifact):
     @property
     def path(self) -> Path:
         return self.directory / "report.html"
+
+    @property
+    def proposals(self) -> list[dict[str, Any]]:
+        """What to try next: `what`, `why`, `flags`, `gain` and `source` of each."""
+        found: list[dict[str, Any]] = read_json(self.directory / PROPOSALS)
+        return found
 
     @property
     def card(self) -> Path:

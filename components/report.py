@@ -16,14 +16,15 @@ import numpy as np
 from etils import epy
 
 from components.artifacts import (
+    PROPOSALS,
     ExportedModel,
     Report,
     SoFar,
     TrainedModel,
 )
-from components.files import read_json, read_jsonl
+from components.files import read_json, read_jsonl, write_json
 from components.job import Job, stage
-from components.judging import forgetting, likeness, worst
+from components.judging import forgetting, likeness, proposing, worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts, evidence, figures
 from components.pages.lineage import lineage
@@ -63,6 +64,8 @@ class About:
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
+    proposals = proposing.propose(so_far)
+    write_json(job.directory / PROPOSALS, [proposal._asdict() for proposal in proposals])
     date = time.strftime("%Y-%m-%d %H:%M %Z")
     page = (
         _environment()
@@ -72,6 +75,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             facts=_facts(about, date),
             blessing=so_far.blessing,
             pushed=so_far.pushed,
+            proposals=proposals,
             evaluation=evaluation,
             title=", ".join(_title(target) for target in evaluation.targets),
             comparisons=figures.comparisons(so_far),

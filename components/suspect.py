@@ -7,7 +7,7 @@ import csv
 from etils import epy
 
 from components.artifacts import Features, Suspects
-from components.files import cell
+from components.files import cell, write_json
 from components.job import Job, stage
 from components.tasks.learning import Learning
 from components.tasks.table import slices, task_of
@@ -18,9 +18,11 @@ with epy.lazy_imports():
 COLUMNS = ("rank", "id", "name", "split", "target", "given", "suggested", "doubt", "action")
 
 
-@stage(version=1)
+@stage(version=2)
 def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     """Question the answers of the examples to train and to validate with, on stored features.
+
+    And what would be answered with fewer of them, which tells what more would be good for.
 
     `suspects.csv` can be edited and given back: `--data.patch suspects.csv` leaves out what has the
     action `drop`, and gives what has `relabel` the answer that is in `suggested`.
@@ -40,6 +42,7 @@ def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
             row = asked.rows[doubt.position]
             told = [name, cell(given), cell(doubt.suggested), f"{doubt.doubt:.3f}", ""]
             writer.writerow([rank, row["id"], asked.name_of(row["id"]), row["split"], *told])
+    write_json(job.directory / "learning_curve.json", asked.curve)
     return Suspects(
         directory=job.directory,
         questioned=len(asked.rows),

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import textwrap
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -41,6 +42,8 @@ with epy.lazy_imports():
     from components.served import predict as asking
     from pipeline.cluster import kubeflow
 
+# So many of what to try next are told.
+_PROPOSED = 2
 # Of a comparison, as JSON has it.
 _TOLD = ("shared", "only_first", "only_second", "gained", "lost", "asked")
 
@@ -302,9 +305,14 @@ def _tell(result: RunResult) -> None:
     lines = [f"{result.verdict} after {result.seconds:.1f} s"]
     if result.outcome != "unchanged" or _ran(result, "bless"):
         lines += [_wrapped(reason) for reason in result.reasons]
+        lines += [_wrapped(f"next: {_proposed(each)}") for each in result.proposals[:_PROPOSED]]
     where = "served" if result.outcome == "unchanged" else "pushed"
     lines += [f"{where:<8}{result.pushed or 'nothing'}", f"{'report':<8}{result.report}"]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _proposed(proposal: Mapping[str, Any]) -> str:
+    return f"{proposal['what']} {proposal['flags']}".strip()
 
 
 def _wrapped(sentence: str) -> str:

@@ -36,6 +36,7 @@ class RunResult:
         version: that is served; None where the model was not blessed.
         pushed: its directory.
         report: the page.
+        proposals: what to try next, at most five: `what`, `why`, `flags`, `gain`, `source`.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class RunResult:
     version: int | None
     pushed: Path | None
     report: Path
+    proposals: tuple[Mapping[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""

@@ -168,6 +168,7 @@ def result(
         version=int(pushed.name) if pushed else None,
         pushed=pushed,
         report=outcome.report.path,
+        proposals=tuple(outcome.report.proposals),
     )
 
 

@@ -20,7 +20,7 @@ from models.intervals import Interval
 METRICS = "metrics.json"
 FILES = (METRICS, predictions.FILE)
 # A fact that the model tells itself of an example.
-_ALIKE = "like those trained on"
+ALIKE = "known"
 _FOUND = ("examples", "figures", "intervals", "trivial", "trivially", "judged", "invalid")
 
 
@@ -96,11 +96,11 @@ def _metrics(
         trivial[main], trivially[main] = scores.trivial, scores.trivially
         judged[main] = len(answers)
         facts = [
-            {**known.facts.get(r["id"], {}), _ALIKE: _yes_or_no(r["likeness"].get("known"))}
+            {**known.facts.get(r["id"], {}), ALIKE: _yes_or_no(r["likeness"].get("known"))}
             for r in rows
             if r["answers"][number] is not None
         ]
-        parts = slices.rows(scores.tally, figure.name, figure, facts, (*known.names, _ALIKE))
+        parts = slices.rows(scores.tally, figure.name, figure, facts, (*known.names, ALIKE))
         details[target.name] = scores.details | {"slices": parts}
     return {
         "examples": len(rows),

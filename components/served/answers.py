@@ -112,6 +112,8 @@ def as_example(row: Row) -> bytes:
 
 def _feature(value: Any) -> Any:
     values = value if isinstance(value, list) else [value]
+    if all(isinstance(each, bool) for each in values) and values:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))
     if all(isinstance(each, float) for each in values) and values:
         return tf.train.Feature(float_list=tf.train.FloatList(value=values))
     texts = [each.encode() for each in values]

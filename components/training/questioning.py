@@ -6,19 +6,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from etils import epy
 
 from components.artifacts import Features
 from components.files import read_jsonl
 from components.frozen.batches import Inputs, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
+from components.tasks.table import task_of
 from components.training import choosing
-from models import linear
+from models import learning_curve, linear
 from models.designs import Scale, axes
+from models.linear import Path, Question
+
+with epy.lazy_imports():
+    import keras
 
 # So many are questioned together: what it takes grows with their square, and there are enough of
 # them to learn from. Of more than this in all, the first are, in the order of a hash.
 _TOGETHER, _MOST, _FOLDS = 800, 12_000, 5
+# Of the others, of which each example is left out: how many are learned from.
+_SHARES = (0.25, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,14 @@ class Asked:
         rows: id, split and answers of each.
         outputs: (examples, outputs) of heads that had not seen them.
         why_not: why nobody was asked; empty where they were.
+        curve: for each target and what is watched of it, rows of `examples` that heads were fitted
+            to, its `value`, and by how much it is `worse` than with all, ± `error`.
     """
 
     rows: list[dict[str, Any]]
     outputs: np.ndarray
     why_not: str = ""
+    curve: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict, repr=False)
 
     def name_of(self, identity: str) -> str:
@@ -50,40 +61,103 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
     at.sort(key=lambda place: str(both[place[0]].rows[place[1]]["id"]))
     at = at[:_MOST]
     rounds = np.array_split(np.arange(len(at)), -(-len(at) // _TOGETHER))
-    rows, outputs = [], []
+    rows, outputs, curve = [], [], dict[str, list[dict[str, float]]]()
     with linear.one_thread():
         for number, chosen in enumerate(rounds, start=1):
             some = [at[i] for i in chosen]
             rows += [both[part].rows[row] for part, row in some]
-            outputs.append(_said(features, learning, both, some))
+            asked = _Round.of(features, learning, both, some)
+            outputs.append(asked.outputs(some))
+            curve = curve or asked.curve(features)
             job.progress("rounds of labels questioned", number, len(rounds))
     index = read_jsonl(features.examples.directory / "index.jsonl")
     wanted = {row["id"] for row in rows}
     names = {row["id"]: row["name"] for row in index if row["id"] in wanted}
-    return Asked(rows, np.concatenate(outputs), "", names)
+    return Asked(rows, np.concatenate(outputs), "", curve, names)
 
 
-def _said(
-    features: Features,
-    learning: Learning,
-    both: tuple[Inputs, Inputs],
-    some: list[tuple[int, int]],
-) -> np.ndarray:
-    """(examples, outputs), in the order of `some`: (0 to train and 1 to validate with, row)."""
-    parts = [np.array([row for part, row in some if part == which], int) for which in (0, 1)]
-    array = np.concatenate(
-        [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True) if len(rows)]
-    )
-    standard = _scale(features, array)(array)
-    coordinates = axes(np.asarray(standard @ standard.T, np.float64))
-    questions = choosing.questions_of(features, learning, both, parts)
-    # Training and validation examples stand one after the other: dealt, each fold has of both.
-    folds = np.arange(len(array)) % _FOLDS
-    said = [linear.cross_validate(coordinates, each, folds).said for each in questions]
-    order = np.argsort([part for part, _ in some], kind="stable")
-    found = np.empty((len(some), sum(each.shape[1] for each in said)))
-    found[order] = np.concatenate(said, axis=1)
-    return found
+@dataclass(frozen=True)
+class _Round:
+    """Some examples, those to train with before those to validate with, as heads see them."""
+
+    coordinates: np.ndarray
+    questions: tuple[Question, ...]
+    folds: np.ndarray
+    paths: list[Path]
+
+    @classmethod
+    def of(
+        cls,
+        features: Features,
+        learning: Learning,
+        both: tuple[Inputs, Inputs],
+        some: list[tuple[int, int]],
+    ) -> _Round:
+        """
+        Args:
+            some: (0 to train and 1 to validate with, row) of each.
+        """
+        parts = [np.array([row for part, row in some if part == which], int) for which in (0, 1)]
+        array = np.concatenate(
+            [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True) if len(rows)]
+        )
+        standard = _scale(features, array)(array)
+        coordinates = axes(np.asarray(standard @ standard.T, np.float64))
+        questions = choosing.questions_of(features, learning, both, parts)
+        # They stand one after the other: dealt, each fold has of both.
+        folds = np.arange(len(array)) % _FOLDS
+        paths = [linear.cross_validate(coordinates, each, folds) for each in questions]
+        return cls(coordinates, questions, folds, paths)
+
+    def outputs(self, some: list[tuple[int, int]]) -> np.ndarray:
+        """(examples, outputs), in the order of `some`."""
+        order = np.argsort([part for part, _ in some], kind="stable")
+        found = np.empty((len(some), sum(path.said.shape[1] for path in self.paths)))
+        found[order] = np.concatenate([path.said for path in self.paths], axis=1)
+        return found
+
+    def curve(self, features: Features) -> dict[str, list[dict[str, float]]]:
+        """See `Asked`."""
+        found: dict[str, list[dict[str, float]]] = {}
+        pairs = zip(features.model.targets, self.questions, self.paths, strict=True)
+        for target, question, path in pairs:
+            said = {
+                share: learning_curve.said_with(
+                    self.coordinates, question, self.folds, path.strength, share
+                )
+                for share in _SHARES
+            }
+            there = question.weights > 0
+            for watched in task_of(target).watched(target.space):
+                each = {
+                    share: np.asarray(
+                        keras.ops.convert_to_numpy(
+                            watched.of_each(question.targets[there], own[there])
+                        ),
+                        np.float64,
+                    )
+                    for share, own in said.items()
+                }
+                found[target.named(watched.name)] = _rows(each, there.sum(), watched.more_is_better)
+        return found
+
+
+def _rows(
+    each: dict[float, np.ndarray], count: int, more_is_better: bool
+) -> list[dict[str, float]]:
+    """Share of the examples → (examples,) of what is watched, as rows; all of them come last."""
+    rows = []
+    for share, values in each.items():
+        apart = (each[1.0] - values) * (1 if more_is_better else -1)
+        rows.append(
+            {
+                "examples": float(round(share * count * (_FOLDS - 1) / _FOLDS)),
+                "value": float(values.mean()),
+                "worse": float(apart.mean()),
+                "error": float(apart.std(ddof=1) / np.sqrt(len(apart))) if len(apart) > 1 else 0.0,
+            }
+        )
+    return rows
 
 
 def _scale(features: Features, array: np.ndarray) -> Scale:

@@ -1,0 +1,99 @@
+"""Proposals about training: for how long, how gently, on what, and of what more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from components.artifacts import TrainedModel
+from components.files import read_json
+from components.judging.proposal import Found, Proposal
+
+
+def not_done(found: Found) -> Iterator[Proposal]:
+    """Training was stopped by its length, while validation was still getting better."""
+    for section, model in (("head", found.head), ("fine_tune", found.tuned)):
+        history = _history(model)
+        if history is None or model.cut_short:
+            continue
+        epochs, best = history["epochs"], history["best_epoch"]
+        if best != len(epochs) - 1 or len(epochs) < 2:
+            continue
+        before = epochs[len(epochs) // 2 - 1]["val_loss"]
+        fell = 1 - epochs[best]["val_loss"] / max(before, 1e-12)
+        if fell > 0.05:
+            flag = section.replace("_", "-")
+            yield Proposal(
+                f"Train {'the head' if section == 'head' else 'the unfrozen blocks'} for longer.",
+                f"Its best epoch is the last of {len(epochs)}, and in the second half of them the "
+                f"validation loss fell by {100 * fell:.0f} %.",
+                f"--{flag}.epochs {3 * len(epochs)}",
+                found.error * min(0.5, fell),
+                "Prechelt 1998, Early stopping – but when?",
+            )
+
+
+def overfits(found: Found) -> Iterator[Proposal]:
+    """Validation stopped getting better while training went on."""
+    for section, model in (("head", found.head), ("fine_tune", found.tuned)):
+        history = _history(model)
+        if history is None:
+            continue
+        epochs, best = history["epochs"], history["best_epoch"]
+        last = epochs[-1]
+        apart = epochs[best]["val_loss"] - epochs[best]["loss"]
+        went_on = best < len(epochs) - 1 and last["loss"] < 0.9 * epochs[best]["loss"]
+        if not (went_on and apart > 0.3 * epochs[best]["val_loss"]):
+            continue
+        few = found.features.views.views in (1, 2)
+        named = "the head" if section == "head" else "fine-tuning"
+        mixed = f"--{section.replace('_', '-')}.mixup 0.2"
+        yield Proposal(
+            "Show it more views of each example." if few else "Mix examples (MixUp).",
+            f"In {named} validation was best in epoch {best + 1} of {len(epochs)}, while the "
+            f"training loss went on from {epochs[best]['loss']:.3g} to {last['loss']:.3g}.",
+            "--augment.views 4" if few else mixed,
+            found.error / 4,
+            "Perez & Wang 2017, arXiv:1712.04621" if few else "Zhang et al. 2018, arXiv:1710.09412",
+        )
+        return
+
+
+def too_fast(found: Found) -> Iterator[Proposal]:
+    """Fine-tuning made it worse from the first epoch on."""
+    history = _history(found.tuned)
+    if history is None or found.tuned.phase != "fine_tune":
+        return
+    before, first = found.tuned.stats.get("before_val_loss"), history["epochs"][0]["val_loss"]
+    rate = max(row["learning_rate"] for row in history["epochs"])
+    if before is not None and first > 1.05 * before:
+        yield Proposal(
+            "Fine-tune more gently.",
+            f"The validation loss went from {before:.4f} to {first:.4f} in the first epoch.",
+            f"--fine-tune.learning-rate {rate / 10:.1g} --fine-tune.interpolate auto",
+            found.error / 4,
+            "Kumar et al. 2022, arXiv:2202.10054; Wortsman et al. 2022, arXiv:2109.01903",
+        )
+
+
+def only_the_head(found: Found) -> Iterator[Proposal]:
+    """The head alone is trained, and what it reads does not tell the answers apart well."""
+    if _history(found.tuned) is not None or found.error < 0.05:
+        return
+    if found.features.counts.get("train", 0) >= 200:
+        yield Proposal(
+            "Fine-tune the last blocks, too.",
+            "Nothing but the head was trained, and it is not perfect; whether fine-tuning helps is "
+            "decided on validation examples, and what does not help is not kept.",
+            "--fine-tune.unfreeze 2 --fine-tune.epochs 10 --head.features last --augment.views 4",
+            0.0,
+            "Kornblith et al. 2019, arXiv:1805.08974",
+        )
+
+
+def _history(model: TrainedModel) -> dict[str, Any] | None:
+    path = model.directory / "history.json"
+    if model.stats.get("skipped") or not path.exists():
+        return None
+    history: dict[str, Any] = read_json(path)
+    return history if history["epochs"] else None
