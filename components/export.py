@@ -182,7 +182,7 @@ def _likeness(known: novelty.Reference | None, serve: ServeConfig) -> dict[str, 
         "known": serve.known,
         "limit": known.limit,
         "usual": known.usual,
-        "same": novelty.SAME,
+        "same": known.same,
         "examples": len(known.names),
         "abstains": serve.abstain,
     }

@@ -9,6 +9,7 @@ that were 0.84, 0.88 and 0.65, by the greatest probability 0.87, 0.99 and 0.93.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,10 +25,10 @@ with epy.lazy_imports():
 
 # So many numbers are kept of all examples together: 8 MB.
 MOST = 4 << 20
-# What is nearer to another one than this share of what is usual is nearly the same: of photographs
-# of insects and of food, copies that were mirrored, resized and compressed again were at 0.5 and
-# once at 0.59, others at 0.58 and more.
-SAME = 0.6
+# Of examples that have nothing to do with each other, so many are as near as what is taken to be
+# nearly the same; and it is at most this share of what is usual. (Copies of photographs that were
+# mirrored, resized and compressed again were at 0.1 to 0.6 of that, others at 0.58 and more.)
+_BY_CHANCE, _AT_MOST = 0.005, 0.65
 # So many are put on a map.
 MAPPED = 600
 
@@ -41,7 +42,8 @@ class Reference:
         rows: (examples, features), standardized, float16.
         names: of the examples.
         limit: what examples of the same kind are seldom farther than; …
-        usual: … and the median of how far they are.
+        usual: … the median of how far they are; …
+        same: … and what nothing but nearly the same is nearer than.
         near: (name, the nearest one's name, distance) of those that are nearly the same as one.
     """
 
@@ -50,6 +52,7 @@ class Reference:
     names: tuple[str, ...]
     limit: float = float("inf")
     usual: float = 0.0
+    same: float = 0.0
     near: tuple[tuple[str, str, float], ...] = ()
 
     @classmethod
@@ -71,16 +74,18 @@ class Reference:
         scale = Scale.of([features])
         found = cls(scale, scale(features).astype(np.float16), tuple(names))
         apart, number = found.nearest(others)
-        usual = float(np.median(apart))
+        rows = np.concatenate([found.rows, scale(others).astype(np.float16)])
+        usual, same = _near(rows)
         return replace(
             found,
-            rows=np.concatenate([found.rows, scale(others).astype(np.float16)]),
+            rows=rows,
             names=(*names, *their_names),
             limit=min(conformal.quantile(apart, known), 2 * float(apart.max())),
             usual=usual,
+            same=same,
             near=tuple(
                 (their_names[int(row)], found.names[int(number[row])], float(apart[row]))
-                for row in np.flatnonzero(apart < SAME * usual)
+                for row in np.flatnonzero(apart < same)
             ),
         )
 
@@ -108,3 +113,23 @@ class Reference:
         )
         least = keras.ops.maximum(keras.ops.min(squares, axis=1), 0.0)
         return keras.ops.sqrt(least), keras.ops.argmin(squares, axis=1)
+
+
+def _near(rows: np.ndarray) -> tuple[float, float]:
+    """How far the nearest other example usually is, and what is nearer than chance makes it.
+
+    Where examples lie evenly in d dimensions, the nearest is nearer than r with a probability of
+    about r to the power of d; d follows from how distances are spread, as in Facco et al. 2017
+    (arXiv:1803.06992). Of handwritten digits, which have few, more are alike than of photographs.
+    """
+    wide = rows.astype(np.float32)
+    squares = np.square(wide).sum(axis=1)
+    apart = squares[:, None] + squares - 2 * wide @ wide.T
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.sqrt(np.maximum(apart.min(axis=1), 0.0))
+    usual, tenth = float(np.median(nearest)), float(np.quantile(nearest, 0.1))
+    if not 0 < tenth < usual:
+        return usual, 0.0
+    half, dense = math.log(2), -math.log(1 - 0.1)
+    dimensions = math.log(dense / half) / math.log(tenth / usual)
+    return usual, usual * min((_BY_CHANCE / half) ** (1 / dimensions), _AT_MOST)

@@ -49,7 +49,7 @@ def write(
         known: ids of examples → the id of each → its name and answers.
     """
     told = [row for row in rows if row["likeness"]] if served else []
-    bound = served["same"] * served["usual"] if served else 0.0
+    bound = served["same"] if served else 0.0
     test = [{"id": row["id"]} | row["likeness"] for row in told]
     near = [("test", row) for row in test if row["distance"] < bound]
     near += [("validation", row) for row in validated]

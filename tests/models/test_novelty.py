@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from models import novelty
 from models.novelty import Reference
 
 
@@ -33,7 +32,7 @@ def test_what_is_new_is_far() -> None:
 def test_what_is_nearly_the_same_is_named_and_what_is_not_is_not() -> None:
     found, _ = reference()
     assert [(own, other) for own, other, _ in found.near] == [("o3", "k7")]
-    assert found.near[0][2] < novelty.SAME * found.usual
+    assert found.near[0][2] < found.same < found.usual
 
 
 def test_a_graph_finds_what_numpy_finds() -> None:
