@@ -192,18 +192,27 @@ def runs(recipe: str = "", *, store: Path = DEFAULT_STORE, json: bool = False) -
 
 
 @app.command
-def compare(first: str, second: str, *, store: Path = DEFAULT_STORE, json: bool = False) -> int:
-    """Put two past runs side by side, on the test examples that both were asked about.
+def compare(
+    first: str,
+    others: tuple[str, ...] = (),
+    /,
+    *,
+    store: Path = DEFAULT_STORE,
+    page: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Put past runs side by side, on the test examples that they were asked about.
 
     Args:
         first: The id of a run, or what it begins or ends with; see runs.
-        second: Another one, whose changes are told.
+        others: Others, whose changes from the first are told.
         store: Where artifacts are kept.
-        json: Print the comparison as one JSON object.
+        page: Write a page with curves and seconds, too: a file that ends in .html.
+        json: Print the comparison as one JSON object; of several others, a list of them.
     """
     from pipeline import commands
 
-    return commands.compare(store, first, second, as_json=json)
+    return commands.compare(store, first, others, page, as_json=json)
 
 
 @app.command

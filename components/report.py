@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from etils import epy
 
 from components.artifacts import (
     PROPOSALS,
@@ -28,14 +27,11 @@ from components.judging import forgetting, likeness, proposing, worst
 from components.modalities.table import MODALITIES
 from components.pages import cards, charts, evidence, figures
 from components.pages.lineage import lineage
-from components.section import size
+from components.pages.templates import environment
 from components.served.opening import Opened
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.version import described
-
-with epy.lazy_imports():
-    import jinja2
 
 # So many figures of a phase have a curve, the loss among them.
 _CURVES = 3
@@ -67,8 +63,9 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
     proposals = proposing.propose(so_far)
     write_json(job.directory / PROPOSALS, [proposal._asdict() for proposal in proposals])
     date = time.strftime("%Y-%m-%d %H:%M %Z")
+    folders = (Path(__file__).parent / name for name in ("pages", "tasks"))
     page = (
-        _environment()
+        environment(*folders)
         .get_template("report.html.jinja")
         .render(
             about=about,
@@ -106,28 +103,6 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
     return Report(directory=job.directory, evaluation=evaluation, blessing=so_far.blessing)
 
 
-def _environment() -> jinja2.Environment:
-    pages, tasks = (Path(__file__).parent / name for name in ("pages", "tasks"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([pages, tasks]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "percent": lambda value: f"{100 * value:.1f} %",
-        "plain": _plain,
-        "sentence": lambda text: text[:1].upper() + text[1:],
-        "size": size,
-    }
-    environment.globals |= {
-        "heat_map": charts.heat_map,
-        "reliability": charts.reliability,
-        "worst_pairs": charts.worst_pairs,
-        "ticks": charts.ticks,
-    }
-    return environment
-
-
 def _facts(about: About, date: str) -> dict[str, str]:
     """What the head of the page says of the run."""
     return {
@@ -138,12 +113,6 @@ def _facts(about: About, date: str) -> dict[str, str]:
         "with": f"TensorFlow {version('tensorflow')}, Keras {version('keras')}",
         "on": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _title(target: Target) -> str:

@@ -40,6 +40,7 @@ with epy.lazy_imports():
     from components.on_beam import runner as beam_runner
     from components.served import answers, bulk
     from components.served import predict as asking
+    from pipeline import side_by_side
     from pipeline.cluster import kubeflow
 
 # So many of what to try next are told.
@@ -190,25 +191,39 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
     return 0
 
 
-def compare(store_path: Path, first: str, second: str, *, as_json: bool) -> int:
-    """Put two past runs side by side."""
-    found = comparing.compare(Store(store_path), first, second)
+def compare(
+    store_path: Path, first: str, others: tuple[str, ...], page: Path | None, *, as_json: bool
+) -> int:
+    """Put past runs side by side, each beside the first."""
+    if not others:
+        raise Mistake(f"RUN must be two runs or more, got {first!r} alone")
+    if page and (page.suffix != ".html" or not page.absolute().parent.is_dir()):
+        raise Mistake(f"--page must be a .html file in a folder that exists, got {str(page)!r}")
+    store = Store(store_path)
+    found = [comparing.compare(store, first, other) for other in others]
+    if page:
+        page.write_text(side_by_side.page(store, found), encoding="utf-8")
     if as_json:
-        _print_json(
-            {
-                "first": found.first.run_id,
-                "second": found.second.run_id,
-                "figures": [
-                    each.model_dump(exclude={"rival"})
-                    | {"verdict": each.verdict(found.kinds[each.name])}
-                    for each in found.figures
-                ],
-                **{name: getattr(found, name) for name in _TOLD},
-            }
-        )
+        told = [_compared(each) for each in found]
+        _print_json(told[0] if len(told) == 1 else told)
         return 0
-    sys.stdout.write("\n".join(comparing.lines(found)) + "\n")
+    sys.stdout.write("\n\n".join("\n".join(comparing.lines(each)) for each in found) + "\n")
+    if page:
+        sys.stdout.write(f"\npage    {page}\n")
     return 0
+
+
+def _compared(found: comparing.Compared) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        "first": found.first.run_id,
+        "second": found.second.run_id,
+        "figures": [
+            each.model_dump(exclude={"rival"}) | {"verdict": each.verdict(found.kinds[each.name])}
+            for each in found.figures
+        ],
+        **{name: getattr(found, name) for name in _TOLD},
+    }
 
 
 def prune(store_path: Path, *, remove: bool, as_json: bool) -> int:

@@ -32,6 +32,24 @@ def test_two_runs_side_by_side(tmp_path: Path, tiny_recipe: Path) -> None:
     assert "train_head.learning_rate: 0.01 → 0.05" in said
     assert "95 % interval" in said
 
+    page = tmp_path / "page.html"
+    runs = [one["run_id"], other["run_id"], one["run_id"]]
+    said = here("compare", *runs, "--store", here.store, "--page", page).stdout
+    assert str(page) in said
+    shown = page.read_text()
+    for fact in (
+        "3 runs side by side",
+        "train_head.epochs",
+        "val loss",
+        "Seconds",
+        "95 % interval",
+    ):
+        assert fact in shown
+    done = here("compare", one["run_id"], "--store", here.store)
+    assert "RUN must be two runs or more" in done.stderr
+    done = here("compare", *runs, "--store", here.store, "--page", tmp_path / "page.txt")
+    assert "--page must be a .html file" in done.stderr
+
     grown = tmp_path / "grown"
     shutil.copytree(tmp_path / "photos", grown)
     write_classes(grown, 40)
