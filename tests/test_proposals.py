@@ -34,8 +34,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def proposed(result: dict[str, Any], beginning: str) -> dict[str, Any]:
-    found = [each for each in result["proposals"] if each["what"].startswith(beginning)]
-    assert found, [each["what"] for each in result["proposals"]]
+    made: list[dict[str, Any]] = result["proposals"]
+    found = [each for each in made if each["what"].startswith(beginning)]
+    assert found, [each["what"] for each in made]
     return found[0]
 
 
