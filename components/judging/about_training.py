@@ -11,26 +11,28 @@ from components.judging.proposal import Found, Proposal
 
 
 def not_done(found: Found) -> Iterator[Proposal]:
-    """Training was stopped by its length, while validation was still getting better."""
+    """Training was stopped by its length: it was still learning, and what it learned was general.
+
+    The learning rate has come down to nothing by then, so that it says little how fast it still
+    fell; that it is as good on what it has seen as on what it has not does.
+    """
     for section, model in (("head", found.head), ("fine_tune", found.tuned)):
         history = _history(model)
         if history is None or model.cut_short:
             continue
         epochs, best = history["epochs"], history["best_epoch"]
-        if best != len(epochs) - 1 or len(epochs) < 2:
+        last = epochs[-1]
+        if best < len(epochs) - 1 or len(epochs) < 2 or last["loss"] < 0.8 * last["val_loss"]:
             continue
-        before = epochs[len(epochs) // 2 - 1]["val_loss"]
-        fell = 1 - epochs[best]["val_loss"] / max(before, 1e-12)
-        if fell > 0.05:
-            flag = section.replace("_", "-")
-            yield Proposal(
-                f"Train {'the head' if section == 'head' else 'the unfrozen blocks'} for longer.",
-                f"Its best epoch is the last of {len(epochs)}, and in the second half of them the "
-                f"validation loss fell by {100 * fell:.0f} %.",
-                f"--{flag}.epochs {3 * len(epochs)}",
-                found.error * min(0.5, fell),
-                "Prechelt 1998, Early stopping – but when?",
-            )
+        named = "the head" if section == "head" else "the unfrozen blocks"
+        yield Proposal(
+            f"Train {named} for longer.",
+            f"The best epoch is the last of {len(epochs)}, and the training loss, "
+            f"{last['loss']:.3g}, is not below that of validation, {last['val_loss']:.3g}.",
+            f"--{section.replace('_', '-')}.epochs {3 * len(epochs)}",
+            found.error / 4,
+            "Prechelt 1998, Early stopping – but when?",
+        )
 
 
 def overfits(found: Found) -> Iterator[Proposal]:
@@ -67,10 +69,11 @@ def too_fast(found: Found) -> Iterator[Proposal]:
     before, first = found.tuned.stats.get("before_val_loss"), history["epochs"][0]["val_loss"]
     rate = max(row["learning_rate"] for row in history["epochs"])
     if before is not None and first > 1.05 * before:
+        slower = rate / (30 if first > 2 * before else 3)
         yield Proposal(
             "Fine-tune more gently.",
             f"The validation loss went from {before:.4f} to {first:.4f} in the first epoch.",
-            f"--fine-tune.learning-rate {rate / 10:.1g} --fine-tune.interpolate auto",
+            f"--fine-tune.learning-rate {slower:.1g} --fine-tune.interpolate auto",
             found.error / 4,
             "Kumar et al. 2022, arXiv:2202.10054; Wortsman et al. 2022, arXiv:2109.01903",
         )

@@ -19,15 +19,8 @@ from components.judging.predictions import Row
 
 FILE, NEAR = FILES = ("likeness.json", "near_duplicates.csv")
 COLUMNS = (
-    "id",
-    "name",
-    "split",
-    "given",
-    "distance",
-    "nearest",
-    "nearest_name",
-    "nearest_split",
-    "nearest_given",
+    *("id", "name", "split", "given", "distance"),
+    *("nearest", "nearest_name", "nearest_split", "nearest_given", "action"),
 )
 # So many of the farthest are named.
 _FARTHEST = 12

@@ -16,6 +16,7 @@ from PIL import Image
 from components.artifacts import Rivals
 from components.bless import BlessConfig, bless
 from components.evaluate import EvaluateConfig, evaluate
+from components.examples import patching
 from components.export import ExportConfig, ServeConfig, export
 from components.files import read_jsonl
 from components.judging import likeness
@@ -105,6 +106,7 @@ def test_near_duplicates_across_splits_are_named(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     copies = {Path(row["name"]).stem: Path(row["nearest_name"]).stem for row in rows}
     assert copies.items() >= {"copy0": "0", "copy1": "1"}.items()
+    assert set(patching.NEEDED) <= rows[0].keys()
     verdict = bless(job(tmp_path / "bless"), found, Rivals(), BlessConfig())
     assert any("nearly the same" in reason for reason in verdict.reasons)
 
