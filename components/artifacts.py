@@ -285,6 +285,7 @@ class Suspects(Artifact):
 
     ```
     suspects.csv         labels that are likely wrong, the likeliest first
+    twins.json           labels that could not be told apart
     learning_curve.json  what heads are like that were fitted to fewer examples
     ```
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import asdict
+from typing import Any
 
 from etils import epy
 
@@ -28,12 +30,15 @@ def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     action `drop`, and gives what has `relabel` the answer that is in `suggested`.
     """
     asked = questioning.ask(job, features, learning)
-    found = []
+    found, twins = [], list[dict[str, Any]]()
     targets = features.model.targets if asked.rows else ()
     for number, (target, columns) in enumerate(slices(targets)):
         answers = [row["answers"][number] for row in asked.rows]
         doubts = task_of(target).doubts(answers, asked.outputs[:, columns], target.space)
+        own = task_of(target).twins(answers, asked.outputs[:, columns], target.space)
+        twins += [asdict(pair) | {"target": target.name} for pair in own]
         found += [(doubt, target.name, answers[doubt.position]) for doubt in doubts]
+    write_json(job.directory / "twins.json", twins)
     found.sort(key=lambda each: -each[0].doubt)
     with (job.directory / "suspects.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -120,3 +120,17 @@ def of_least_share(right: np.ndarray, strata: np.ndarray, confidence: float) -> 
     inside = [right[strata == number] for number in numbers]
     ends = [of_share(int(part.sum()), len(part), each) for part in inside]
     return min(low for low, _ in ends), min(high for _, high in ends)
+
+
+def of_area(area: float, ones: int, others: int, confidence: float) -> Interval:
+    """Of an area under the ROC curve: Hanley & McNeil 1982 (Radiology 143).
+
+    Args:
+        ones: how many examples are of the one kind, and `others`, of the other.
+    """
+    both = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (ones - 1) * (both[0] - area**2) + (others - 1) * (both[1] - area**2)
+    ) / (ones * others)
+    wide = _quantile(confidence) * math.sqrt(max(variance, 0.0))
+    return max(0.0, area - wide), min(1.0, area + wide)

@@ -9,32 +9,45 @@ import numpy as np
 from models.designs import Dense
 from models.linear import Question, solve
 
+_MANY = 50
+
 
 def said_with(
-    coordinates: np.ndarray, question: Question, folds: np.ndarray, strength: float, share: float
-) -> np.ndarray:
-    """(examples, outputs) by heads that have not seen an example, fitted to a share of the others.
+    coordinates: np.ndarray,
+    question: Question,
+    folds: np.ndarray,
+    strength: float,
+    share: float,
+    *,
+    tolerance: float = 1e-4,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What heads fitted to a share of the others say of examples that they have not seen.
 
     Args:
         coordinates: (examples, coordinates) of all.
         folds: (examples,), the number of the fold that each is in.
         strength: of the ridge, for all of the others; of fewer it is more.
+
+    Returns:
+        (rows,), which examples were asked about, and (rows, outputs). Of many outputs, for which
+        it takes long, only those of the first fold.
     """
-    said = np.zeros(question.targets.shape)
-    for fold in np.unique(folds):
+    asked, said = [], []
+    known = np.unique(folds) if question.targets.shape[1] <= _MANY else folds[:1]
+    for fold in known:
         others, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         # Every k-th, so that they are of all folds and in the same proportions.
-        inside = others[
-            np.linspace(0, len(others) - 1, max(2, round(share * len(others)))).astype(int)
-        ]
+        count = max(2, round(share * len(others)))
+        inside = others[np.linspace(0, len(others) - 1, count).astype(int)]
         fit = solve(
             Dense(np.ascontiguousarray(coordinates[inside])),
             question.of(inside),
             strength * len(others) / len(inside),
-            tolerance=1e-6,
+            tolerance=tolerance,
         )
-        said[outside] = fit(coordinates[outside])
-    return said
+        asked.append(outside)
+        said.append(fit(coordinates[outside]))
+    return np.concatenate(asked), np.concatenate(said)
 
 
 def gain_of_twice(half: float, all_of_them: float) -> float:

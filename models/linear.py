@@ -164,6 +164,8 @@ def cross_validate(
     question: Question,
     folds: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
+    *,
+    tolerance: float = 1e-6,
 ) -> Path:
     """Find a strength: each example is judged by heads that were fitted to the other folds.
 
@@ -172,6 +174,7 @@ def cross_validate(
     Args:
         coordinates: (examples, coordinates) of all.
         folds: (examples,), the number of the fold that each is in.
+        tolerance: see `solve`.
     """
     parts = []
     for fold in np.unique(folds):
@@ -184,7 +187,7 @@ def cross_validate(
     for strength in strengths:
         said = np.zeros(question.targets.shape)
         for number, (outside, design, inner) in enumerate(parts):
-            fit = solve(design, inner, strength, starts[number], tolerance=1e-6)
+            fit = solve(design, inner, strength, starts[number], tolerance=tolerance)
             starts[number] = fit
             said[outside] = fit(coordinates[outside])
         path = Path(strength, said, question.losses(said))

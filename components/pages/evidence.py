@@ -24,6 +24,7 @@ def suspects(suspects: Suspects) -> dict[str, Any]:
         "of": suspects.questioned,
         "why_not": suspects.why_not,
         "rows": rows[:_SUSPECTS],
+        "twins": read_json(suspects.directory / "twins.json")[:_SUSPECTS],
     }
 
 

@@ -24,6 +24,7 @@ from components.tasks.protocol import (
     Scores,
     Space,
     Target,
+    Twins,
 )
 from components.tasks.reliability import sets
 from models.mistakes import Mistake
@@ -352,6 +353,12 @@ def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list
         Doubt(told[row], float(f"{said[row]:.6g}"), 1 - _FAR * usual / off[row])
         for row in np.flatnonzero(off > _FAR * max(usual, 1e-12))
     ]
+
+
+def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
+    """There are no labels."""
+    del answers, outputs, space
+    return []
 
 
 def card(space: Space) -> str:

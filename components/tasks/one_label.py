@@ -13,6 +13,7 @@ from pydantic import Field
 from components.section import Section
 from components.tasks import moved, tallies
 from components.tasks.answers import by_label, check_labels, imbalance
+from components.tasks.figures import CONFIDENCE
 from components.tasks.protocol import (
     UNKNOWN,
     Answer,
@@ -24,6 +25,7 @@ from components.tasks.protocol import (
     Scores,
     Space,
     Target,
+    Twins,
 )
 from components.tasks.reliability import reliability, sets
 from models.mistakes import Mistake
@@ -37,7 +39,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import calibration, conformal, minibatches, objectives, slopes
+    from models import calibration, conformal, intervals, minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
@@ -54,6 +56,8 @@ template = "one_label.html.jinja"
 
 # No probability is nearer to 0 where its logarithm is taken.
 _LEAST = 1e-30
+# Of labels with fewer examples it is not asked whether they can be told apart.
+_FEWEST = 10
 
 
 class OneLabelConfig(Section):
@@ -359,6 +363,32 @@ def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list
         Doubt(told[row], space.labels[best[row]], float(doubt[row]))
         for row in np.flatnonzero(doubt > 0)
     ]
+
+
+def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
+    """Pairs that are taken for one another, and whose AUROC may be that of guessing.
+
+    The interval is that of Hanley & McNeil 1982, as wide as Bonferroni's correction makes it.
+    """
+    told = [row for row, answer in enumerate(answers) if answer in space.labels]
+    given = np.array([space.labels.index(answers[row]) for row in told], np.int64)
+    said = outputs[told]
+    mistaken = Counter(tuple(sorted(pair)) for pair in zip(given, said.argmax(axis=1), strict=True))
+    pairs = [(one, other) for (one, other), count in mistaken.items() if one != other and count > 1]
+    found = []
+    for one, other in pairs:
+        is_one = given == one
+        either = is_one | (given == other)
+        counts = int(is_one.sum()), int((given == other).sum())
+        if min(counts) < _FEWEST:
+            continue
+        share = said[either, one] / np.maximum(said[either, one] + said[either, other], _LEAST)
+        area = float(metrics.roc_auc_score(is_one[either], share))
+        low, high = intervals.of_area(area, *counts, 1 - (1 - CONFIDENCE) / len(pairs))
+        if low <= 0.5:
+            names = space.labels[one], space.labels[other]
+            found.append(Twins(*names, area, low, high, sum(counts)))
+    return sorted(found, key=lambda pair: pair.auroc)
 
 
 def card(space: Space) -> str:

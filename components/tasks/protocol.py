@@ -187,6 +187,23 @@ class Doubt:
     doubt: float
 
 
+@dataclass(frozen=True)
+class Twins:
+    """Two labels that could not be told apart.
+
+    Attributes:
+        auroc: of telling one from the other: 0.5 is guessing; it is from `low` to `high`.
+        count: how many examples have either.
+    """
+
+    one: str
+    other: str
+    auroc: float
+    low: float
+    high: float
+    count: int
+
+
 class Task(Protocol):
     """What the stages need to know about a task; a module each.
 
@@ -327,6 +344,13 @@ class Task(Protocol):
 
     def doubts(self, answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
         """Answers that are likely wrong, in any order.
+
+        Args:
+            outputs: (examples, units) of models that have not seen them.
+        """
+
+    def twins(self, answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
+        """Labels that are no better told apart than by guessing.
 
         Args:
             outputs: (examples, units) of models that have not seen them.

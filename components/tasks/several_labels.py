@@ -24,6 +24,7 @@ from components.tasks.protocol import (
     Scores,
     Space,
     Target,
+    Twins,
 )
 from components.tasks.reliability import reliability
 from models.mistakes import Mistake
@@ -414,6 +415,12 @@ def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list
         )
         for row in np.flatnonzero((found > 0).any(axis=1))
     ]
+
+
+def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
+    """Each label is there or not by itself: none is another one's twin."""
+    del answers, outputs, space
+    return []
 
 
 def card(space: Space) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ with epy.lazy_imports():
 _TOGETHER, _MOST, _FOLDS = 800, 12_000, 5
 # Of the others, of which each example is left out: how many are learned from.
 _SHARES = (0.25, 0.5, 1.0)
+# What is doubted is doubted by any head that is about right.
+_STRENGTHS, _TOLERANCE = linear.STRENGTHS[::2], 1e-5
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,12 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
     at = at[:_MOST]
     rounds = np.array_split(np.arange(len(at)), -(-len(at) // _TOGETHER))
     rows, outputs, curve = [], [], dict[str, list[dict[str, float]]]()
+    asked: _Round | None = None
     with linear.one_thread():
         for number, chosen in enumerate(rounds, start=1):
             some = [at[i] for i in chosen]
             rows += [both[part].rows[row] for part, row in some]
-            asked = _Round.of(features, learning, both, some)
+            asked = _Round.of(features, learning, both, some, asked)
             outputs.append(asked.outputs(some))
             curve = curve or asked.curve(features)
             job.progress("rounds of labels questioned", number, len(rounds))
@@ -92,10 +96,12 @@ class _Round:
         learning: Learning,
         both: tuple[Inputs, Inputs],
         some: list[tuple[int, int]],
+        before: _Round | None,
     ) -> _Round:
         """
         Args:
             some: (0 to train and 1 to validate with, row) of each.
+            before: the round before, whose strengths will do.
         """
         parts = [np.array([row for part, row in some if part == which], int) for which in (0, 1)]
         array = np.concatenate(
@@ -106,7 +112,11 @@ class _Round:
         questions = choosing.questions_of(features, learning, both, parts)
         # They stand one after the other: dealt, each fold has of both.
         folds = np.arange(len(array)) % _FOLDS
-        paths = [linear.cross_validate(coordinates, each, folds) for each in questions]
+        tried = [(path.strength,) for path in before.paths] if before else repeat(_STRENGTHS)
+        paths = [
+            linear.cross_validate(coordinates, each, folds, strengths, tolerance=_TOLERANCE)
+            for each, strengths in zip(questions, tried, strict=False)
+        ]
         return cls(coordinates, questions, folds, paths)
 
     def outputs(self, some: list[tuple[int, int]]) -> np.ndarray:
@@ -127,18 +137,18 @@ class _Round:
                 )
                 for share in _SHARES
             }
-            there = question.weights > 0
+            asked, _ = said[1.0]
+            there = question.weights[asked] > 0
+            truth = question.targets[asked][there]
             for watched in task_of(target).watched(target.space):
                 each = {
                     share: np.asarray(
-                        keras.ops.convert_to_numpy(
-                            watched.of_each(question.targets[there], own[there])
-                        ),
-                        np.float64,
+                        keras.ops.convert_to_numpy(watched.of_each(truth, own[there])), np.float64
                     )
-                    for share, own in said.items()
+                    for share, (_, own) in said.items()
                 }
-                found[target.named(watched.name)] = _rows(each, there.sum(), watched.more_is_better)
+                count = int((question.weights > 0).sum())
+                found[target.named(watched.name)] = _rows(each, count, watched.more_is_better)
         return found
 
 

@@ -33,6 +33,22 @@ def test_of_one_label() -> None:
     assert one_label.doubts([], outputs[:0], LABELS) == []
 
 
+def test_labels_that_are_the_same_thing_are_named() -> None:
+    rng = np.random.default_rng(0)
+    answers = [*("a" * 60), *("b" * 60), *("c" * 60)]
+    outputs = np.full((180, 3), 0.05)
+    outputs[:60, 0] = outputs[60:120, 1] = outputs[120:, 2] = 0.9
+    mixed = rng.random(120)  # Whatever is called a or b: it is as likely to be either.
+    outputs[:120, :2] = 0.95 * np.stack([mixed, 1 - mixed], axis=1)
+    [pair] = one_label.twins(answers, outputs, LABELS)
+    assert {pair.one, pair.other} == {"a", "b"}
+    assert pair.low < 0.5 < pair.high
+    clear = outputs.copy()
+    clear[:60, :2], clear[60:120, :2] = (0.8, 0.15), (0.15, 0.8)
+    clear[3, :2] = clear[4, :2] = (0.15, 0.8)
+    assert one_label.twins(answers, clear, LABELS) == []
+
+
 def test_of_several_labels() -> None:
     answers = [["a"], ["a"], ["a", "b"], [], [], ["b"], None]
     there, not_there = 0.9, 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from models import intervals
 
@@ -53,3 +54,15 @@ def test_of_many_examples_there_are_fewer_draws() -> None:
 def test_what_is_no_number_is_left_out() -> None:
     assert intervals.of_draws(np.array([1.0, np.nan, 1.0]), 1.0, 0.95) == (1.0, 1.0)
     assert intervals.of_draws(np.array([np.nan]), 1.0, 0.95) == (-np.inf, np.inf)
+
+
+def test_of_an_area_covers_the_truth() -> None:
+    """Two kinds, a deviation apart: the area is 0.76."""
+    truth, held = float(stats.norm.cdf(1 / np.sqrt(2))), 0
+    for seed in range(500):
+        rng = np.random.default_rng(seed)
+        ones, others = rng.normal(1, 1, 40), rng.normal(0, 1, 60)
+        area = float((ones[:, None] > others).mean())
+        low, high = intervals.of_area(area, 40, 60, 0.95)
+        held += low <= truth <= high
+    assert 0.92 <= held / 500 <= 0.98
