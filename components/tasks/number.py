@@ -13,18 +13,16 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
-from components.tasks import tallies
+from components.tasks import questioned, tallies
 from components.tasks.protocol import (
     Answer,
     Column,
-    Doubt,
     Figure,
     Kind,
     Said,
     Scores,
     Space,
     Target,
-    Twins,
 )
 from components.tasks.reliability import sets
 from models.mistakes import Mistake
@@ -51,8 +49,6 @@ activation: Literal["softmax", "sigmoid", "linear"] = "linear"
 many = False
 required = False
 template = "number.html.jinja"
-# A normal deviation as a multiple of the median of what is off; and how many are far.
-_NORMAL, _FAR = 1.4826, 3.0
 # Splits keep the proportions of so many spans, each with as many examples.
 SPANS = 10
 
@@ -343,22 +339,8 @@ def _or_mean(said: Said, space: Space) -> float:
     return space.mean if said["value"] is None else float(said["value"])
 
 
-def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
-    """What is farther off than three times the usual: the median, which few mistakes move."""
-    told = [row for row, answer in enumerate(answers) if answer is not None]
-    said = outputs[told, 0] * space.deviation + space.mean
-    off = np.abs(np.array([answers[row] for row in told], np.float64) - said)
-    usual = _NORMAL * float(np.median(off)) if told else 0.0
-    return [
-        Doubt(told[row], float(f"{said[row]:.6g}"), 1 - _FAR * usual / off[row])
-        for row in np.flatnonzero(off > _FAR * max(usual, 1e-12))
-    ]
-
-
-def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
-    """There are no labels."""
-    del answers, outputs, space
-    return []
+doubts = questioned.of_numbers
+twins = questioned.no_twins
 
 
 def card(space: Space) -> str:

@@ -11,21 +11,18 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
-from components.tasks import moved, tallies
+from components.tasks import moved, questioned, tallies
 from components.tasks.answers import by_label, check_labels, imbalance
-from components.tasks.figures import CONFIDENCE
 from components.tasks.protocol import (
     UNKNOWN,
     Answer,
     Column,
-    Doubt,
     Figure,
     Kind,
     Said,
     Scores,
     Space,
     Target,
-    Twins,
 )
 from components.tasks.reliability import reliability, sets
 from models.mistakes import Mistake
@@ -39,7 +36,7 @@ with epy.lazy_imports():
     import tensorflow_datasets as tfds
     from sklearn import metrics
 
-    from models import calibration, conformal, intervals, minibatches, objectives, slopes
+    from models import calibration, conformal, minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
     Figure("accuracy", "the share of right answers"),
@@ -56,8 +53,6 @@ template = "one_label.html.jinja"
 
 # No probability is nearer to 0 where its logarithm is taken.
 _LEAST = 1e-30
-# Of labels with fewer examples it is not asked whether they can be told apart.
-_FEWEST = 10
 
 
 class OneLabelConfig(Section):
@@ -342,53 +337,8 @@ def mistakes(
     ]
 
 
-def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
-    """Confident learning (Northcutt et al. 2021, arXiv:1911.00068).
-
-    Of another class is what is at least as probable to be as those that are called so are on
-    average; the more so, the more probable it is than what it is called.
-    """
-    told = [row for row, answer in enumerate(answers) if answer in space.labels]
-    given = np.array([space.labels.index(answers[row]) for row in told], np.int64)
-    shares = outputs[told]
-    average = np.full(len(space.labels), np.inf)
-    for label in np.unique(given):
-        average[label] = shares[given == label, label].mean()
-    other = np.where(shares >= average, shares, 0.0)
-    rows = np.arange(len(told))
-    other[rows, given] = 0.0
-    best = other.argmax(axis=1) if len(told) else given
-    doubt = other[rows, best] - shares[rows, given]
-    return [
-        Doubt(told[row], space.labels[best[row]], float(doubt[row]))
-        for row in np.flatnonzero(doubt > 0)
-    ]
-
-
-def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
-    """Pairs that are taken for one another, and whose AUROC may be that of guessing.
-
-    The interval is that of Hanley & McNeil 1982, as wide as Bonferroni's correction makes it.
-    """
-    told = [row for row, answer in enumerate(answers) if answer in space.labels]
-    given = np.array([space.labels.index(answers[row]) for row in told], np.int64)
-    said = outputs[told]
-    mistaken = Counter(tuple(sorted(pair)) for pair in zip(given, said.argmax(axis=1), strict=True))
-    pairs = [(one, other) for (one, other), count in mistaken.items() if one != other and count > 1]
-    found = []
-    for one, other in pairs:
-        is_one = given == one
-        either = is_one | (given == other)
-        counts = int(is_one.sum()), int((given == other).sum())
-        if min(counts) < _FEWEST:
-            continue
-        share = said[either, one] / np.maximum(said[either, one] + said[either, other], _LEAST)
-        area = float(metrics.roc_auc_score(is_one[either], share))
-        low, high = intervals.of_area(area, *counts, 1 - (1 - CONFIDENCE) / len(pairs))
-        if low <= 0.5:
-            names = space.labels[one], space.labels[other]
-            found.append(Twins(*names, area, low, high, sum(counts)))
-    return sorted(found, key=lambda pair: pair.auroc)
+doubts = questioned.of_classes
+twins = questioned.twins_of_classes
 
 
 def card(space: Space) -> str:

@@ -11,20 +11,18 @@ from etils import epy
 from pydantic import Field
 
 from components.section import Section
-from components.tasks import moved, tallies
+from components.tasks import moved, questioned, tallies
 from components.tasks.answers import by_label, check_labels, imbalance
 from components.tasks.protocol import (
     UNKNOWN,
     Answer,
     Column,
-    Doubt,
     Figure,
     Kind,
     Said,
     Scores,
     Space,
     Target,
-    Twins,
 )
 from components.tasks.reliability import reliability
 from models.mistakes import Mistake
@@ -393,34 +391,8 @@ def mistakes(
     ]
 
 
-def doubts(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Doubt]:
-    """As of one label, of each label there or not; the labels that are in doubt change sides."""
-    told = [row for row, answer in enumerate(answers) if answer is not None]
-    there = targets([answers[row] for row in told], space) > 0
-    shares = np.where(there, outputs[told], 1 - outputs[told])  # Of what is said to be so.
-    found = np.zeros(shares.shape)
-    for label in range(len(space.labels)):
-        for side in (True, False):
-            inside, beyond = there[:, label] == side, there[:, label] != side
-            if inside.any() and beyond.any():
-                other = 1 - shares[inside, label]
-                sure = other >= shares[beyond, label].mean()
-                found[inside, label] = np.where(sure, other - shares[inside, label], 0.0)
-    flipped = there ^ (found > 0)
-    return [
-        Doubt(
-            told[row],
-            [space.labels[label] for label in np.flatnonzero(flipped[row])],
-            float(found[row].max()),
-        )
-        for row in np.flatnonzero((found > 0).any(axis=1))
-    ]
-
-
-def twins(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
-    """Each label is there or not by itself: none is another one's twin."""
-    del answers, outputs, space
-    return []
+doubts = questioned.of_labels
+twins = questioned.no_twins
 
 
 def card(space: Space) -> str:
