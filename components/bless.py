@@ -173,7 +173,8 @@ def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool
 def _near(candidate: Evaluation) -> Iterator[tuple[bool, str]]:
     found = likeness.read(candidate.directory)
     count = found["near"]["test"] if found else 0
-    if count:
+    chance = likeness.BY_CHANCE * candidate.examples
+    if count > chance + 2 * chance**0.5:
         yield (
             True,
             f"Of {candidate.examples} test examples, {count} {'is' if count == 1 else 'are'} "

@@ -266,9 +266,11 @@ def _save(
 ) -> None:
     """The network is traced once, and both signatures call it."""
 
+    search = _traced(reference) if reference else None
+
     def answer(inputs: list[Any], valid: Any) -> dict[str, Any]:
         outputs, features = core(*inputs)
-        alike = _compared(reference, features, valid) if reference else {}
+        alike = _compared(reference, search(features), valid) if reference and search else {}
         unknown = valid & ~alike[KNOWN] if reference and abstains else None
         named = {VALID: valid, **alike}
         for target, columns in slices(targets):
@@ -285,7 +287,7 @@ def _save(
         return answer(list(inputs), tf.ones(tf.shape(inputs[0])[:1], tf.bool))
 
     module = tf.Module()
-    module.core, module.tracked = core, reader.tracked
+    module.core, module.tracked, module.search = core, reader.tracked, search
     raw_spec = tf.TensorSpec((None,), tf.string, name="raw")
     signatures = {
         "serving_default": tf.function(serve, input_signature=[raw_spec], autograph=False),
@@ -296,8 +298,14 @@ def _save(
     tf.saved_model.save(module, path, signatures=signatures, options=options)
 
 
-def _compared(reference: novelty.Reference, features: Any, valid: Any) -> dict[str, Any]:
-    apart, number = reference.search(features)
+def _traced(reference: novelty.Reference) -> Any:
+    """Traced once: both signatures call it, and what it knows is in the model once."""
+    spec = tf.TensorSpec((None, reference.rows.shape[1]), tf.float32)
+    return tf.function(reference.search, autograph=False).get_concrete_function(spec)
+
+
+def _compared(reference: novelty.Reference, found: Any, valid: Any) -> dict[str, Any]:
+    apart, number = found
     return {
         KNOWN: valid & (apart <= reference.limit),
         DISTANCE: tf.where(valid, apart, 0.0),

@@ -110,11 +110,6 @@ def fine_tune(
     blocks = _blocks(model.base, network, features.block)
     precision = _precision(job, config)
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
-    if config.l2_sp and config.lora_rank:
-        raise Mistake(
-            f"fine_tune.l2_sp must be 0 with fine_tune.lora_rank, which leaves the weights where "
-            f"they are, got {config.l2_sp:g}"
-        )
     anchors = _anchors(blocks) if config.l2_sp else {}
     keras.utils.set_random_seed(seed)
     data = training_data(job, features, "at_cut", learning, stored)

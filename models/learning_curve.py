@@ -50,12 +50,17 @@ def said_with(
     return np.concatenate(asked), np.concatenate(said)
 
 
-def gain_of_twice(half: float, all_of_them: float) -> float:
+def gain_of_twice(half: float, whole: float, times: float = 1.0) -> float:
     """What an error, such as a share of wrong answers, would fall by with twice as many examples.
 
     By a power law through two points: Hestness et al. 2017 (arXiv:1712.00409), who find that error
     falls as a power of the number of examples. 0 where it did not fall.
+
+    Args:
+        half: the error with half as many examples as that which is `whole`.
+        times: how many times as many as that there are in all.
     """
-    if not 0 < all_of_them < half:
+    if not 0 < whole < half:
         return 0.0
-    return all_of_them * (1 - math.exp(math.log(all_of_them) - math.log(half)))
+    power = math.log2(half / whole)
+    return float(whole * (times**-power - (2 * times) ** -power))

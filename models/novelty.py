@@ -23,8 +23,8 @@ from models.designs import Scale, axes
 with epy.lazy_imports():
     import keras
 
-# So many numbers are kept of all examples together: 8 MB.
-MOST = 4 << 20
+# So many examples are kept at most, and so many numbers of all of them together: 8 MB.
+EXAMPLES, MOST = 4096, 4 << 20
 # Of examples that have nothing to do with each other, so many are as near as what is taken to be
 # nearly the same; and it is at most this share of what is usual. (Copies of photographs that were
 # mirrored, resized and compressed again were at 0.1 to 0.6 of that, others at 0.58 and more.)
@@ -92,8 +92,9 @@ class Reference:
     def plane(self) -> np.ndarray:
         """(examples, 2), where the first `MAPPED` lie in the plane in which they differ most."""
         rows = self.rows[:MAPPED].astype(np.float64)
-        places: np.ndarray = axes((centred := rows - rows.mean(axis=0)) @ centred.T)[:, :-3:-1]
-        return places
+        places = axes((centred := rows - rows.mean(axis=0)) @ centred.T)[:, :-3:-1]
+        found: np.ndarray = np.pad(places, [(0, 0), (0, 2 - places.shape[1])])
+        return found
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of (batch, features): how far the nearest example is, (batch,), and its number."""
@@ -111,8 +112,11 @@ class Reference:
             + keras.ops.sum(keras.ops.square(rows), axis=1)
             - 2 * keras.ops.matmul(own, keras.ops.transpose(rows))
         )
-        least = keras.ops.maximum(keras.ops.min(squares, axis=1), 0.0)
-        return keras.ops.sqrt(least), keras.ops.argmin(squares, axis=1)
+        number = keras.ops.argmin(squares, axis=1)
+        # Anew: what is nearly the same is a small difference of large squares.
+        nearest = keras.ops.take(rows, number, axis=0)
+        apart = keras.ops.sum(keras.ops.square(own - nearest), axis=1)
+        return keras.ops.sqrt(apart), number
 
 
 def _near(rows: np.ndarray) -> tuple[float, float]:

@@ -77,7 +77,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
             share = keras.ops.cast(rate * self._decay, variable.dtype)
             self.assign_sub(variable, keras.ops.multiply(variable, share))
         if path in self._anchors:
-            share = keras.ops.cast(rate * self._pull, variable.dtype)
+            share = keras.ops.cast(keras.ops.minimum(rate * self._pull, 1.0), variable.dtype)
             apart = keras.ops.subtract(variable, self._anchors[path])
             self.assign_sub(variable, keras.ops.multiply(apart, share))
         super().update_step(gradient, variable, rate)

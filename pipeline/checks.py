@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from components import bless as blessing
 from components.files import read_json
+from components.judging.judged import ALIKE
 from components.modalities.giants import Giant
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Target
@@ -29,7 +30,18 @@ def check(config: Config) -> None:
     _check_targets(config)
     _check_features(config)
     targets = [Target(name=column.name, task=column.task) for column in config.columns]
-    slices = (*MODALITIES[config.data.modality].raw.slices, *config.data.slices)
+    ours = (*MODALITIES[config.data.modality].raw.slices, ALIKE)
+    slices = (*ours, *config.data.slices)
+    if twice := next((name for name in config.data.slices if slices.count(name) > 1), None):
+        raise Mistake(
+            f"data.slices must name columns once that are called otherwise than what is judged "
+            f"anyway ({', '.join(ours)}), got {twice!r}: rename the column"
+        )
+    if config.fine_tune.l2_sp and config.fine_tune.lora_rank:
+        raise Mistake(
+            f"fine_tune.l2_sp must be 0 with fine_tune.lora_rank, which leaves the weights where "
+            f"they are, got {config.fine_tune.l2_sp:g}"
+        )
     blessing.check(config.bless, targets, slices)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
     known = dict.fromkeys(("head", "fine_tune", "control"), monitors)

@@ -25,7 +25,7 @@ from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
 from components.report import About
 from components.served.manifest import MANIFEST, ServedModel, targets_of
-from components.tasks.protocol import Column, Target
+from components.tasks.protocol import UNKNOWN, Column, Target
 from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, stage_versions
@@ -76,6 +76,8 @@ def resolve_request(
     source = _source(config.data, config.columns, "data", download, digests, say)
     targets = chosen_targets(source, config.data)
     patch = _patch(config, targets)
+    if config.serve.abstain and any(UNKNOWN in target.space.labels for target in targets):
+        raise Mistake(f"serve.abstain must be false where a label is called {UNKNOWN!r}, got true")
     giant = MODALITIES[config.data.modality].giants.find(
         config.model, config.own, download=download
     )

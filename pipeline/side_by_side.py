@@ -15,6 +15,8 @@ from pipeline.store import Store
 
 # So many figures of a phase have a chart.
 _CURVES = 2
+# Of so many runs the curves can be told apart.
+_RUNS = 4
 _TRAINED = {"train_head": "The head", "fine_tune": "Fine-tuning"}
 
 
@@ -63,6 +65,8 @@ def _charts(store: Store, records: Sequence[RunRecord]) -> Iterator[tuple[str, l
             path = store.root / refs.get(stage, "") / "history.json"
             if stage in refs and path.is_file():
                 histories[record.run_id] = read_json(path)
+        histories = {run: each for run, each in histories.items() if each["epochs"]}
+        histories = dict(list(histories.items())[:_RUNS])
         if not histories:
             continue
         epochs = next(iter(histories.values()))["epochs"]

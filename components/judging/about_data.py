@@ -20,16 +20,18 @@ def more_labels(found: Found) -> Iterator[Proposal]:
         half, whole = rows[-2], rows[-1]
         if half["worse"] <= 2 * half["error"]:
             continue
-        shown = max(half["value"], whole["value"]) <= 1 and whole["value"] > half["value"]
-        errors = [1 - row["value"] if shown else row["value"] for row in (half, whole)]
-        gain = learning_curve.gain_of_twice(*errors)
-        if gain < _LEAST:
+        is_share = whole["value"] > half["value"]
+        errors = [1 - row["value"] if is_share else row["value"] for row in (half, whole)]
+        there = sum(found.features.counts.get(split, 0) for split in ("train", "validation"))
+        times = max(1.0, there / max(whole["examples"], 1.0))
+        gain = learning_curve.gain_of_twice(errors[0], errors[1], times)
+        if gain < _LEAST * (1.0 if is_share else whole["value"]):
             continue
         yield Proposal(
             "Label more examples.",
             f"With {half['examples']:.0f} examples a head has {words(name)} {half['value']:.3f}, "
             f"with {whole['examples']:.0f} {whole['value']:.3f}; if it goes on like that, twice as "
-            f"many as now give {gain:.3f} more.",
+            f"many as the {there} there are give {gain:.3f} {'more' if is_share else 'less'}.",
             "",
             gain,
             "Hestness et al. 2017, arXiv:1712.00409",
@@ -41,7 +43,7 @@ def doubtful_labels(found: Found) -> Iterator[Proposal]:
     count, of = int(found.suspects.stats["suspects"]), found.suspects.questioned
     if of and count / of >= 0.05:
         yield Proposal(
-            "Look at the labels that are in doubt.",
+            "Look at the labels that are in doubt, and fill in what is to be done.",
             f"{count} of {of} examples have an answer that heads which had not seen them doubt.",
             f"--data.patch {found.suspects.directory / 'suspects.csv'}",
             min(found.error / 2, count / of / 2),
@@ -53,7 +55,7 @@ def same_on_both_sides(found: Found) -> Iterator[Proposal]:
     alike = likeness.read(found.evaluation.directory)
     if alike and alike["near"]["test"] >= 0.02 * found.evaluation.examples:
         yield Proposal(
-            "Leave out test examples that are nearly the same as training ones.",
+            "Leave out test examples that are nearly the same as training ones: fill in drop.",
             f"Of {found.evaluation.examples} test examples, {alike['near']['test']} are: the "
             f"figures flatter.",
             f"--data.patch {alike['path']}",
@@ -82,7 +84,7 @@ def a_part_is_worse(found: Found) -> Iterator[Proposal]:
     name, figure = found.main
     for target, details in found.details():
         worse = [r for r in details.get("slices", ()) if r["worse"] and r["slice"] != ALIKE]
-        if not worse or not name.startswith(target):
+        if not worse or name.rpartition("/")[0] != target:
             continue
         row = max(worse, key=lambda row: row["count"])
         share = row["count"] / found.evaluation.examples
@@ -125,11 +127,11 @@ def nobody_can_tell(found: Found) -> Iterator[Proposal]:
     low, high = found.evaluation.intervals[name]
     if figure.unit == "share" and high - low > 0.1:
         count = found.evaluation.judged[name]
-        enough = round(count * ((high - low) / 0.05) ** 2, -2)
+        enough = int(round(count * ((high - low) / 0.1) ** 2, -2))
         yield Proposal(
             "Label more test examples.",
             f"Its {words(name)} may be anything from {figure.plainly(low)} to "
-            f"{figure.plainly(high)}: with some {enough} test examples that is within 0.05.",
+            f"{figure.plainly(high)}: with some {enough:,} test examples that is 0.05 either way.",
             "",
             0.0,
             "Wilson 1927",

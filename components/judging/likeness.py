@@ -24,6 +24,8 @@ COLUMNS = (
 )
 # So many of the farthest are named.
 _FARTHEST = 12
+# So many of those that have nothing to do with each other are as near; see `models.novelty`.
+BY_CHANCE = 0.005
 
 
 def write(
@@ -41,7 +43,7 @@ def write(
         validated: `id`, `nearest` and `distance` of validation examples nearly like training ones.
         known: ids of examples → the id of each → its name and answers.
     """
-    told = [row for row in rows if row["likeness"]] if served else []
+    told = [row for row in rows if row["valid"] and row["likeness"]] if served else []
     bound = served["same"] if served else 0.0
     test = [{"id": row["id"]} | row["likeness"] for row in told]
     near = [("test", row) for row in test if row["distance"] < bound]

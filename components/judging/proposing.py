@@ -1,7 +1,7 @@
 """What to try next, by what the run has found: rules, each with its source and its evidence.
 
-A proposal is no promise. Each rule is tried in `tests/test_proposals.py` on data that makes it,
-where what it proposes has to help.
+A proposal is no promise. All rules but `nobody_can_tell`, which makes no model better, are tried in
+`tests/test_proposals.py` on data that makes them, where what they propose has to help.
 """
 
 from __future__ import annotations

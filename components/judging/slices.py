@@ -71,7 +71,7 @@ def _parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]
         }
     elif 1 < len(distinct) <= _MOST_VALUES:
         same = np.array([distinct.index(value) for value in kept])
-        groups = {str(value): known[same == n] for n, value in enumerate(distinct)}
+        groups = {_plainly(value): known[same == n] for n, value in enumerate(distinct)}
     else:
         return
     for part, inside in groups.items():
@@ -79,9 +79,15 @@ def _parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]
             yield name.replace("_", " "), part, inside
 
 
+def _plainly(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _as_numbers(values: list[Any]) -> list[Any]:
     """The cells of a table's column as numbers, where all are; an empty one is none."""
-    values = [None if value == "" else value for value in values]
+    values = [None if value in ("", "nan", "NaN") else value for value in values]
+    if not any(isinstance(value, str) for value in values):
+        return values
     try:
         return [None if value is None else float(value) for value in values]
     except (TypeError, ValueError):

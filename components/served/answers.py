@@ -111,6 +111,8 @@ def as_example(row: Row) -> bytes:
 
 
 def _feature(value: Any) -> Any:
+    if value is None:
+        return tf.train.Feature()
     values = value if isinstance(value, list) else [value]
     if all(isinstance(each, bool) for each in values) and values:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=map(int, values)))

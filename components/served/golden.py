@@ -38,6 +38,8 @@ FILE = "assets.extra/golden.npz"
 # What another machine may differ by: in probability, or in standard deviations of a number.
 TOLERANCE = 1e-4
 _SERVED = "serving_default"
+# The output that says whether an example is like those that the model was trained on.
+KNOWN = "known"
 
 
 def write(
@@ -93,6 +95,15 @@ def apart(target: Target, got: Any, wanted: np.ndarray) -> np.ndarray:
     return found / target.space.deviation
 
 
+def abstained(got: Mapping[str, Any], value: np.ndarray) -> np.ndarray:
+    """Where no number is answered because the example is not known to the model."""
+    if KNOWN not in got:
+        return np.zeros(value.shape, bool)
+    unknown = ~np.asarray(got[KNOWN]).reshape(-1, *[1] * (value.ndim - 1))
+    found: np.ndarray = np.isnan(value) & unknown
+    return found
+
+
 def _count(arrays: Any) -> int:
     return sum(name.startswith("raw.") for name in arrays.files)
 
@@ -110,7 +121,7 @@ def _first(
         for name in own:
             value = np.asarray(got[name])
             # NaN is not near anything.
-            far = ~(apart(target, value, wanted[name]) <= TOLERANCE)
+            far = ~(apart(target, value, wanted[name]) <= TOLERANCE) & ~abstained(got, value)
             if far.any():
                 number = int(np.argwhere(far)[0][0])
                 at = tuple(np.argwhere(far)[0])

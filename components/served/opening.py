@@ -24,7 +24,7 @@ with epy.lazy_imports():
 VALID = "valid"
 # How unlike an example is to those that the model was trained on: whether it is like them at all,
 # how far the nearest of them is, and its id.
-KNOWN, DISTANCE, NEAREST = LIKENESS = ("known", "distance", "nearest")
+KNOWN, DISTANCE, NEAREST = LIKENESS = (golden.KNOWN, "distance", "nearest")
 _OF_ALL = (VALID, *LIKENESS)
 
 
@@ -65,10 +65,12 @@ class Served:
         told = [list(each) for each in zip(*by_target, strict=True)]
         alike: list[dict[str, Any]] = [{} for _ in told]
         if self.likeness:
+            each = zip(*(self.likeness[name] for name in LIKENESS), strict=True)
             alike = [
                 {KNOWN: bool(known), DISTANCE: float(apart), NEAREST: name.decode()}
-                for known, apart, name in zip(*(self.likeness[n] for n in LIKENESS), strict=True)
+                for known, apart, name in each
             ]
+            alike = [own if valid else {} for valid, own in zip(self.valid, alike, strict=True)]
         return [Answered(*each) for each in zip(map(bool, self.valid), told, alike, strict=True)]
 
 

@@ -294,8 +294,12 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     """What is invalid is taken for the mean, which is what is known without the example."""
     truth = np.array(answers, np.float64)
     given = np.array([_or_mean(each, space) for each in said])
-    # What is invalid has no interval.
-    ends = [(each.get("low") or 0.0, each.get("high") or 0.0) for each in said]
+    # What is invalid, or not answered, has no interval.
+    ends = [
+        (answer, float(each["low"]), float(each["high"]))
+        for answer, each in zip(answers, said, strict=True)
+        if each.get("low") is not None
+    ]
     spans = np.linspace(truth.min(), truth.max(), 6)
     return Scores(
         tally=tallies.of_numbers(truth, given),
@@ -304,8 +308,8 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
         details={
             "sets": sets(
                 model,
-                [low <= t <= high for t, (low, high) in zip(answers, ends, strict=True)],
-                [high - low for low, high in ends],
+                [low <= answer <= high for answer, low, high in ends],
+                [high - low for _, low, high in ends],
             ),
             "points": [[float(t), float(g)] for t, g in zip(truth, given, strict=True)][:500],
             "spans": [

@@ -278,6 +278,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
     all_labels = [*known, *sorted({label for label in named if label not in known})]
     confusion = metrics.confusion_matrix(answers, named, labels=all_labels)
     truth = np.array([number[answer] for answer in answers])
+    sure, likeliest = probabilities.max(axis=1), probabilities.argmax(axis=1)
     both, exact = list(zip(answers, said, strict=True)), np.eye(len(known))[truth]
     given = np.array([number.get(label, len(known)) for label in named])
     return Scores(
@@ -296,7 +297,7 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
             },
             "confusion": {"labels": all_labels, "counts": confusion.tolist()},
             "reliability": _reliability(truth, probabilities, _temperature(model)),
-            "moved": moved.answered(probabilities.max(axis=1), given == truth)
+            "moved": moved.answered(sure, likeliest == truth)
             | {"labels": moved.of_labels(known, probabilities, exact)},
             "sets": sets(
                 model,

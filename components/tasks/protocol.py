@@ -350,7 +350,7 @@ class Task(Protocol):
         """
 
     def twins(self, answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
-        """Labels that are no better told apart than by guessing.
+        """Labels that are surely hardly better told apart than by guessing.
 
         Args:
             outputs: (examples, units) of models that have not seen them.

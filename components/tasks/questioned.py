@@ -23,6 +23,8 @@ with epy.lazy_imports():
 _LEAST = 1e-30
 # Of labels with fewer examples it is not asked whether they can be told apart.
 _FEWEST = 10
+# An AUROC up to this is hardly better than guessing.
+_GUESSED = 0.65
 # A normal deviation as a multiple of the median of what is off; and how many are far.
 _NORMAL, _FAR = 1.4826, 3.0
 
@@ -88,9 +90,9 @@ def of_numbers(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> 
 
 
 def twins_of_classes(answers: Sequence[Answer], outputs: np.ndarray, space: Space) -> list[Twins]:
-    """Pairs that are taken for one another, and whose AUROC may be that of guessing.
+    """Pairs that are taken for one another, and that are surely hardly better told than guessed.
 
-    The interval is that of Hanley & McNeil 1982, as wide as Bonferroni's correction makes it.
+    The interval is that of Hanley & McNeil 1982.
     """
     told = [row for row, answer in enumerate(answers) if answer in space.labels]
     given = np.array([space.labels.index(answers[row]) for row in told], np.int64)
@@ -106,8 +108,8 @@ def twins_of_classes(answers: Sequence[Answer], outputs: np.ndarray, space: Spac
             continue
         share = said[either, one] / np.maximum(said[either, one] + said[either, other], _LEAST)
         area = float(metrics.roc_auc_score(is_one[either], share))
-        low, high = intervals.of_area(area, *counts, 1 - (1 - CONFIDENCE) / len(pairs))
-        if low <= 0.5:
+        low, high = intervals.of_area(area, *counts, CONFIDENCE)
+        if high <= _GUESSED:
             names = space.labels[one], space.labels[other]
             found.append(Twins(*names, area, low, high, sum(counts)))
     return sorted(found, key=lambda pair: pair.auroc)

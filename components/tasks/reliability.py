@@ -51,7 +51,7 @@ def sets(model: Space, held: Sequence[bool], widths: Sequence[float]) -> dict[st
         held: (examples,), whether each set holds the truth.
         widths: (examples,), how many labels are in it, or how wide the interval is.
     """
-    if not model.coverage:
+    if not model.coverage or not held:
         return None
     low, high = intervals.of_share(sum(held), len(held), CONFIDENCE)
     wide = np.array(widths)

@@ -349,7 +349,10 @@ def score(answers: Sequence[Answer], said: Sequence[Said], model: Space, space: 
         details={
             "labels": each,
             "reliability": _reliability(truth, probabilities, model, space),
-            "moved": {"labels": moved.of_labels(space.labels, probabilities, truth)},
+            "moved": {
+                "answered": None,
+                "labels": moved.of_labels(space.labels, probabilities, truth),
+            },
         },
     )
 

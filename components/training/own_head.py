@@ -50,7 +50,8 @@ class OwnHead:
             here: some of our examples, at the cut.
         """
         source = model.source
-        if source is None or source.form.taps:
+        # What is not stored would be computed anew for this.
+        if source is None or source.form.taps or "at_cut" not in source.features.keys:
             return None
         target, columns = next(slices(source.base.targets))
         if task_of(target).activation != "softmax":

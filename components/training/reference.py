@@ -39,7 +39,7 @@ def reference(job: Job, model: TrainedModel, known: float) -> novelty.Reference 
         return None
     (training, validation), seen = found
     width = seen(training, np.arange(1)).shape[1]
-    most = max(4, novelty.MOST // width)
+    most = min(novelty.EXAMPLES, max(4, novelty.MOST // width))
     asked = _first(validation, min(_OTHERS, most // 4))
     others = seen(validation, asked)
     rows = _first(training, most - len(asked))

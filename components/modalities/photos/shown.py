@@ -15,8 +15,8 @@ with epy.lazy_imports():
     from PIL import Image
 
 legend = (
-    "Beside the first ones: where they are red, the answer given is less probable when that part "
-    "is covered."
+    "Beside the first ones: where they are red, the answer given is less probable, or a number is "
+    "less, when that part is covered."
 )
 explained = 4
 # Pixels of what is shown, and of what is asked about; parts of each side that are covered.
@@ -55,7 +55,8 @@ def _counted(picture: Any, ask: Callable[[list[bytes]], np.ndarray]) -> np.ndarr
             covered[top:bottom, left:right] = grey
             asked.append(_png(covered))
     speaks_for = ask(asked)
-    found: np.ndarray = (speaks_for[0] - speaks_for[1:]).reshape(_PARTS, _PARTS)
+    # Of a number that is not answered nothing is known.
+    found: np.ndarray = np.nan_to_num(speaks_for[0] - speaks_for[1:]).reshape(_PARTS, _PARTS)
     return found
 
 

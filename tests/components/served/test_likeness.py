@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from components.files import read_jsonl
 from components.judging import likeness
 from components.train_head import HeadConfig, train_head
 from tests.components.frozen.test_activations import assembled, extracted
-from tests.conftest import picture, write_classes
+from tests.conftest import InProcess, picture, write_classes
 from tests.helpers import PLAIN, ingested, job
 
 
@@ -76,6 +77,39 @@ def test_it_may_abstain(exported: Callable[..., Any]) -> None:
     assert said["labels"].tolist() == [b"ant", b"unknown", b""]
     found = evaluate(job(model.directory.parent / "judged"), model, examples, EvaluateConfig())
     assert found.figures["accuracy"] > 0.5
+
+
+def test_it_may_not_abstain_where_unknown_is_a_label(tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", 6, ("ant", "unknown"))
+    done = InProcess(tmp_path)(
+        *("run", "photos", photos, "--serve.abstain", "--model.weights", "none"),
+        *("--store", tmp_path / "store"),
+    )
+    assert done.returncode == 2
+    assert "serve.abstain must be false where a label is called 'unknown'" in done.stderr
+
+
+def test_a_number_that_is_not_answered(tmp_path: Path) -> None:
+    """It is exported, though validation examples may be unknown; it is no interval, and no row."""
+    folder = write_classes(tmp_path / "photos", 60)
+    lines = ["path,light"]
+    for label in ("ant", "bee"):
+        for path in sorted((folder / label).iterdir()):
+            light = np.asarray(Image.open(path).convert("L")).mean()
+            lines.append(f"{path.relative_to(tmp_path)},{light:.3f}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    done = InProcess(tmp_path).result(
+        *("photos", tmp_path / "table.csv", "--task", "number", "--data.columns", "light"),
+        *("--serve.abstain", "--serve.known", "0.3", "--model.backbone", "ConvNet"),
+        *("--model.weights", "none", "--photos.input-size", 16, "--control.enabled", "false"),
+        *("--bless.force", "a test", "--head.features", "last"),
+    )
+    metrics = json.loads(next((tmp_path / "store").glob("evaluate/*/metrics.json")).read_text())
+    answered = metrics["targets"][""]["sets"]["count"]
+    assert 0 < answered < metrics["examples"]
+    out = tmp_path / "said.tfrecord"
+    said = InProcess(tmp_path)("predict", done["pushed"], folder, "--output", out)
+    assert said.returncode == 0, said.stderr
 
 
 def test_nothing_is_served_beside_where_nothing_is_asked_for(exported: Callable[..., Any]) -> None:

@@ -330,6 +330,8 @@ COMMANDS = [
     (["--bless.no-beat-majority"], "is now --bless.beat-trivial"),
     (["--bless.min-accuracy=0.5"], "is now --bless.at-least accuracy=VALUE"),
     (["--head.class-weights", "balanced"], "is now --one-label.class-weights"),
+    (["--data.slices", "camera,width"], "data.slices must name columns once that are called other"),
+    (["--fine-tune.l2-sp", "1", "--fine-tune.lora-rank", "2"], "fine_tune.l2_sp must be 0 with"),
 ]
 
 

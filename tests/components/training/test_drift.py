@@ -110,9 +110,6 @@ def test_l2_sp_keeps_weights_near_the_pretrained_ones(tmp_path: Path) -> None:
         [row] = json.loads((tuned.directory / "forgetting.json").read_text())["blocks"]
         moved[pull] = row["moved"]
     assert 0 < moved[500.0] < 0.7 * moved[0.0]
-    config = FineTuneConfig(epochs=1, l2_sp=1, lora_rank=2)
-    with pytest.raises(Mistake, match=r"fine_tune\.l2_sp must be 0 with fine_tune\.lora_rank"):
-        fine_tune(job(tmp_path / "both"), head, features, config, PLAIN, seed=0)
 
 
 def test_the_head_that_a_backbone_came_with_tells_what_is_forgotten(tmp_path: Path) -> None:
