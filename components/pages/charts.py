@@ -181,7 +181,8 @@ def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     margin = 8 + 6 * min(18, max(map(len, labels), default=1))
     side = margin + cell * size
     parts = [
-        f'<svg class="heat" viewBox="0 0 {side} {side}" role="img" aria-label="Confusion of '
+        f'<svg class="heat" viewBox="0 0 {side} {side}" style="max-width: {max(460, 2 * side)}px" '
+        f'role="img" aria-label="Confusion of '
         f'{size} labels: the worst pairs are in the table">'
     ]
     for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
