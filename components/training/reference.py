@@ -18,8 +18,8 @@ with epy.lazy_imports():
 
     from models import novelty
 
-# So many are passed through what was fine-tuned at once.
-_BATCH = 64
+# So many are passed through what was fine-tuned at once, and no more than so many in all.
+_BATCH, _PASSED = 64, 1024
 # Of more validation examples than this, or than a quarter of all, those of the first ids are used.
 _OTHERS = 2048
 # (what is stored of the training or the validation examples, which of them) → their features.
@@ -40,6 +40,8 @@ def reference(job: Job, model: TrainedModel, known: float) -> novelty.Reference 
     (training, validation), seen = found
     width = seen(training, np.arange(1)).shape[1]
     most = min(novelty.EXAMPLES, max(4, novelty.MOST // width))
+    if model.backbone_changed:
+        most = min(most, _PASSED)
     asked = _first(validation, min(_OTHERS, most // 4))
     others = seen(validation, asked)
     rows = _first(training, most - len(asked))
