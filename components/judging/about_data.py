@@ -25,6 +25,7 @@ def more_labels(found: Found) -> Iterator[Proposal]:
         there = sum(found.features.counts.get(split, 0) for split in ("train", "validation"))
         times = max(1.0, there / max(whole["examples"], 1.0))
         gain = learning_curve.gain_of_twice(errors[0], errors[1], times)
+        gain = min(gain, found.error) if is_share else gain  # There is no more to be gained.
         if gain < _LEAST * (1.0 if is_share else whole["value"]):
             continue
         yield Proposal(
