@@ -17,6 +17,7 @@ from components.section import Columns, Section
 from components.tasks.figures import CONFIDENCE, Comparison
 from components.tasks.protocol import Figure, Target
 from components.tasks.table import main_figures
+from models import novelty
 
 
 class BlessConfig(Section):
@@ -173,7 +174,7 @@ def _in_parts(candidate: Evaluation, config: BlessConfig) -> Iterator[tuple[bool
 def _near(candidate: Evaluation) -> Iterator[tuple[bool, str]]:
     found = likeness.read(candidate.directory)
     count = found["near"]["test"] if found else 0
-    chance = likeness.BY_CHANCE * candidate.examples
+    chance = novelty.BY_CHANCE * candidate.examples
     if count > chance + 2 * chance**0.5:
         yield (
             True,

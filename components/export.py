@@ -102,9 +102,11 @@ def export(
     Raises:
         agreement.Disagreement: the exported model does not agree, alone or in a batch.
     """
+    known = reference(job, model, serve.known) if serve.known else None
+    _write_reference(job.directory, known)
     for form in _FORMS:
         try:
-            targets, difference = _write(job, model, examples, config, serve, form)
+            targets, difference = _write(job, model, examples, config, serve, known, form)
             break
         except (agreement.Disagreement, golden.Changed):
             if form is _FORMS[-1]:
@@ -131,6 +133,7 @@ def _write(
     examples: Examples,
     config: ExportConfig,
     serve: ServeConfig,
+    known: novelty.Reference | None,
     form: _Form,
 ) -> tuple[tuple[Target, ...], float]:
     """Write the model, and prove it; the targets with what was settled, the largest difference."""
@@ -143,16 +146,6 @@ def _write(
     job.doing("tracing the served graph")
     core = inference.concrete(body, head, reader.inputs, folds=form.folded, constant=form.folded)
     targets = _settled(core, model, reader, examples, serve.coverage)
-    known = reference(job, model, serve.known) if serve.known else None
-    near = known.near if known else ()
-    write_jsonl(
-        job.directory / "near.jsonl",
-        ({"id": own, "nearest": other, "distance": apart} for own, other, apart in near),
-    )
-    places = zip(known.names, known.plane().tolist(), strict=False) if known else ()
-    write_jsonl(
-        job.directory / "map.jsonl", ({"id": own, "x": x, "y": y} for own, (x, y) in places)
-    )
     _save(core, targets, reader, path, known, abstains=serve.abstain)
     rows = itertools.islice(dataset.rows(examples, "validation"), config.agreement_examples)
     raws = [row.raw for row in rows]
@@ -172,6 +165,17 @@ def _write(
     serving = open_signatures(path, base.modality)
     with hardware.full_precision():
         return targets, agreement.check(serving, reader.endpoint, targets, said)
+
+
+def _write_reference(directory: Path, known: novelty.Reference | None) -> None:
+    """Which validation examples are nearly the same as training ones, and where some lie."""
+    near = known.near if known else ()
+    write_jsonl(
+        directory / "near.jsonl",
+        ({"id": own, "nearest": other, "distance": apart} for own, other, apart in near),
+    )
+    places = zip(known.names, known.plane().tolist(), strict=False) if known else ()
+    write_jsonl(directory / "map.jsonl", ({"id": own, "x": x, "y": y} for own, (x, y) in places))
 
 
 def _likeness(known: novelty.Reference | None, serve: ServeConfig) -> dict[str, Any] | None:

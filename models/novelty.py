@@ -2,9 +2,9 @@
 
 Its distance to the nearest of them in the features that the head reads: Sun et al. 2022
 (arXiv:2204.06507), with each feature standardized instead of each vector made as long as the
-others. Of ants and bees it told photographs of food apart with an AUROC of 0.96, drawings of
-cells, noise and letters with 1.00, and black pictures with 0.97; by the angle between vectors
-that were 0.84, 0.88 and 0.65, by the greatest probability 0.87, 0.99 and 0.93.
+others. Of ants and bees it told photographs of food apart with an AUROC of 0.96, noise with 1.00
+and black pictures with 0.97; by the angle between the same vectors that were 0.84, 0.88 and 0.65,
+by the greatest probability 0.87, 0.99 and 0.93.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXAMPLES, MOST = 4096, 4 << 20
 # Of examples that have nothing to do with each other, so many are as near as what is taken to be
 # nearly the same; and it is at most this share of what is usual. (Copies of photographs that were
 # mirrored, resized and compressed again were at 0.1 to 0.6 of that, others at 0.58 and more.)
-_BY_CHANCE, _AT_MOST = 0.005, 0.65
+BY_CHANCE, _AT_MOST = 0.005, 0.65
 # So many are put on a map.
 MAPPED = 600
 
@@ -136,4 +136,4 @@ def _near(rows: np.ndarray) -> tuple[float, float]:
         return usual, 0.0
     half, dense = math.log(2), -math.log(1 - 0.1)
     dimensions = math.log(dense / half) / math.log(tenth / usual)
-    return usual, usual * min((_BY_CHANCE / half) ** (1 / dimensions), _AT_MOST)
+    return usual, usual * min((BY_CHANCE / half) ** (1 / dimensions), _AT_MOST)

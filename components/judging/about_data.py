@@ -8,6 +8,7 @@ from components.files import read_json, read_jsonl
 from components.judging import likeness
 from components.judging.judged import ALIKE
 from components.judging.proposal import Found, Proposal, words
+from components.tasks.table import task_of
 from models import learning_curve
 
 # Less than this of the main figure is not worth a run.
@@ -106,9 +107,11 @@ def rare_classes(found: Found) -> Iterator[Proposal]:
         for number, answer in enumerate(row["answers"]):
             if number == 0 and isinstance(answer, str) and row["split"] == "train":
                 counts[answer] = counts.get(answer, 0) + 1
-    details = dict(found.details()).get(found.evaluation.targets[0].name, {})
-    classes = details.get("classes")
-    if not classes or len(counts) < 2 or max(counts.values()) < 3 * min(counts.values()):
+    target = found.evaluation.targets[0]
+    classes = dict(found.details()).get(target.name, {}).get("classes")
+    if "class_weights" not in task_of(target).config.model_fields or not classes:
+        return
+    if len(counts) < 2 or max(counts.values()) < 3 * min(counts.values()):
         return
     rare = min(counts, key=lambda label: counts[label])
     mean = sum(row["recall"] for row in classes.values()) / len(classes)
@@ -117,7 +120,7 @@ def rare_classes(found: Found) -> Iterator[Proposal]:
             f"Let {rare} count as much as the others.",
             f"It has {counts[rare]} of {sum(counts.values())} training examples, and a recall of "
             f"{classes[rare]['recall']:.3f}, where the mean is {mean:.3f}.",
-            "--one-label.class-weights balanced",
+            f"--{target.task.replace('_', '-')}.class-weights balanced",
             0.0,
             "King & Zeng 2001, Logistic regression in rare events data",
         )

@@ -24,8 +24,6 @@ COLUMNS = (
 )
 # So many of the farthest are named.
 _FARTHEST = 12
-# So many of those that have nothing to do with each other are as near; see `models.novelty`.
-BY_CHANCE = 0.005
 
 
 def write(
