@@ -77,7 +77,9 @@ def _charts(store: Store, records: Sequence[RunRecord]) -> Iterator[tuple[str, l
             [
                 charts.line_chart(
                     {
-                        run[-12:]: [row.get(name, float("nan")) for row in history["epochs"]]
+                        run.rpartition("-")[2]: [
+                            row.get(name, float("nan")) for row in history["epochs"]
+                        ]
                         for run, history in histories.items()
                     },
                     mark=first,
