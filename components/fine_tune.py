@@ -82,7 +82,7 @@ class FineTuneConfig(PhaseConfig):
         return share
 
 
-@stage(version=7, any_backend=True, trains=True)
+@stage(version=8, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -103,6 +103,8 @@ def fine_tune(
     """
     if features.block is None or config.epochs == 0:
         return _unchanged(job, model, features, model.kept, {"skipped": True})
+    # Before there are layers: dropout takes its seed when it is made.
+    keras.utils.set_random_seed(seed)
     network = open_backbone(model.base, model.backbone_weights)
     suffix, stored = tail(model.base, network, features.cut, model.form.taps)
     head = open_head(model, features=suffix.output_shape[-1])
@@ -111,7 +113,6 @@ def fine_tune(
     precision = _precision(job, config)
     tuned = heads.join(folding.fold(suffix, precision=precision), head)
     anchors = _anchors(blocks) if config.l2_sp else {}
-    keras.utils.set_random_seed(seed)
     data = training_data(job, features, "at_cut", learning, stored)
 
     def train(name: str, epochs: int) -> Phase:
@@ -145,7 +146,7 @@ def fine_tune(
     share = 1.0
     curve: list[dict[str, float]] = []
     if config.interpolate != 1.0:
-        judge = paired.losses(tuned, data, model.base.targets, learning)
+        judge = paired.losses(tuned, data, model.base.targets, learning, as_served=True)
         share, curve = _interpolated(weights, anchor, judge, config)
         stats |= {"interpolated": share}
     forgotten |= {"share": share, "curve": curve, "kept": drift.told() if share < 1.0 else None}

@@ -20,7 +20,7 @@ from components.modalities.table import MODALITIES
 from components.tasks.learning import Learning
 from components.tasks.protocol import Said, Target
 from components.tasks.table import slices, task_of
-from models import linear
+from models import linear, strata
 from models.designs import Dense, Scale
 from models.linear import Question
 
@@ -31,7 +31,7 @@ with epy.lazy_imports():
 _CHOOSERS, _FOLDS = 5000, 5
 
 
-@stage(version=1)
+@stage(version=2)
 def shortcut(job: Job, examples: Examples, learning: Learning) -> Evaluation:
     """Fit a linear model to what ingest has noted of the examples, and judge it like any other."""
     job.doing("fitting a line to what is known without looking")
@@ -90,9 +90,10 @@ def _fitted(
     weights = task.weights(own, truth) * there
     question = Question(truth, weights, task.activation, task.slope(own, truth))
     some = np.arange(min(len(answers), _CHOOSERS))
-    path = linear.cross_validate(known[some], question.of(some), some % _FOLDS)
+    folds = strata.folds([truth[some]], _FOLDS)
+    path = linear.cross_validate(known[some], question.of(some), folds)
     space = task.settle(target.space, [answers[n] for n in some], path.said)
-    outputs = linear.solve(Dense(known), question, path.strength)(asked)
+    outputs = linear.solve(Dense.of(known), question, path.strength)(asked)
     valid = tf.ones(len(outputs), tf.bool)
     served = task.answer(tf.constant(outputs, tf.float32), valid, space)
     named = {name: value.numpy() for name, value in served.items()}

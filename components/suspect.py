@@ -20,7 +20,7 @@ with epy.lazy_imports():
 COLUMNS = ("rank", "id", "name", "split", "target", "given", "suggested", "doubt", "action")
 
 
-@stage(version=2)
+@stage(version=3)
 def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     """Question the answers of the examples to train and to validate with, on stored features.
 

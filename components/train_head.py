@@ -60,7 +60,7 @@ class HeadConfig(PhaseConfig):
         return rate_or_auto("head", value)
 
 
-@stage(version=7, any_backend=True, trains=True)
+@stage(version=8, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,

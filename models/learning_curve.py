@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
+from models import strata
 from models.designs import Dense
-from models.linear import Question, solve
-
-_MANY = 50
+from models.linear import MANY, Question, solve
 
 
 def said_with(
@@ -33,14 +32,13 @@ def said_with(
         it takes long, only those of the first fold.
     """
     asked, said = [], []
-    known = np.unique(folds) if question.targets.shape[1] <= _MANY else folds[:1]
+    known = np.unique(folds) if question.targets.shape[1] <= MANY else folds[:1]
     for fold in known:
         others, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        # Every k-th, so that they are of all folds and in the same proportions.
         count = max(2, round(share * len(others)))
-        inside = others[np.linspace(0, len(others) - 1, count).astype(int)]
+        inside = others[strata.some([question.targets[others]], count)]
         fit = solve(
-            Dense(np.ascontiguousarray(coordinates[inside])),
+            Dense.of(coordinates[inside]),
             question.of(inside),
             strength * len(others) / len(inside),
             tolerance=tolerance,

@@ -229,8 +229,12 @@ def abstain(served: dict[str, Any], unknown: Any) -> dict[str, Any]:
     return served | {"labels": tf.where(unknown, UNKNOWN, served["labels"])}
 
 
+def calibrated(outputs: np.ndarray, space: Space) -> np.ndarray:
+    return calibration.scaled(outputs, _temperature(space))
+
+
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    return {"probabilities": calibration.scaled(outputs, _temperature(space))}
+    return {"probabilities": calibrated(outputs, space)}
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:

@@ -315,6 +315,9 @@ class Task(Protocol):
     def abstain(self, served: dict[str, Any], unknown: Any) -> dict[str, Any]:
         """The served outputs of a graph where nothing is answered to what is (batch,) `unknown`."""
 
+    def calibrated(self, outputs: np.ndarray, space: Space) -> np.ndarray:
+        """(examples, units), what the model gives → the same with what was settled."""
+
     def served(self, outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
         """Some of the served outputs of (examples, units), to compare the served ones with."""
 

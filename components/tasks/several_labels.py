@@ -279,8 +279,12 @@ def abstain(served: dict[str, Any], unknown: Any) -> dict[str, Any]:
     return served | {"labels": tf.where(unknown[:, tf.newaxis], alone, served["labels"])}
 
 
+def calibrated(outputs: np.ndarray, space: Space) -> np.ndarray:
+    return calibration.scaled_each(outputs, _temperatures(space))
+
+
 def served(outputs: np.ndarray, space: Space) -> dict[str, np.ndarray]:
-    return {"probabilities": calibration.scaled_each(outputs, _temperatures(space))}
+    return {"probabilities": calibrated(outputs, space)}
 
 
 def rows(served: Mapping[str, np.ndarray], space: Space) -> list[Said]:

@@ -14,7 +14,7 @@ from components.frozen.batches import Inputs
 from components.tasks.learning import Learning
 from components.tasks.table import slices, task_of
 from components.training.data import told, wanted
-from models import linear
+from models import linear, strata
 from models.designs import Scale, axes
 from models.linear import Path, Question
 from models.mistakes import Mistake
@@ -84,7 +84,13 @@ class Chooser:
     def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> Chooser:
         count = sum(map(len, both))
         share = min(1.0, _choosers(count) / count)
-        parts = [_most_answered(inputs, int(-(-len(inputs) * share // 1))) for inputs in both]
+        every = [np.arange(len(inputs)) for inputs in both]
+        questions = questions_of(features, learning, both, every)
+        parts, first = [], 0
+        for inputs in both:
+            targets = [question.targets[first : first + len(inputs)] for question in questions]
+            parts.append(_spread(inputs, targets, int(-(-len(inputs) * share // 1))))
+            first += len(inputs)
         array = np.concatenate(
             [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True)]
         )
@@ -103,7 +109,7 @@ class Chooser:
         return cls(
             products,
             features.taps,
-            questions_of(features, learning, both, parts),
+            tuple(q.of(np.concatenate([parts[0], len(both[0]) + parts[1]])) for q in questions),
             tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
             count,
             features.model.targets,
@@ -126,7 +132,8 @@ class Chooser:
         width = sum(self.widths[name] for name in taps)
         products = np.sum([self.products[name] for name in taps], axis=0)
         coordinates = axes(products / width)
-        folds = np.arange(len(coordinates)) % _folds(len(coordinates))
+        targets = [question.targets for question in self.questions]
+        folds = strata.folds(targets, _folds(len(coordinates)))
         paths, losses = [], np.zeros(len(coordinates))
         for number, question in enumerate(self.questions):
             given = linear.STRENGTHS if strengths is None else strengths[number]
@@ -157,10 +164,13 @@ def _folds(examples: int) -> int:
     return _FOLDS[examples >= _MANY]
 
 
-def _most_answered(inputs: Inputs, count: int) -> np.ndarray:
-    """So many rows, those first that say most about the targets; else in their order, a hash."""
-    missing = [sum(answer is None for answer in row["answers"]) for row in inputs.rows]
-    return np.argsort(missing, kind="stable")[:count]
+def _spread(inputs: Inputs, targets: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """So many rows: those that say most about the targets; of as good ones, some of each answer."""
+    missing = np.array([sum(answer is None for answer in row["answers"]) for row in inputs.rows])
+    most = np.partition(missing, count - 1)[count - 1]
+    surely, maybe = np.flatnonzero(missing < most), np.flatnonzero(missing == most)
+    picked = strata.some([target[maybe] for target in targets], count - len(surely))
+    return np.sort(np.concatenate([surely, maybe[picked]]))
 
 
 def choose(

@@ -12,7 +12,7 @@ from components.artifacts import Features
 from components.frozen.batches import Inputs, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
-from components.tasks.protocol import Target
+from components.tasks.protocol import Answer, Target
 from components.tasks.table import slices, task_of
 from models.minibatches import Data, labelled
 from models.slopes import Slope
@@ -27,12 +27,14 @@ class TrainingData:
 
     Attributes:
         slopes: the losses of the targets, of arrays.
+        answers: of the validation examples, to each target.
     """
 
     training: Data
     validation: Data
     objective: objectives.Objective
     slopes: tuple[Slope, ...]
+    answers: tuple[tuple[Answer, ...], ...]
 
 
 def training_data(
@@ -71,6 +73,10 @@ def training_data(
         tuple(
             task_of(target).slope(learning.section(target), truth[:, columns])
             for target, columns in slices(targets)
+        ),
+        tuple(
+            tuple(row["answers"][number] for row in validation.rows)
+            for number in range(len(targets))
         ),
     )
 

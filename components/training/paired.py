@@ -9,7 +9,7 @@ from etils import epy
 
 from components.tasks.learning import Learning
 from components.tasks.protocol import Target
-from components.tasks.table import slices
+from components.tasks.table import slices, task_of
 from components.training.data import TrainingData
 
 with epy.lazy_imports():
@@ -24,24 +24,42 @@ _SHARES = tuple(np.linspace(0, 1, 11))
 
 
 def losses(
-    model: keras.Model, data: TrainingData, targets: Sequence[Target], learning: Learning
+    model: keras.Model,
+    data: TrainingData,
+    targets: Sequence[Target],
+    learning: Learning,
+    *,
+    as_served: bool = False,
 ) -> Callable[[], np.ndarray]:
     """→ (examples,): the loss of each validation example, of all its targets, as they weigh.
 
     The model is compiled anew, once; its weights may change between the calls.
+
+    Args:
+        as_served: of what would be served, with what is settled on these examples: a temperature
+            mends a model that is too sure, and one that is not gains nothing by it.
     """
     model.compile(jit_compile=hardware.jit_compile())
     examples = data.validation
 
     def judge() -> np.ndarray:
-        found = np.zeros(len(examples))
+        said, truth, weights = [], [], []
         for start in range(0, len(examples), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(examples)))
-            inputs, truth, weights = examples.gather(rows, 0)
-            said = np.asarray(model.predict_on_batch(inputs))
-            for number, (target, columns) in enumerate(slices(tuple(targets))):
-                lost, _ = data.slopes[number](truth[:, columns], said[:, columns])
-                found[rows] += learning.weights.get(target.name, 1.0) * weights[:, number] * lost
+            inputs, *asked = examples.gather(rows, 0)
+            said.append(np.asarray(model.predict_on_batch(inputs)))
+            truth.append(asked[0])
+            weights.append(asked[1])
+        outputs, wanted = np.concatenate(said), np.concatenate(truth)
+        counts = np.concatenate(weights)
+        found = np.zeros(len(examples))
+        for number, (target, columns) in enumerate(slices(tuple(targets))):
+            own = outputs[:, columns]
+            if as_served:
+                task = task_of(target)
+                own = task.calibrated(own, task.settle(target.space, data.answers[number], own))
+            lost, _ = data.slopes[number](wanted[:, columns], own)
+            found += learning.weights.get(target.name, 1.0) * counts[:, number] * lost
         return found
 
     return judge

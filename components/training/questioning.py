@@ -16,7 +16,7 @@ from components.job import Job
 from components.tasks.learning import Learning
 from components.tasks.table import task_of
 from components.training import choosing
-from models import learning_curve, linear
+from models import learning_curve, linear, strata
 from models.designs import Scale, axes
 from models.linear import Path, Question
 
@@ -62,18 +62,22 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
     both = inputs_of(job, features, stored[0])
     at = [(part, row) for part in (0, 1) for row in range(len(both[part]))]
     at.sort(key=lambda place: str(both[place[0]].rows[place[1]]["id"]))
-    at = at[:_MOST]
-    rounds = np.array_split(np.arange(len(at)), -(-len(at) // _TOGETHER))
+    at = sorted(at[:_MOST])
+    parts = [np.array([row for part, row in at if part == which], int) for which in (0, 1)]
+    questions = choosing.questions_of(features, learning, both, parts)
+    dealt = strata.folds([each.targets for each in questions], -(-len(at) // _TOGETHER))
     rows, outputs, curve = [], [], dict[str, list[dict[str, float]]]()
     asked: _Round | None = None
     with linear.one_thread():
-        for number, chosen in enumerate(rounds, start=1):
+        for number in range(dealt.max() + 1):
+            chosen = np.flatnonzero(dealt == number)
             some = [at[i] for i in chosen]
             rows += [both[part].rows[row] for part, row in some]
-            asked = _Round.of(features, learning, both, some, asked)
-            outputs.append(asked.outputs(some))
+            own = tuple(question.of(chosen) for question in questions)
+            asked = _Round.of(features, both, some, own, asked)
+            outputs.append(np.concatenate([path.said for path in asked.paths], axis=1))
             curve = curve or asked.curve(features)
-            job.progress("rounds of labels questioned", number, len(rounds))
+            job.progress("rounds of labels questioned", number + 1, dealt.max() + 1)
     index = read_jsonl(features.examples.directory / "index.jsonl")
     wanted = {row["id"] for row in rows}
     names = {row["id"]: row["name"] for row in index if row["id"] in wanted}
@@ -82,7 +86,7 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
 
 @dataclass(frozen=True)
 class _Round:
-    """Some examples, those to train with before those to validate with, as heads see them."""
+    """Some examples, as heads see them."""
 
     coordinates: np.ndarray
     questions: tuple[Question, ...]
@@ -93,14 +97,15 @@ class _Round:
     def of(
         cls,
         features: Features,
-        learning: Learning,
         both: tuple[Inputs, Inputs],
         some: list[tuple[int, int]],
+        questions: tuple[Question, ...],
         before: _Round | None,
     ) -> _Round:
         """
         Args:
-            some: (0 to train and 1 to validate with, row) of each.
+            some: (0 to train and 1 to validate with, row) of each, those to train with first.
+            questions: of these.
             before: the round before, whose strengths will do.
         """
         parts = [np.array([row for part, row in some if part == which], int) for which in (0, 1)]
@@ -109,22 +114,13 @@ class _Round:
         )
         standard = _scale(features, array)(array)
         coordinates = axes(np.asarray(standard @ standard.T, np.float64))
-        questions = choosing.questions_of(features, learning, both, parts)
-        # They stand one after the other: dealt, each fold has of both.
-        folds = np.arange(len(array)) % _FOLDS
+        folds = strata.folds([question.targets for question in questions], _FOLDS)
         tried = [(path.strength,) for path in before.paths] if before else repeat(_STRENGTHS)
         paths = [
             linear.cross_validate(coordinates, each, folds, strengths, tolerance=_TOLERANCE)
             for each, strengths in zip(questions, tried, strict=False)
         ]
         return cls(coordinates, questions, folds, paths)
-
-    def outputs(self, some: list[tuple[int, int]]) -> np.ndarray:
-        """(examples, outputs), in the order of `some`."""
-        order = np.argsort([part for part, _ in some], kind="stable")
-        found = np.empty((len(some), sum(path.said.shape[1] for path in self.paths)))
-        found[order] = np.concatenate([path.said for path in self.paths], axis=1)
-        return found
 
     def curve(self, features: Features) -> dict[str, list[dict[str, float]]]:
         """See `Asked`."""

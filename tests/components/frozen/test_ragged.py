@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -217,6 +218,19 @@ def test_fine_tuning_reads_padded_batches(
     tuned = fine_tune(job(tmp_path / "t"), head, features, config, PLAIN, seed=0)
     epochs = json.loads((tuned.directory / "history.json").read_text())["epochs"]
     assert epochs[-1]["loss"] < epochs[0]["loss"]
+
+
+def test_dropout_does_not_depend_on_what_ran_before(tmp_path: Path, setting: Setting) -> None:
+    """A head that was trained in the same process, or one that was there already."""
+    features = extracted(tmp_path / "f", setting, 2)
+    head = train_head(job(tmp_path / "h"), features, HeadConfig(epochs=1), PLAIN, seed=0)
+    config = FineTuneConfig(unfreeze=2, epochs=1, learning_rate=1e-3, precision="float32")
+    epochs = []
+    for before in (1, 2):
+        keras.utils.set_random_seed(before)
+        tuned = fine_tune(job(tmp_path / f"{before}"), head, features, config, PLAIN, seed=0)
+        epochs.append(json.loads((tuned.directory / "history.json").read_text())["epochs"])
+    assert epochs[0] == epochs[1]
 
 
 def test_lora_moves_nothing_else_and_is_merged(tmp_path: Path, setting: Setting) -> None:
