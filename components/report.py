@@ -19,13 +19,12 @@ from components.artifacts import (
     ExportedModel,
     Report,
     SoFar,
-    TrainedModel,
 )
 from components.files import read_json, read_jsonl, write_json
 from components.job import Job, stage
 from components.judging import forgetting, likeness, proposing, worst
 from components.modalities.table import MODALITIES
-from components.pages import cards, charts, evidence, figures
+from components.pages import cards, evidence, figures, training, verdict
 from components.pages.lineage import lineage
 from components.pages.templates import environment
 from components.served.opening import Opened
@@ -33,8 +32,6 @@ from components.tasks.protocol import Target
 from components.tasks.table import task_of
 from models.version import described
 
-# So many figures of a phase have a curve, the loss among them.
-_CURVES = 3
 # So many labels are named in the title.
 _TITLED = 6
 
@@ -56,7 +53,7 @@ class About:
     digest: str
 
 
-@stage(version=9)
+@stage(version=10)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
@@ -71,6 +68,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             about=about,
             facts=_facts(about, date),
             blessing=so_far.blessing,
+            words=verdict.in_words(so_far),
             pushed=so_far.pushed,
             proposals=proposals,
             evaluation=evaluation,
@@ -87,7 +85,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             suspects=evidence.suspects(so_far.suspects),
             choice=evidence.choice(so_far.head),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
-            phases=_phases(so_far),
+            trained=training.sections(so_far),
             map=evidence.map_of(so_far.exported, checks.examples),
             likeness=likeness.read(evaluation.directory),
             legend=MODALITIES[so_far.exported.modality].shown.legend,
@@ -142,53 +140,6 @@ def _parts(so_far: SoFar) -> list[dict[str, Any]]:
         for number, target in enumerate(evaluation.targets)
         if target.name in metrics["targets"]
     ]
-
-
-def _phases(so_far: SoFar) -> list[dict[str, Any]]:
-    """What the page shows of each phase in which something was trained."""
-    control = figures.trained(so_far.rivals.control)
-    models = {
-        "The head": so_far.head,
-        "Fine-tuning": so_far.tuned,
-        f"The control: {control.title}, from scratch" if control else "": control,
-    }
-    found = [_phase(name, model) for name, model in models.items() if model]
-    return [phase for phase in found if phase]
-
-
-def _phase(name: str, model: TrainedModel) -> dict[str, Any] | None:
-    """The curves of one phase, or None if nothing was trained in it."""
-    path = model.directory / "history.json"
-    if not path.exists():
-        return None
-    history = read_json(path)
-    epochs, best = history["epochs"], history["best_epoch"]
-    figures = charts.figures_of_history(epochs)[:_CURVES]
-    return {
-        "name": name,
-        "kept": model.kept,
-        "cut_short": model.cut_short,
-        "audit": _audit(read_json(model.directory / "audit.json")),
-        "charts": [
-            charts.line_chart(
-                {
-                    "training": [row[figure] for row in epochs],
-                    "validation": [row[f"val_{figure}"] for row in epochs],
-                },
-                mark=best,
-                x="epoch",
-                y=figure.replace("_", " "),
-            )
-            for figure in figures
-        ],
-    }
-
-
-def _audit(audit: dict[str, Any]) -> str:
-    """What moved in a phase and what did not, as a sentence."""
-    moved, frozen = audit["moved"], audit["frozen"]
-    most = f", the most by {max(moved.values()):.2g}" if moved else ""
-    return f"{len(moved)} weights moved{most}; {len(frozen)} frozen ones are bit-identical"
 
 
 def _mistakes(so_far: SoFar) -> list[list[dict[str, Any]]]:

@@ -76,7 +76,7 @@ class _Trained:
     cut_short: str
 
 
-@stage(version=1, any_backend=True, trains=True)
+@stage(version=2, any_backend=True, trains=True)
 def train_control(
     job: Job,
     small: Features,

@@ -17,7 +17,7 @@ class PretrainConfig(ScratchConfig):
     """The source task."""
 
 
-@stage(version=3, any_backend=True, trains=True)
+@stage(version=4, any_backend=True, trains=True)
 def train_from_scratch(
     job: Job, features: Features, config: ScratchConfig, learning: Learning, *, seed: int
 ) -> TrainedModel:

@@ -31,6 +31,12 @@ EXAMPLES, MOST = 4096, 4 << 20
 BY_CHANCE, _AT_MOST = 0.005, 0.65
 # So many are put on a map.
 MAPPED = 600
+# So many of the others say how far an example is from all.
+_FEW = 3
+# The median of the absolute deviation of what is normally distributed.
+_NORMAL = 0.6745
+# What `far_off` says of an outlier.
+OUTLIER = 3.5
 
 
 @dataclass(frozen=True)
@@ -137,3 +143,32 @@ def _near(rows: np.ndarray) -> tuple[float, float]:
     half, dense = math.log(2), -math.log(1 - 0.1)
     dimensions = math.log(dense / half) / math.log(tenth / usual)
     return usual, usual * min((BY_CHANCE / half) ** (1 / dimensions), _AT_MOST)
+
+
+def to_the_nearest(products: np.ndarray) -> np.ndarray:
+    """(examples,): how far each is from the few others that are most like it, their mean.
+
+    Ramaswamy et al. 2000, Efficient algorithms for mining outliers from large data sets.
+
+    Args:
+        products: (examples, examples) of their features.
+    """
+    lengths = np.diag(products)
+    squares = np.maximum(lengths[:, None] + lengths - 2 * products, 0.0)
+    np.fill_diagonal(squares, np.inf)
+    few = min(_FEW, len(squares) - 1)
+    found: np.ndarray = np.sqrt(np.partition(squares, few - 1, axis=1)[:, :few]).mean(axis=1)
+    return found
+
+
+def far_off(distances: np.ndarray) -> np.ndarray:
+    """(examples,): by how many deviations a distance is greater than is usual.
+
+    Of logarithms, from the median and the median deviation, which outliers do not move: Iglewicz &
+    Hoaglin 1993, who take what is beyond `OUTLIER` for one.
+    """
+    logs = np.log(np.maximum(distances, 1e-12))
+    away = logs - np.median(logs)
+    usual = float(np.median(np.abs(away))) / _NORMAL
+    found: np.ndarray = away / max(usual, 1e-12)
+    return found

@@ -71,6 +71,7 @@ def _charts(store: Store, records: Sequence[RunRecord]) -> Iterator[tuple[str, l
             continue
         epochs = next(iter(histories.values()))["epochs"]
         names = [f"val_{name}" for name in charts.figures_of_history(epochs)[:_CURVES]]
+        longest = max(len(history["epochs"]) for history in histories.values())
         first = next(iter(histories.values()))["best_epoch"]
         yield (
             title,
@@ -82,7 +83,7 @@ def _charts(store: Store, records: Sequence[RunRecord]) -> Iterator[tuple[str, l
                         ]
                         for run, history in histories.items()
                     },
-                    mark=first,
+                    [charts.Stretch("", 0, longest - 1, first)],
                     x="epoch",
                     y=name.replace("_", " "),
                 )

@@ -32,8 +32,29 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(n * step, 12) for n in range(first, max(last, first + 1) + 1)]
 
 
-def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: str) -> str:
-    """Lines over 1, 2, …; a dashed line marks position `mark` (from 0).
+class Stretch(NamedTuple):
+    """A part of a chart's length, such as a phase of training; positions from 0.
+
+    Attributes:
+        name: of the part, written where it begins; empty for none.
+        start: its first position, …
+        end: … and its last.
+        chosen: the position that is chosen.
+        waited: whether what comes after that was waiting for a better one in vain.
+    """
+
+    name: str
+    start: int
+    end: int
+    chosen: int
+    waited: bool = False
+
+
+def line_chart(
+    curves: Mapping[str, Sequence[float]], stretches: Sequence[Stretch], *, x: str, y: str
+) -> str:
+    """Lines over 1, 2, …; dashed lines mark what is chosen, a band how long a better one was
+    waited for.
 
     A loss begins at 0; anything else at what it has least.
     """
@@ -53,8 +74,15 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
 
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{html.escape(_summary(curves, mark, y))}">'
+        f'aria-label="{html.escape(_summary(curves, stretches, y))}">'
     ]
+    for part in stretches:
+        if part.waited:
+            (a, _), (b, _) = at(part.chosen, low), at(part.end, low)
+            parts.append(
+                f'<rect class="band" x="{a}" width="{round(b - a, 1)}" y="{TOP}" '
+                f'height="{bottom - TOP}"/>'
+            )
     for value in steps:
         _, up = at(0, value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{up}" y2="{up}"/>')
@@ -68,8 +96,16 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
         f'<text class="title" x="14" y="{middle}" text-anchor="middle" '
         f'transform="rotate(-90 14 {middle})">{html.escape(y)}</text>'
     )
-    across, _ = at(mark, low)
-    parts.append(f'<line class="mark" x1="{across}" x2="{across}" y1="{TOP}" y2="{bottom}"/>')
+    for part in stretches:
+        across, _ = at(part.chosen, low)
+        parts.append(f'<line class="mark" x1="{across}" x2="{across}" y1="{TOP}" y2="{bottom}"/>')
+        if part.name:
+            across, _ = at(max(part.start - 0.5, 0), low)
+            parts.append(text(across + 4, TOP + 10, part.name))
+        if part.start:
+            parts.append(
+                f'<line class="edge" x1="{across}" x2="{across}" y1="{TOP}" y2="{bottom}"/>'
+            )
     for number, (name, curve) in enumerate(curves.items()):
         kind, dashes = f"line{number % 4 + 1}", _DASHES[number % 4]
         finite = [(i, v) for i, v in enumerate(curve) if math.isfinite(v)]
@@ -89,6 +125,11 @@ def line_chart(curves: Mapping[str, Sequence[float]], *, mark: int, x: str, y: s
         f'<line class="mark" x1="{right + 17}" x2="{right + 17}" y1="{row - 10}" y2="{row + 2}"/>'
     )
     parts.append(text(right + 30, row, "chosen"))
+    if any(part.waited for part in stretches):
+        parts.append(
+            f'<rect class="band" x="{right + 8}" width="18" y="{row + 8}" height="12"/>'
+            + text(right + 30, row + 18, "patience")
+        )
     return "".join([*parts, "</svg>"])
 
 
@@ -249,13 +290,14 @@ def text(x: float, y: float, content: str, anchor: str = "start", kind: str = ""
     )
 
 
-def _summary(curves: Mapping[str, Sequence[float]], mark: int, y: str) -> str:
+def _summary(curves: Mapping[str, Sequence[float]], stretches: Sequence[Stretch], y: str) -> str:
     """The chart in words."""
     said = [
         f"{name} from {curve[0]:.3g} to {curve[-1]:.3g}" for name, curve in curves.items() if curve
     ]
     epochs = max(map(len, curves.values()))
-    return f"{y} over {epochs} epochs: {', '.join(said)}; epoch {mark + 1} is kept"
+    kept = " and ".join(str(part.chosen + 1) for part in stretches)
+    return f"{y} over {epochs} epochs: {', '.join(said)}; kept: {kept}"
 
 
 def figures_of_history(epochs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import Any
 
 from components.artifacts import Examples, ExportedModel, Suspects, TrainedModel
@@ -14,11 +15,11 @@ _SUSPECTS, _CURVES = 12, 3
 
 
 def suspects(suspects: Suspects) -> dict[str, Any]:
-    """The first of them, and where all are."""
-    path = suspects.directory / "suspects.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    """The first of them and of the outliers, and where all are."""
+    path, far = suspects.directory / "suspects.csv", suspects.directory / "outliers.csv"
+    rows, outliers = _rows(path), _rows(far)
     return {
+        "far": {"path": far, "count": len(outliers), "rows": outliers[:_SUSPECTS]},
         "path": path,
         "count": len(rows),
         "of": suspects.questioned,
@@ -26,6 +27,11 @@ def suspects(suspects: Suspects) -> dict[str, Any]:
         "rows": rows[:_SUSPECTS],
         "twins": read_json(suspects.directory / "twins.json")[:_SUSPECTS],
     }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def forgetting(found: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -37,7 +43,8 @@ def forgetting(found: dict[str, Any] | None) -> dict[str, Any] | None:
     if curve:
         at = [row["share"] for row in curve].index(found["share"])
         losses = {"validation": [row["loss"] for row in curve]}
-        chart = charts.line_chart(losses, mark=at, x=f"point on the way, of {len(curve)}", y="loss")
+        whole = charts.Stretch("", 0, len(curve) - 1, at)
+        chart = charts.line_chart(losses, [whole], x=f"point on the way, of {len(curve)}", y="loss")
     beside = kept["blocks"] if kept else [None] * len(found["blocks"])
     return found | {"chart": chart, "rows": list(zip(found["blocks"], beside, strict=True))}
 

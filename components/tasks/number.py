@@ -39,7 +39,13 @@ with epy.lazy_imports():
     from models import conformal, objectives, slopes
 
 figures: tuple[Figure, ...] = (
-    Figure("mae", "the mean absolute error", False, "answer"),
+    Figure(
+        "mae",
+        "the mean absolute error",
+        False,
+        "answer",
+        words="For examples that it had never seen it was off by {} on average",
+    ),
     Figure("rmse", "the root of the mean squared error", False, "answer"),
     Figure("r2", "the share of the variance that is explained", True, "none"),
     Figure("spearman", "the correlation of the ranks", True, "none"),

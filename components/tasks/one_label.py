@@ -39,7 +39,11 @@ with epy.lazy_imports():
     from models import calibration, conformal, minibatches, objectives, slopes
 
 figures: tuple[Figure, ...] = (
-    Figure("accuracy", "the share of right answers"),
+    Figure(
+        "accuracy",
+        "the share of right answers",
+        words="It gave the right answer for {} examples that it had never seen",
+    ),
     Figure("log_loss", "the mean of -log of the right answer's probability", False, "none"),
     Figure("least_recall", "the recall of the class that has the least"),
     Figure("macro_f1", "the mean over classes of F1"),

@@ -102,12 +102,23 @@ class Figure:
 
     Attributes:
         unit: `share`, of 0 to 1; `answer`, in the answers' own unit; `none`.
+        words: a main figure as a sentence for anybody, with `{}` where the value is.
     """
 
     name: str
     meaning: str
     more_is_better: bool = True
     unit: Literal["share", "answer", "none"] = "share"
+    words: str = ""
+
+    def counted(self, value: float) -> str:
+        """The value in `words`."""
+        return f"{100 * value:.0f} of 100" if self.unit == "share" else f"{value:.3g}"
+
+    def between(self, low: float, high: float) -> str:
+        """The same of an interval."""
+        least = f"{100 * low:.0f}" if self.unit == "share" else self.counted(low)
+        return f"{least} to {self.counted(high)}"
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""

@@ -40,7 +40,12 @@ with epy.lazy_imports():
     from models import calibration, objectives, slopes
 
 figures: tuple[Figure, ...] = (
-    Figure("auroc", "the mean over labels of the area under the ROC curve"),
+    Figure(
+        "auroc",
+        "the mean over labels of the area under the ROC curve",
+        words="Shown an example that has a label and one that has not, neither seen before, it "
+        "knew which is which {} times",
+    ),
     Figure("average_precision", "the mean over labels of the average precision"),
     Figure("macro_f1", "the mean over labels of F1, at each label's threshold"),
     Figure("micro_f1", "F1 over all labels of all examples together"),

@@ -192,7 +192,8 @@ def run_phase(
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")
     better = data.objective.more_is_better(config.monitor)
-    return Phase(history, moved, tuple(sorted(frozen)), config.monitor, better)
+    stopping = {"epochs": config.epochs, "patience": config.patience, "monitor": config.monitor}
+    return Phase(history, moved, tuple(sorted(frozen)), stopping, better)
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,20 @@ class Phase:
         moved: each weight that is not what it was → its largest change in any one phase.
         frozen: the weights that were not to move, and did not: BatchNormalization's statistics
             among them.
-        monitor: what early stopping looked at, and whether more of it is better.
+        stopping: the most `epochs`, and after how many without a better `monitor` it ends
+            (`patience`); whether more of that is better.
     """
 
     history: training.History
     moved: dict[str, float]
     frozen: tuple[str, ...]
-    monitor: str
+    stopping: dict[str, Any]
     more_is_better: bool
+
+    @property
+    def monitor(self) -> str:
+        """What early stopping looked at."""
+        return str(self.stopping["monitor"])
 
     @property
     def is_no_worse(self) -> bool:
@@ -257,5 +264,8 @@ class Phase:
     def write(self, directory: Path) -> None:
         """`history.json` and `audit.json`."""
         epochs, best = self.history.epochs, self.history.best_epoch
-        write_json(directory / "history.json", {"epochs": epochs, "best_epoch": best})
+        write_json(
+            directory / "history.json",
+            {"epochs": epochs, "best_epoch": best, "stopping": self.stopping},
+        )
         write_json(directory / "audit.json", {"moved": self.moved, "frozen": self.frozen})

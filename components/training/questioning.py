@@ -16,7 +16,7 @@ from components.job import Job
 from components.tasks.learning import Learning
 from components.tasks.table import task_of
 from components.training import choosing
-from models import learning_curve, linear, strata
+from models import learning_curve, linear, novelty, strata
 from models.designs import Scale, axes
 from models.linear import Path, Question
 
@@ -40,6 +40,8 @@ class Asked:
         rows: id, split and answers of each.
         outputs: (examples, outputs) of heads that had not seen them.
         why_not: why nobody was asked; empty where they were.
+        apart: (examples,), how far each is from those most like it, in standard deviations of how
+            far they usually are; of logarithms.
         curve: for each target and what is watched of it, rows of `examples` that heads were fitted
             to, its `value`, and by how much it is `worse` than with all, ± `error`.
     """
@@ -47,6 +49,7 @@ class Asked:
     rows: list[dict[str, Any]]
     outputs: np.ndarray
     why_not: str = ""
+    apart: np.ndarray = field(default_factory=lambda: np.zeros(0))
     curve: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -66,7 +69,7 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
     parts = [np.array([row for part, row in at if part == which], int) for which in (0, 1)]
     questions = choosing.questions_of(features, learning, both, parts)
     dealt = strata.folds([each.targets for each in questions], -(-len(at) // _TOGETHER))
-    rows, outputs, curve = [], [], dict[str, list[dict[str, float]]]()
+    rows, outputs, apart, curve = [], [], [], dict[str, list[dict[str, float]]]()
     asked: _Round | None = None
     with linear.one_thread():
         for number in range(dealt.max() + 1):
@@ -76,18 +79,22 @@ def ask(job: Job, features: Features, learning: Learning) -> Asked:
             own = tuple(question.of(chosen) for question in questions)
             asked = _Round.of(features, both, some, own, asked)
             outputs.append(np.concatenate([path.said for path in asked.paths], axis=1))
+            apart.append(asked.apart)
             curve = curve or asked.curve(features)
             job.progress("rounds of labels questioned", number + 1, dealt.max() + 1)
     index = read_jsonl(features.examples.directory / "index.jsonl")
     wanted = {row["id"] for row in rows}
     names = {row["id"]: row["name"] for row in index if row["id"] in wanted}
-    return Asked(rows, np.concatenate(outputs), "", curve, names)
+    far = novelty.far_off(np.concatenate(apart))
+    return Asked(rows, np.concatenate(outputs), "", far, curve, names)
 
 
 @dataclass(frozen=True)
 class _Round:
-    """Some examples, as heads see them."""
+    """Some examples, as heads see them; `apart` (examples,) is how far each is from those most
+    like it."""
 
+    apart: np.ndarray
     coordinates: np.ndarray
     questions: tuple[Question, ...]
     folds: np.ndarray
@@ -113,14 +120,16 @@ class _Round:
             [inputs.gather(rows, 0) for inputs, rows in zip(both, parts, strict=True) if len(rows)]
         )
         standard = _scale(features, array)(array)
-        coordinates = axes(np.asarray(standard @ standard.T, np.float64))
+        products = np.asarray(standard @ standard.T, np.float64)
+        apart = novelty.to_the_nearest(products)
+        coordinates = axes(products)
         folds = strata.folds([question.targets for question in questions], _FOLDS)
         tried = [(path.strength,) for path in before.paths] if before else repeat(_STRENGTHS)
         paths = [
             linear.cross_validate(coordinates, each, folds, strengths, tolerance=_TOLERANCE)
             for each, strengths in zip(questions, tried, strict=False)
         ]
-        return cls(coordinates, questions, folds, paths)
+        return cls(apart, coordinates, questions, folds, paths)
 
     def curve(self, features: Features) -> dict[str, list[dict[str, float]]]:
         """See `Asked`."""

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -92,6 +93,8 @@ def test_from_suspect_to_patch(
     wrong = {f"ant/{n}.jpeg" for n in (1, 3, 5)}
     for name in wrong:
         (photos / name).rename(photos / "bee" / f"ant-{Path(name).name}")
+    odd = photos / "bee" / "odd.jpeg"
+    keras.utils.save_img(odd, np.full((64, 64, 3), 255.0), scale=False)
     here = InProcess(tmp_path)
     asked = (tiny_recipe, "--fine-tune.epochs", 0, "--bless.force", "a test")
     path, rows = suspects(here.result(*asked))
@@ -101,6 +104,10 @@ def test_from_suspect_to_patch(
     assert len(found) >= 2, rows  # One of them may be a test example, which nobody questions.
     assert {by_name[name]["suggested"] for name in found} == {"ant"}
     assert [row["rank"] for row in rows] == [str(n + 1) for n in range(len(rows))]
+
+    with (path.parent / "outliers.csv").open(encoding="utf-8", newline="") as file:
+        [outlier] = csv.DictReader(file)
+    assert (outlier["name"], outlier["given"], outlier["action"]) == ("bee/odd.jpeg", "bee", "")
 
     looked_at = tmp_path / "looked-at.csv"
     for row in rows:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from models import novelty
 from models.novelty import Reference
 
 
@@ -54,3 +55,15 @@ def test_a_feature_that_never_varies_is_no_reason() -> None:
     found = Reference.of(known[:40], ["a"] * 40, known[40:], ["b"] * 10, 0.9)
     apart, _ = found.nearest(known[:5])
     assert apart == pytest.approx(np.zeros(5), abs=0.02)
+
+
+def test_what_is_like_no_other_is_far_off() -> None:
+    """And two that are like each other alone are, too."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 20))
+    features[7] += 30
+    features[[11, 12]] -= 25
+    apart = novelty.far_off(novelty.to_the_nearest(features @ features.T))
+    assert set(np.flatnonzero(apart > novelty.OUTLIER)) == {7, 11, 12}
+    few = novelty.to_the_nearest(features[:2] @ features[:2].T)
+    assert few == pytest.approx([np.linalg.norm(features[0] - features[1])] * 2)

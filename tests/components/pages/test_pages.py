@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.pages import charts
+from components.pages.charts import Stretch
 
 
 @pytest.mark.parametrize(
@@ -35,16 +36,26 @@ def test_ticks_are_round_and_span_all(
 
 def test_a_chart_says_in_words_what_it_shows() -> None:
     curves = {"training": [1.0, 0.5], "validation": [1.1, float("nan")]}
-    chart = charts.line_chart(curves, mark=1, x="epoch", y="loss")
+    chart = charts.line_chart(curves, [Stretch("", 0, 1, 1)], x="epoch", y="loss")
     assert 'aria-label="loss over 2 epochs: training from 1 to 0.5' in chart
     assert "nan" not in re.sub(r'aria-label="[^"]*"', "", chart)
     assert chart.count("stroke-dasharray") >= 3  # Not by colour alone.
 
 
+def test_phases_stand_one_after_the_other_with_what_early_stopping_waited_for() -> None:
+    losses = [1.0, 0.5, 0.6, 0.7, 0.45, 0.4]
+    parts = [Stretch("the head", 0, 3, 1, waited=True), Stretch("fine-tuning", 4, 5, 5)]
+    chart = charts.line_chart({"validation": losses}, parts, x="epoch", y="loss")
+    assert "kept: 2 and 6" in chart
+    assert chart.count('class="band"') == 2  # Of the head, and in the legend.
+    assert ">fine-tuning<" in chart
+    assert ">patience<" in chart
+
+
 @pytest.mark.parametrize("losses", [[-0.2, -0.5], [0.3, -0.4], [0.5, 0.5 + 1e-16], [1e-14, 0.0]])
 def test_losses_may_be_negative_or_nearly_nothing(losses: list[float]) -> None:
     """Those of learned uncertainty are; every point is inside the chart."""
-    chart = charts.line_chart({"training": losses}, mark=0, x="epoch", y="loss")
+    chart = charts.line_chart({"training": losses}, [Stretch("", 0, 1, 0)], x="epoch", y="loss")
     points = re.search(r'points="([^"]+)"', chart)
     assert points
     heights = [float(point.split(",")[1]) for point in points[1].split()]
