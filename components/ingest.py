@@ -43,7 +43,7 @@ class DataConfig(Section):
     path: Place = ""
     """Folder of class folders, folder of splits, CSV, TSV or JSONL file, `tfds:NAME`, or
     `digits`."""
-    modality: Literal["image", "text"] = "image"
+    modality: Literal["image", "text", "sound"] = "image"
     """What kind of input the examples are."""
     classes: tuple[str, ...] = ()
     """Use only these classes; all where empty."""
@@ -61,7 +61,8 @@ class DataConfig(Section):
     part is judged by itself: quarters of numbers, and each of up to 20 other values."""
     convert: bool = False
     """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
-    ones as JPEG of quality 100. Who asks the model must convert likewise."""
+    ones as JPEG of quality 100; and sounds that are no WAV (FLAC, Ogg, MP3 …), as WAV of 16 bits.
+    Who asks the model must convert likewise."""
     labels_per_class: int | None = Field(None, ge=2)
     """Use at most this many examples a class to train and to validate with, together."""
     validation_fraction: float = Field(0.15, gt=0, lt=0.5)

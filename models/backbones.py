@@ -260,7 +260,8 @@ def build_backbone(
     *,
     input_size: int | None = None,
     pooling: Literal["avg", "max"] = "avg",
-    weights: Literal["imagenet"] | None = None,
+    weights: str | None = None,
+    picture: Any = None,
 ) -> keras.Model:
     """The headless network `name`, with the preprocessing its weights were trained with inside.
 
@@ -269,7 +270,9 @@ def build_backbone(
         input_size: height and width in pixels; the row's own where None.
         pooling: how the last feature map becomes one vector.
         weights: `"imagenet"` for the published weights, which Keras downloads or finds in
-            `$KERAS_HOME/models`; None for random ones.
+            `$KERAS_HOME/models`; a file of them; None for random ones.
+        picture: a Keras tensor to be read instead of an input of `input_size`, such as of a
+            spectrogram: (batch, height, width, 3) in 0 … 255.
 
     Returns:
         A flat functional model from float32 RGB images in 0 … 255, (batch, size, size, 3), to
@@ -277,8 +280,10 @@ def build_backbone(
     """
     row = find_backbone(name)
     size = input_size or row.input_size
-    if size < row.smallest:
-        raise Mistake(f"photos.input_size must be at least {row.smallest} for {name}, got {size}")
+    shape = (size, size, 3) if picture is None else tuple(picture.shape[1:])
+    if min(shape[:2]) < row.smallest:
+        what = "photos.input_size" if picture is None else "the height and width of a spectrogram"
+        raise Mistake(f"{what} must be at least {row.smallest} for {name}, got {min(shape[:2])}")
     constructor = getattr(keras.applications, row.constructor, None) or getattr(
         convnet, row.constructor
     )
@@ -286,8 +291,10 @@ def build_backbone(
     if row.preprocessing:
         # As the input tensor, not around the network: the graph stays flat and can be cut.
         preprocess = getattr(keras.applications, row.preprocessing).preprocess_input
-        arguments["input_tensor"] = preprocess(keras.Input((size, size, 3), name="image"))
-    shape = (size, size, 3)
+        image = keras.Input(shape, name="image") if picture is None else picture
+        arguments["input_tensor"] = preprocess(image)
+    elif picture is not None:
+        arguments["input_tensor"] = picture
     try:
         network = constructor(include_top=False, weights=weights, input_shape=shape, **arguments)
     except Exception as error:

@@ -16,6 +16,7 @@ def small_convnet(
     include_top: bool,
     weights: str | None,
     input_shape: tuple[int, int, int],
+    input_tensor: Any = None,
     filters: Sequence[int] = (32, 64, 96),
 ) -> keras.Model:
     """Blocks of convolution, BatchNormalization and ReLU, called like Keras Applications.
@@ -29,11 +30,12 @@ def small_convnet(
         include_top: must be False.
         weights: must be None.
         input_shape: (height, width, 3).
+        input_tensor: to be read instead of an input of that shape.
         filters: of each block.
     """
     if include_top or weights is not None:
         raise ValueError(f"small_convnet has neither top nor weights, got {include_top}, {weights}")
-    images = keras.Input(input_shape, name="image")
+    images = keras.Input(input_shape, name="image") if input_tensor is None else input_tensor
     x: Any = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
     for block, count in enumerate(filters, start=1):
         name = f"block{block}"
@@ -41,4 +43,5 @@ def small_convnet(
         x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
-    return keras.Model(images, x, name="small_convnet")
+    inputs = images if input_tensor is None else keras.utils.get_source_inputs(images)
+    return keras.Model(inputs, x, name="small_convnet")

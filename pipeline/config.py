@@ -19,6 +19,7 @@ from components.ingest import DataConfig
 from components.modalities.giants import ModelConfig
 from components.modalities.photos.raw import PhotosConfig
 from components.modalities.sentences.raw import SentencesConfig
+from components.modalities.sounds.raw import SoundsConfig
 from components.modalities.table import MODALITIES
 from components.section import AugmentConfig, BeamConfig, Columns, Section, Views
 from components.tasks.learning import Learning
@@ -68,6 +69,7 @@ class Config(Section):
     """Several questions at once, a section each: see --target."""
     photos: PhotosConfig = PhotosConfig()
     sentences: SentencesConfig = SentencesConfig()
+    sounds: SoundsConfig = SoundsConfig()
     one_label: OneLabelConfig = OneLabelConfig()
     several_labels: SeveralLabelsConfig = SeveralLabelsConfig()
     number: NumberConfig = NumberConfig()

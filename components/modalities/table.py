@@ -12,11 +12,15 @@ from components.modalities.protocols import Modality, Reader
 from components.modalities.sentences import giants as sentence_giants
 from components.modalities.sentences import raw as sentence_raw
 from components.modalities.sentences import shown as sentence_shown
+from components.modalities.sounds import giants as sound_giants
+from components.modalities.sounds import raw as sound_raw
+from components.modalities.sounds import shown as sound_shown
 from components.section import Views
 
 with epy.lazy_imports():
     from components.modalities.photos import reader as photo_reader
     from components.modalities.sentences import reader as sentence_reader
+    from components.modalities.sounds import reader as sound_reader
 
 MODALITIES: dict[str, Modality] = {
     "image": Modality(
@@ -29,7 +33,7 @@ MODALITIES: dict[str, Modality] = {
         scratch_views=4,
         raw=photo_raw,
         giants=photo_giants,
-        reader=lambda *given: photo_reader.PhotoReader(*given),
+        reader=lambda *given: photo_reader.open_reader(*given),
         shown=photo_shown,
     ),
     "text": Modality(
@@ -44,6 +48,19 @@ MODALITIES: dict[str, Modality] = {
         giants=sentence_giants,
         reader=lambda *given: sentence_reader.SentenceReader(*given),
         shown=sentence_shown,
+    ),
+    "sound": Modality(
+        section="sounds",
+        config=sound_raw.SoundsConfig,
+        view_options=(),
+        policies=sound_raw.POLICIES,
+        usual=sound_raw.USUAL,
+        model_dependent=frozenset(),
+        scratch_views=4,
+        raw=sound_raw,
+        giants=sound_giants,
+        reader=lambda *given: sound_reader.open_reader(*given),
+        shown=sound_shown,
     ),
 }
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from etils import epy
 
 from components.artifacts import AssembledModel
-from components.files import sha256, sha256_of_json
+from components.files import sha256_of_json
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.photos import raw
 from components.modalities.photos.raw import PhotosConfig, Picture
+from components.modalities.published import of_applications
 from models import backbones, splitting
-from models.mistakes import Mistake
-from models.quiet import import_tensorflow
 from models.taps import Pooled
 
 with epy.lazy_imports():
@@ -35,31 +33,8 @@ def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
 def find_weights(
     config: ModelConfig, own: PhotosConfig, giant: Giant, *, download: bool
 ) -> Pretrained:
-    """Keras's own weights; the file is hashed, so that another file by the name is noticed."""
-    name = backbones.weights_file(giant.name, own.input_size)
-    if not name:
-        raise Mistake(
-            f"model.weights must be none, pretrain or a file for {giant.name}, which has no "
-            f"published weights, got {config.weights!r}"
-        )
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
-    file = home / name
-    if not file.is_file() and download:
-        import_tensorflow()
-        reason = "Keras put it elsewhere, as it does where it cannot write"
-        try:
-            backbones.build_backbone(giant.name, input_size=own.input_size, weights="imagenet")
-        except Mistake as mistake:
-            reason = str(mistake).partition(f"{giant.name}: ")[2] or str(mistake)
-        if not file.is_file():
-            raise Mistake(
-                f"model.weights must be within reach, got {config.weights!r} for {giant.name} "
-                f"({reason}): put {name} into $KERAS_HOME/models (now {home}) or name a file with "
-                f"--model.weights"
-            )
-    # Not the file's digest alone: Keras builds some networks differently for its own weights.
-    digest = sha256_of_json(["imagenet", sha256(file) if file.is_file() else "to be downloaded"])
-    return Pretrained(digest, "ImageNet weights of Keras Applications", published=True)
+    """Those of Keras."""
+    return of_applications(giant.name, config.weights, own.input_size, download=download)
 
 
 def small(giant: Giant) -> Giant:

@@ -1,0 +1,181 @@
+"""Giants that hear: YAMNet, and networks for pictures that see the spectrogram of a sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from etils import epy
+
+from components.artifacts import AssembledModel
+from components.files import sha256, sha256_of_json
+from components.modalities.giants import Giant, ModelConfig, Pretrained
+from components.modalities.published import home, of_applications
+from components.modalities.sounds.raw import Sound, SoundsConfig
+from models import backbones, splitting
+from models.mistakes import Mistake, nearest
+from models.taps import Pooled
+
+with epy.lazy_imports():
+    import keras
+
+    from models import log_mel, yamnet
+
+poolings: tuple[str, ...] = ("avg", "max")
+
+YAMNET = "YAMNet"
+# The published file, and the same with BatchNormalization folded into the convolutions.
+_FILES = ("yamnet.h5", "yamnet_folded.npz")
+# Of networks for pictures: 16 kHz have all of speech; windows and hop in samples.
+_RATE, _SECONDS, _WINDOWS, _HOP = 16_000, 1.0, (256, 512, 1024), 125
+_LOW, _HIGH = 20.0, 8000.0
+# A picture is about as wide as it is high, until a frame takes this long, in samples.
+_LONGEST_HOP = 320
+
+
+def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
+    """YAMNet, or the row of the table of networks for pictures that is asked for."""
+    del own, download
+    name = backbones.backbone_name(config.backbone)
+    if name.lower() == YAMNET.lower():
+        return Giant(YAMNET, sha256_of_json(["sounds", YAMNET]))
+    if name not in backbones.BACKBONES:
+        known = (YAMNET, *backbones.BACKBONES)
+        raise Mistake(
+            f"model.backbone must be YAMNet or a name in the table of backbones, got {name!r}: "
+            f"{nearest(name, known)}"
+        )
+    return Giant(name, sha256_of_json(["sounds", "keras.applications", name]))
+
+
+def find_weights(
+    config: ModelConfig, own: SoundsConfig, giant: Giant, *, download: bool
+) -> Pretrained:
+    """A file of YAMNet's beside those of Keras; Keras's own for the others."""
+    del own
+    if giant.name != YAMNET:
+        return of_applications(giant.name, config.weights, None, download=download)
+    file = _yamnet_file()
+    if file is None:
+        raise Mistake(
+            f"model.weights must be within reach, got {config.weights!r} for {YAMNET}: put "
+            f"{_FILES[0]} into $KERAS_HOME/models (now {home()}), which "
+            f"https://storage.googleapis.com/audioset/yamnet.h5 has"
+        )
+    return Pretrained(
+        sha256_of_json(["yamnet", sha256(file)]),
+        "YAMNet's weights, trained on AudioSet",
+        published=True,
+    )
+
+
+def _yamnet_file() -> Path | None:
+    return next((home() / name for name in _FILES if (home() / name).is_file()), None)
+
+
+def small(giant: Giant) -> Giant:
+    """Five blocks, 100,000 weights, that see the spectrogram."""
+    del giant
+    name = "SmallConvNet"
+    return Giant(name, sha256_of_json(["sounds", "keras.applications", name]), small=True)
+
+
+def begin(
+    config: ModelConfig, own: SoundsConfig, giant: Giant, directory: Path, *, published: bool
+) -> tuple[keras.Model, Sound, str]:
+    """The network, its form and its pooling, with published weights or random ones."""
+    del directory  # A row of the table needs no files.
+    pooling = "avg" if config.pooling == "auto" else config.pooling
+    if giant.name == YAMNET:
+        form = Sound(rate=yamnet.RATE, seconds=own.seconds or yamnet.SECONDS)
+    else:
+        # The small one hears as much as the one that it is compared with.
+        usual = yamnet.SECONDS if config.backbone.lower() == YAMNET.lower() else _SECONDS
+        mels = min(own.mels, 64) if giant.small else own.mels
+        form = Sound(rate=_RATE, seconds=own.seconds or usual, mels=mels)
+    theirs = published and giant.name != YAMNET
+    network = _built(giant.name, form, pooling, weights=_weights(giant) if theirs else None)
+    if published and giant.name == YAMNET and (file := _yamnet_file()):
+        yamnet.load(network, file)
+    return network, form, pooling
+
+
+def _weights(giant: Giant) -> str:
+    """For any size of a picture those of the usual one, where there are some for several."""
+    several = backbones.find_backbone(giant.name).weights_sizes
+    return str(home() / backbones.weights_file(giant.name)) if several else "imagenet"
+
+
+def _built(name: str, form: Sound, pooling: Any, weights: str | None = None) -> keras.Model:
+    if name == YAMNET:
+        network = yamnet.yamnet(seconds=form.seconds, pooling=pooling)
+        network.trainable = False
+        return network
+    samples = keras.Input((form.samples,), name="samples")
+    hop = max(_HOP, min(form.samples // form.mels, _LONGEST_HOP))
+    picture = log_mel.MelPicture(
+        rate=form.rate,
+        windows=_WINDOWS,
+        hop=hop,
+        mels=form.mels,
+        low=_LOW,
+        high=_HIGH,
+        name="spectrogram",
+    )(samples)
+    return backbones.build_backbone(name, pooling=pooling, weights=weights, picture=picture)
+
+
+def build(model: AssembledModel) -> keras.Model:
+    """The network of `model`, its weights still random."""
+    return _built(model.backbone, Sound(**model.form), model.pooling)
+
+
+def block_names(config: ModelConfig, own: SoundsConfig, giant: Giant) -> list[str]:
+    """The blocks, by the names of layers."""
+    seconds = own.seconds or _SECONDS
+    form = Sound(rate=_RATE, seconds=seconds, mels=0 if giant.name == YAMNET else own.mels)
+    pattern, ends = _pattern(giant.name)
+    return list(splitting.block_starts(_built(giant.name, form, "avg"), pattern, ends=ends))
+
+
+def _pattern(name: str) -> tuple[str, bool]:
+    if name == YAMNET:
+        return yamnet.BLOCK, False
+    row = backbones.find_backbone(name)
+    return row.block, row.block_ends
+
+
+def blocks(model: AssembledModel) -> tuple[str, bool]:
+    """What `splitting.block_starts` needs to know of its layers' names."""
+    return _pattern(model.backbone)
+
+
+def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
+    """The mean of a block's output over time and pitch."""
+    del model, network
+    return _mean
+
+
+def _mean(output: Any, name: str) -> dict[str, Any]:
+    del name
+    return {"": keras.ops.mean(keras.ops.mean(output, axis=1), axis=1)}
+
+
+def contract(model: AssembledModel) -> dict[str, Any]:
+    """What a client may send, and what becomes of it."""
+    form = Sound(**model.form)
+    return {
+        "modality": "sound",
+        "formats": ["WAV: integers of 8, 16, 24 and 32 bits, floats of 32 and 64, EXTENSIBLE"],
+        "channels": "their mean",
+        "rate": form.rate,
+        "resampling": "a windowed sinc, in the model's graph",
+        "seconds": form.seconds,
+        "longer": "the rest is not heard",
+        "shorter": "followed by silence",
+        "spectrogram": "inside the model",
+    }
+
+
+def load_ops() -> None:
+    """TensorFlow has them all."""

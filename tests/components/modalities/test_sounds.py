@@ -1,0 +1,232 @@
+"""Sounds: what is usable, that all WAV files of a sound are heard alike, and the whole of a run."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import tensorflow as tf
+
+from components.modalities.sounds import raw as sounds
+from components.modalities.sounds import resampling, shown, views
+from tests.conftest import InProcess
+
+RATE = 16_000
+FORM = sounds.Sound(rate=RATE, seconds=0.5)
+KINDS = [
+    *(("WAV", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+    *(("WAVEX", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+]
+
+
+def tone(pitch: float, seconds: float = 0.4, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """(samples,) of a tone with a little noise."""
+    at = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(seed).normal(0, 0.01, len(at))
+    return 0.3 * np.sin(2 * np.pi * pitch * at) + noise
+
+
+def encoded(samples: np.ndarray, rate: int = RATE, kind: str = "WAV", sub: str = "PCM_16") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=kind, subtype=sub)
+    return buffer.getvalue()
+
+
+GOOD = encoded(tone(440.0))
+
+
+def with_chunk_before(raw: bytes) -> bytes:
+    """A list of odd length before the format."""
+    extra = b"LIST" + struct.pack("<I", 7) + b"INFOabc" + b"\0"
+    return raw[:4] + struct.pack("<I", len(raw) - 8 + len(extra)) + raw[8:12] + extra + raw[12:]
+
+
+def patched(raw: bytes, at: int, value: bytes) -> bytes:
+    return raw[:at] + value + raw[at + len(value) :]
+
+
+@pytest.mark.parametrize(("kind", "sub"), KINDS)
+def test_all_kinds_of_wav_are_heard_alike(kind: str, sub: str) -> None:
+    both = np.stack([tone(440.0), tone(600.0)], axis=1)
+    signal, rate = sounds.heard(encoded(both, kind=kind, sub=sub))
+    assert rate == RATE
+    assert np.abs(signal - both.mean(axis=1)).max() < (1e-2 if sub == "PCM_U8" else 1e-4)
+
+
+def test_chunks_anywhere_and_lengths_that_were_not_known_yet_are_read() -> None:
+    known, _ = sounds.heard(GOOD)
+    for raw in (
+        with_chunk_before(GOOD),
+        patched(GOOD, 40, b"\xff\xff\xff\xff"),
+        GOOD + b"LIST" + struct.pack("<I", 4) + b"INFO",
+    ):
+        assert np.array_equal(sounds.heard(raw)[0], known)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "is empty"),
+        (b"<!doctype html><title>404 Not Found</title>" + b" " * 40, "is not a WAV file"),
+        (b"ID3" + bytes(100), "is a file of kind MP3; only WAV is served: --data.convert"),
+        (GOOD[:2000], "is cut off"),
+        (patched(GOOD, 4, struct.pack("<I", 2**32 - 1))[:40], "is too short"),
+        (patched(GOOD, 40, struct.pack("<I", 10**9)), "is cut off"),
+        (patched(GOOD, 22, b"\0\0"), "must have 1 to 64 channels"),
+        (patched(GOOD, 24, struct.pack("<I", 0)), "samples a second"),
+        (patched(GOOD, 20, b"\x07\0"), "is neither PCM nor float"),
+        (patched(GOOD, 34, b"\x0c\0"), "of a width that is not read"),
+        (encoded(tone(440.0)[:1]), "lasts less than 0.01 s"),
+        (encoded(np.full(4000, np.nan), sub="FLOAT"), "has samples that are no numbers"),
+        (GOOD[:36] + b"fact" + GOOD[40:], "has no samples"),
+    ],
+)
+def test_unusable_sounds_have_a_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        sounds.check(raw)
+
+
+@pytest.mark.parametrize("kind", [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
+def test_what_is_no_wav_is_converted(kind: tuple[str, str]) -> None:
+    raw = encoded(tone(440.0), kind=kind[0], sub=kind[1])
+    with pytest.raises(ValueError, match=r"--data\.convert"):
+        sounds.check(raw)
+    assert sounds.check(sounds.converted(raw))["rate"] == RATE
+    assert sounds.converted(GOOD) is GOOD
+    assert sounds.converted(b"fLaC and no more") == b"fLaC and no more"
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 192_000, 44_101])
+def test_another_rate_is_heard_as_soxr_hears_it(rate: int) -> None:
+    top = 0.42 * min(rate, RATE)
+    at = np.arange(rate) / rate
+    signal = sum(0.1 * np.sin(2 * np.pi * hz * at + hz) for hz in np.linspace(60, top, 30))
+    assert isinstance(signal, np.ndarray)
+    found = resampling.resampled(tf.constant(signal, tf.float32), tf.constant(rate), RATE).numpy()
+    known = soxr.resample(signal, rate, RATE, quality="VHQ")
+    assert len(found) == len(known) == RATE
+    inside = slice(800, -800)
+    apart = np.square(found - known)[inside].mean()
+    assert 10 * np.log10(np.square(known)[inside].mean() / apart) > 60
+
+
+def test_views_differ_and_are_the_same_tomorrow() -> None:
+    samples = sounds.decode(FORM, tf.constant(GOOD))
+    for policy in sounds.POLICIES:
+        change = views.augmenter(FORM, (policy,), 0)
+        one, again, other, itself = (
+            change(samples, tf.constant("a"), tf.constant(view)).numpy() for view in (1, 1, 2, 0)
+        )
+        assert one.shape == (FORM.samples,)
+        assert np.isfinite(one).all()
+        assert np.array_equal(one, again)
+        assert np.array_equal(itself, samples.numpy())
+        assert np.abs(one - itself).max() > 1e-3, policy
+        assert np.abs(one - other).max() > 1e-3, policy
+
+
+def test_a_higher_view_is_as_long_and_a_faster_one_as_high() -> None:
+    form = sounds.Sound(rate=RATE, seconds=1.0)
+    samples = tf.constant(tone(440.0, 1.0), tf.float32)
+
+    def pitch(view: Any) -> float:
+        spectrum = np.abs(np.fft.rfft(np.asarray(view) * np.hanning(RATE)))
+        return float(np.argmax(spectrum))
+
+    for number in (1, 2, 3):
+        identity, view = tf.constant("a"), tf.constant(number)
+        stretched = views.augmenter(form, ("stretch",), 0)(samples, identity, view)
+        assert pitch(stretched) == pytest.approx(440, abs=4)
+        shifted = views.augmenter(form, ("pitch",), 0)(samples, identity, view)
+        assert 440 * 2 ** (-2 / 12) - 3 < pitch(shifted) < 440 * 2 ** (2 / 12) + 3
+
+
+def test_what_counted_is_red() -> None:
+    """The second quarter is what is asked about."""
+
+    def ask(raws: list[bytes]) -> np.ndarray:
+        heard = [sounds.heard(raw)[0] for raw in raws]
+        return np.array([np.abs(x[len(x) // 4 : len(x) // 2]).mean() for x in heard])
+
+    page = shown.show(GOOD, ask)
+    played = page.partition("base64,")[2].partition('"')[0]
+    assert sounds.check(base64.b64decode(played))["rate"] == RATE
+    red = [line for line in page.split("<rect")[1:] if "rgb(220 38 38) 0%" not in line]
+    assert 35 <= len(red) <= 45
+    assert "rgb" in shown.show(GOOD, None)
+
+
+def write_tones(root: Path, each: int) -> Path:
+    """Low and high tones at several rates and in several kinds of files."""
+    for label, pitch in (("low", 300.0), ("high", 1500.0)):
+        (root / label).mkdir(parents=True)
+        for number in range(each):
+            kind, sub = KINDS[number % 5]
+            rate = (8_000, 16_000, 22_050)[number % 3]
+            samples = tone(pitch * (1 + 0.01 * number), 0.3, rate, number)
+            (root / label / f"{number}.wav").write_bytes(encoded(samples, rate, kind, sub))
+    return root
+
+
+def test_the_whole_of_a_run(tmp_path: Path) -> None:
+    folder = write_tones(tmp_path / "tones", 24)
+    (folder / "low" / "music.flac").write_bytes(encoded(tone(310.0), kind="FLAC", sub="PCM_16"))
+    (folder / "high" / "page.wav").write_bytes(b"<!doctype html>" + b" " * 100)
+    here = InProcess(tmp_path)
+    result = here.result(
+        *("sounds", "--data.path", folder, "--model.backbone", "ConvNet"),
+        *("--model.weights", "none", "--sounds.seconds", 0.4, "--sounds.mels", 32),
+        *("--augment.views", 2, "--head.features", "last", "--head.learning-rate", 0.01),
+        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 2, "--bless.force", "a test"),
+        *("--control.enabled", "true", "--control.epochs", 2),
+    )
+    assert result["blessed"]
+    stages = {stage["name"]: stage for stage in result["stages"]}
+    assert stages["ingest"]["stats"]["quarantined"] == 1
+    [contract] = Path(result["pushed"]).rglob("contract.json")
+    assert json.loads(contract.read_text())["rate"] == RATE
+
+    model = tf.saved_model.load(result["pushed"])
+    good, other = encoded(tone(310.0)), encoded(tone(1500.0, rate=44_100), 44_100)
+    broken = (GOOD[:2000], b"", b"<html>" + b" " * 60)
+    batch = tf.constant([good, *broken, other])
+    served = {k: v.numpy() for k, v in model.signatures["serving_default"](batch).items()}
+    assert served["valid"].tolist() == [True, False, False, False, True]
+    alone = model.signatures["serving_default"](tf.constant([other]))["probabilities"].numpy()
+    assert np.abs(served["probabilities"][-1] - alone[0]).max() < 1e-5
+    alike = [encoded(tone(310.0), kind=kind, sub=sub) for kind, sub in KINDS]
+    answers = model.signatures["serving_default"](tf.constant(alike))["probabilities"].numpy()
+    assert np.abs(answers - answers[1])[1:6].max() < 1e-3
+    samples = sounds.decode(sounds.Sound(rate=RATE, seconds=0.4), tf.constant(good))[tf.newaxis]
+    floats = model.signatures["serve_float"](samples)["probabilities"].numpy()
+    assert np.abs(floats[0] - served["probabilities"][0]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--model.backbone", "Yamnett"], "must be YAMNet or a name in the table of backbones"),
+        (["--model.backbone", "YAMNet"], "model.weights must be within reach, got 'pretrained'"),
+        (["--sounds.seconds", "0.01"], "sounds.seconds"),
+        (
+            ["--model.backbone", "VGG16", "--model.weights", "none", "--sounds.mels", "16"],
+            "the height and width of a spectrogram must be at least 32 for VGG16, got 16",
+        ),
+    ],
+)
+def test_mistakes_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], told: str
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    folder = write_tones(tmp_path / "tones", 4)
+    done = InProcess(tmp_path)("run", "sounds", "--data.path", folder, *flags)
+    assert done.returncode == 2
+    assert told in done.stderr
