@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import keras
 import librosa
+import librosa.filters
 import numpy as np
 import pytest
 

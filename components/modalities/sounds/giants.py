@@ -45,7 +45,13 @@ def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
             f"model.backbone must be YAMNet or a name in the table of backbones, got {name!r}: "
             f"{nearest(name, known)}"
         )
-    return Giant(name, sha256_of_json(["sounds", "keras.applications", name]))
+    return Giant(name, _digest(name))
+
+
+def _digest(name: str) -> str:
+    """Of a network for pictures, and of the picture that is made of a sound."""
+    picture = [_RATE, _WINDOWS, _HOP, _LOW, _HIGH, _LONGEST_HOP]
+    return sha256_of_json(["sounds", picture, "keras.applications", name])
 
 
 def find_weights(
@@ -77,7 +83,7 @@ def small(giant: Giant) -> Giant:
     """Five blocks, 100,000 weights, that see the spectrogram."""
     del giant
     name = "SmallConvNet"
-    return Giant(name, sha256_of_json(["sounds", "keras.applications", name]), small=True)
+    return Giant(name, _digest(name), small=True)
 
 
 def begin(
