@@ -16,6 +16,7 @@ import pytest
 
 from components.modalities.table import MODALITIES
 from pipeline.config import RECIPES, Config
+from tests.components.modalities.test_sounds import write_tones
 from tests.conftest import ROOT, InProcess, write_classes
 from tests.presets import sentences, write_preset
 
@@ -55,6 +56,9 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
     shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")
     pictures = ["--model.weights", "none", "--photos.input-size", "32"]
     texts = ["--model.backbone", str(preset), "--sentences.sequence-length", "16"]
+    write_tones(here.directory / "SOUNDS", 12)
+    heard = ["--model.backbone", "ConvNet", "--model.weights", "none", "--sounds.seconds", "0.4"]
+    small_of = {"sentiment": texts, "topics": texts, "sounds": heard}
     ran = set()
     for command in commands():
         changed = command
@@ -65,8 +69,7 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
             ran.add("submit")
             continue
         if command[0] in ("run", "plan"):
-            small = texts if command[1] in ("sentiment", "topics") else pictures
-            changed = [*command, *small, "--bless.force", "a test"]
+            changed = [*command, *small_of.get(command[1], pictures), "--bless.force", "a test"]
             changed += ["--head.epochs", "1", "--fine-tune.epochs", "1"]
             changed += ["--control.enabled", "false"]  # It takes as long as all else.
         done = here(*changed)
@@ -79,12 +82,12 @@ def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
     """With their values, where the README gives them."""
     named = [shlex.split(flags) for flags in re.findall(r"`(--[a-z][\w-]*\.[^`]+)`", ALL)]
     assert len(named) > 25
+    recipes = {MODALITIES["text"].section: "sentiment", MODALITIES["sound"].section: "sounds"}
     for words in named:
         section, key = words[0].lstrip("-").replace("-", "_").split(".")
         assert key in type(getattr(Config(), section)).model_fields, words[0]
         if len(words) > 1:
-            text = section == MODALITIES["text"].section
-            status, _, err = in_process("show", "sentiment" if text else "photos", *words)
+            status, _, err = in_process("show", recipes.get(section, "photos"), *words)
             assert status == 0, (words, err)
 
 

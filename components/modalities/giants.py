@@ -16,15 +16,16 @@ class ModelConfig(Section):
 
     backbone: Place = "MobileNetV2"
     """Pictures: a name of Keras Applications, or ConvNet. Text: a KerasHub preset: a name, hf://…,
-    kaggle://…, or a folder, KerasHub's own or one of Hugging Face."""
+    kaggle://…, or a folder, KerasHub's own or one of Hugging Face. Sounds: YAMNet, or one for
+    pictures."""
     weights: Place = "pretrained"
     """`pretrained`, the published ones (for pictures `imagenet`, too); a file of the backbone's
     weights; `none`; or `pretrain`."""
     warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"
     """`blessed`: go on from the last blessed model, backbone and head, once there is one."""
     pooling: Pooling = "auto"
-    """How the last features become one vector. Pictures: avg, max. Text: mean, cls (the first
-    token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
+    """How the last features become one vector. Pictures and sounds: avg, max. Text: mean, cls (the
+    first token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
 
 
 @dataclass(frozen=True)
