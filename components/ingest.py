@@ -59,6 +59,9 @@ class DataConfig(Section):
     slices: Columns = ()
     """Tables: columns to tell parts of the test examples apart by, such as camera or site; each
     part is judged by itself: quarters of numbers, and each of up to 20 other values."""
+    group: UnhashedStr = ""
+    """Tables: a column with what examples belong to, such as a speaker, a patient or a recording:
+    those of one are all trained on or all tested on."""
     convert: bool = False
     """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
     ones as JPEG of quality 100; and sounds that are no WAV (FLAC, Ogg, MP3 …), as WAV of 16 bits.
@@ -80,7 +83,7 @@ class DataConfig(Section):
     """Accept a label set that differs from the last blessed model's."""
 
 
-@stage(version=4)
+@stage(version=5)
 def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = None) -> Examples:
     """Read, check, split and write the examples of `source`.
 
@@ -276,7 +279,7 @@ def _placed(rows: list[Row], wanted: Wanted) -> Iterator[Row]:
         if "reason" in row:
             yield row
         else:
-            members.append((row["same"], row["split"], row["answers"]))
+            members.append(placing.member(row))
             same[row["same"]].append(row)
     for key, to in placing.assign(members, wanted):
         places[key].append(to)

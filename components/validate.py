@@ -21,7 +21,7 @@ with epy.lazy_imports():
     from components.on_beam import count as on_beam_count
 
 
-@stage(version=3, plain=True)
+@stage(version=4, plain=True)
 def validate(
     job: Job, examples: Examples, other_targets: tuple[Target, ...] | None, allow_new_labels: bool
 ) -> Checks:
@@ -60,6 +60,7 @@ def validate(
     kind = MODALITIES[examples.modality].raw
     facts = kind.summary(values)
     warnings += [*_warnings(counted, quarantined, total), *kind.warnings(facts)]
+    warnings += _torn(counted)
     statistics = {
         "counts": {
             target.name: task_of(target).summary(target.space, answers[number])
@@ -121,6 +122,21 @@ def _check_splits(counted: Counter[Key]) -> None:
             f"data.path must not have one example in two splits, got {name!r} in {split} and the "
             f"same content as {other!r} in {other_split}"
         )
+
+
+def _torn(counted: Counter[Key]) -> list[str]:
+    """Groups that are in more than one split, where the data gives the splits."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for what, *which in counted:
+        if what == "group":
+            splits[which[0]].add(which[1])
+    torn = sorted(group for group, own in splits.items() if len(own) > 1)
+    if not torn:
+        return []
+    return [
+        f"{len(torn)} of {len(splits)} groups are in more than one split, such as {torn[0]!r}, "
+        f"which flatters the figures."
+    ]
 
 
 def _warnings(counted: Counter[Key], quarantined: int, usable: int) -> list[str]:

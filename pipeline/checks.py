@@ -160,6 +160,11 @@ def _check_targets(config: Config) -> None:
                 f"{field}.separator must be for several labels in one column, got "
                 f"{column.separator!r} for {column.task}"
             )
+    if config.data.labels_per_class and config.data.group:
+        raise Mistake(
+            f"data.labels_per_class must be left out where data.group keeps examples together, got "
+            f"{config.data.labels_per_class}"
+        )
     if config.data.labels_per_class and [c.task for c in config.columns] != ["one_label"]:
         raise Mistake(
             f"data.labels_per_class must be left out where more than one label is asked for, got "

@@ -204,7 +204,9 @@ def _source(
             config.path,
             modality=config.modality,
             columns=columns,
-            headings=Headings(config.input_column, config.split_column, config.slices),
+            headings=Headings(
+                config.input_column, config.split_column, config.slices, config.group
+            ),
             download=download,
             hashes=Hashes(digests, config.read_all, say),
         )

@@ -44,13 +44,13 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
         for number, text in enumerate(sentences(label, 12)):
             (here.directory / "REVIEWS" / name / f"{number}.txt").write_text(text)
     rows = [
-        f"PHOTOS/{p.parent.name}/{p.name},{p.parent.name},{n % 7}"
+        f"PHOTOS/{p.parent.name}/{p.name},{p.parent.name},{n % 7},{n % 5}"
         for n, p in enumerate(sorted((here.directory / "PHOTOS").rglob("*.*")))
     ]
-    table = "\n".join(["path,species,age", *rows])
+    table = "\n".join(["path,species,age,site", *rows])
     (here.directory / "PHOTOS.csv").write_text(table)
     folds = ("train", "train", "validation", "test")
-    named = [f"{row.rpartition(',')[0]},{folds[n % 4]}" for n, row in enumerate(rows)]
+    named = [f"{row.rsplit(',', 2)[0]},{folds[n % 4]}" for n, row in enumerate(rows)]
     (here.directory / "RENAMED.csv").write_text("\n".join(["filename,class,fold", *named]))
     preset = write_preset("BERT", here.directory / "bert")
     shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")

@@ -17,7 +17,7 @@ from components.tasks.table import TASKS
 
 Row = dict[str, Any]
 # What is counted: ("examples", split), ("answer", split, number of the target, what is counted of
-# it), ("fact", name, value), ("ids",), ("kinds",),
+# it), ("fact", name, value), ("group", name, split), ("ids",), ("kinds",),
 # ("conflicts",), and ("clash", …) for an example that is in two splits.
 Key = tuple[Any, ...]
 
@@ -30,6 +30,8 @@ def of_row(row: Row, tasks: tuple[str, ...]) -> Iterator[Key]:
             yield "answer", row["split"], number, key
     for name, value in row["facts"].items():
         yield "fact", name, value
+    if group := row.get("group"):
+        yield "group", group, row["split"]
 
 
 def of_content(rows: Iterable[Row]) -> Iterator[Key]:

@@ -130,6 +130,7 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
     _check_enough(wish, records, targets)
     listing = sha256_of_rows(
         [r.name, r.answers, r.split, r.problem, r.raw and r.raw.decode("latin-1"), *r.cells]
+        + ([r.group] if r.group else [])
         for r in records
     )
     return Source(

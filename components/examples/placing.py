@@ -23,7 +23,7 @@ INDEX = "index.jsonl"
 LABEL = "label"
 # What is known of an example; a row with a reason is of one that cannot be used.
 Row = dict[str, Any]
-COLUMNS = ("id", "same", "key", "name", "answers", "split", "facts", "cells")
+COLUMNS = ("id", "same", "key", "name", "answers", "split", "facts", "cells", "group")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def check(record: Record, wanted: Wanted, known: dict[str, Any]) -> Row:
     }
     if record.cells:
         row["cells"] = list(record.cells)
+    if record.group:
+        row["group"] = record.group
     return patched(row, wanted.patch)
 
 
@@ -99,19 +101,28 @@ def accepts(record: Record, targets: tuple[Target, ...]) -> bool:
     return all(task_of(target).accepts(answer, target.space) for target, answer in pairs)
 
 
-# What is the same of examples, the split that they are given, and their answers.
-Member = tuple[str, str, list[Answer]]
+# What is the same of examples, the split that they are given, their answers, and their group.
+Member = tuple[str, str, list[Answer], str]
+
+
+def member(row: Row) -> Member:
+    """What decides about the split of a row."""
+    return row["same"], row["split"], row["answers"], row.get("group", "")
 
 
 def assign(members: Iterable[Member], wanted: Wanted) -> Iterator[tuple[str, tuple[str, str]]]:
     """→ (what is the same, (given split, assigned split)); proportions of answers are kept.
 
     Those without a split are dealt in the order of what is the same, a hash: more examples
-    tomorrow move next to nobody from one split to the other.
+    tomorrow move next to nobody from one split to the other. Of groups, which stay together, each
+    is dealt as one, in the order of a hash of its name.
     """
     told = {json.dumps(member): member for member in members}
     unique = [told[key] for key in sorted(told)]
-    strata = _strata([answers for _, _, answers in unique], wanted.targets)
+    strata = _strata([answers for _, _, answers, _ in unique], wanted.targets)
+    if any(group for _, _, _, group in unique):
+        yield from _assign_groups(unique, strata, wanted)
+        return
     if len(wanted.targets) == 1 and all(len(each) <= 1 for each in strata):
         classes: dict[frozenset[str], list[Member]] = defaultdict(list)
         for member, each in zip(unique, strata, strict=True):
@@ -120,10 +131,42 @@ def assign(members: Iterable[Member], wanted: Wanted) -> Iterator[tuple[str, tup
             yield from _carved(of_one, _deal(_pool(of_one), wanted))
         return
     of_each: dict[str, set[str]] = defaultdict(set)
-    for (same, split, _), each in zip(unique, strata, strict=True):
+    for (same, split, _, _), each in zip(unique, strata, strict=True):
         if split in ("", "train"):
             of_each[same] |= each
     yield from _carved(unique, _stratified(of_each, wanted.missing))
+
+
+def _assign_groups(
+    members: list[Member], strata: list[frozenset[str]], wanted: Wanted
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Like `assign`; whatever shares a group, or is the same as one of it, is on one side."""
+    units = _units(members)
+    of_each: dict[str, set[str]] = defaultdict(set)
+    for (same, split, _, _), each in zip(members, strata, strict=True):
+        if split in ("", "train"):
+            of_each[units[same]] |= each
+    dealt = _stratified(of_each, wanted.missing)
+    yield from _carved(members, {same: dealt.get(unit, "train") for same, unit in units.items()})
+
+
+def _units(members: list[Member]) -> dict[str, str]:
+    """What is the same → what it is dealt with: the first, by a hash, of all groups that it is
+    connected with."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for same, _, _, group in members:
+        if group:
+            # The lesser is the root, so that its name does not depend on the order.
+            one, other = sorted((root(f"same {same}"), root(content_id(group.encode()))))
+            parent[other] = one
+    return {same: root(f"same {same}") if group else same for same, _, _, group in members}
 
 
 def _strata(rows: list[list[Answer]], targets: tuple[Target, ...]) -> list[frozenset[str]]:
@@ -138,11 +181,11 @@ def _strata(rows: list[list[Answer]], targets: tuple[Target, ...]) -> list[froze
 
 def _pool(members: list[Member]) -> list[str]:
     """What is the same of those whose split is not settled, sorted."""
-    return sorted({same for same, split, _ in members if split in ("", "train")})
+    return sorted({same for same, split, _, _ in members if split in ("", "train")})
 
 
 def _carved(members: list[Member], carved: dict[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    for same, split in sorted({(same, split) for same, split, _ in members}):
+    for same, split in sorted({(same, split) for same, split, _, _ in members}):
         yield same, (split, carved[same] if split in ("", "train") else split)
 
 

@@ -56,12 +56,14 @@ class Source:
 
 
 def check_is_no_table(wish: Wish) -> None:
-    """A `Mistake` where parts are to be told apart by columns that there are not."""
-    if wish.headings.slices:
-        raise Mistake(
-            f"data.slices must name columns of a table, .csv or .jsonl, got "
-            f"{', '.join(wish.headings.slices)!r} for {wish.location!r}, which is none"
-        )
+    """A `Mistake` where columns are named that there are not."""
+    given = {"slices": ", ".join(wish.headings.slices), "group": wish.headings.group}
+    for key, named in given.items():
+        if named:
+            raise Mistake(
+                f"data.{key} must name columns of a table, .csv or .jsonl, got {named!r} for "
+                f"{wish.location!r}, which is none"
+            )
 
 
 def check_is_one_label(wish: Wish) -> None:

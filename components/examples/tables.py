@@ -37,11 +37,13 @@ class Headings:
         input: of the example, a path or a text; the modality's own where empty.
         split: of the split.
         slices: of what parts of the test examples are told apart by.
+        group: of what keeps rows on one side of a split; empty for none.
     """
 
     input: str = ""
     split: str = "split"
     slices: tuple[str, ...] = ()
+    group: str = ""
 
 
 OUR_HEADINGS = Headings()
@@ -74,6 +76,7 @@ class Record:
         raw: None where `path` holds it.
         problem: why it cannot be used, where that is known already.
         cells: of the columns that parts are told apart by, in their order.
+        group: of what it belongs to, such as a speaker; empty for nothing.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Record:
     raw: bytes | None = None
     problem: str = ""
     cells: tuple[str, ...] = ()
+    group: str = ""
 
     def read(self) -> bytes:
         """Its raw form; OSError or ValueError where it cannot be read."""
@@ -151,6 +155,8 @@ def read(
         _check_has(table, rows, "data.path", name)
     for name in headings.slices:
         _check_has(table, rows, "data.slices", name)
+    if headings.group:
+        _check_has(table, rows, "data.group", headings.group)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
     for number, row in enumerate(rows, start=1):
@@ -169,6 +175,7 @@ def read(
             None if is_path else raw_text(value),
             problem,
             tuple(_plain(row.get(name)) for name in headings.slices),
+            _plain(row.get(headings.group)) if headings.group else "",
         )
 
 

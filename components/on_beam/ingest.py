@@ -79,7 +79,7 @@ class _Builder(dataset.Builder, skip_registration=True):  # type: ignore[call-ar
         checked = records | "Check" >> beam.FlatMap(_check, wanted).with_outputs("bad", main="good")
         assigned = (
             checked.good
-            | "Answers" >> beam.Map(lambda row: (0, (row["same"], row["split"], row["answers"])))
+            | "Answers" >> beam.Map(lambda row: (0, placing.member(row)))
             | "Gather answers" >> beam.GroupByKey()
             | "Assign" >> beam.FlatMap(lambda all_of: placing.assign(all_of[1], wanted))
         )

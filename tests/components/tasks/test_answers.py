@@ -31,7 +31,7 @@ def test_splits_keep_the_proportions_of_several_labels() -> None:
     rng = np.random.default_rng(0)
     share = {"common": 0.5, "usual": 0.2, "rare": 0.03}
     members: list[placing.Member] = [
-        (f"{i:05}", "", [[label for label, p in share.items() if rng.random() < p]])
+        (f"{i:05}", "", [[label for label, p in share.items() if rng.random() < p]], "")
         for i in range(2000)
     ]
     target = Target(task="several_labels", space=Space(labels=tuple(share)))
@@ -39,7 +39,7 @@ def test_splits_keep_the_proportions_of_several_labels() -> None:
     placed = {same: split for same, (_, split) in placing.assign(members, want)}
     assert len(placed) == 2000
     for label in share:
-        counts = Counter(placed[same] for same, _, (labels,) in members if label in labels)
+        counts = Counter(placed[same] for same, _, (labels,), _ in members if label in labels)
         total = counts.total()
         assert counts["test"] / total == pytest.approx(0.2, abs=0.02), label
         assert counts["validation"] / total == pytest.approx(0.08, abs=0.02), label
@@ -50,10 +50,12 @@ def test_splits_keep_the_proportions_of_several_labels() -> None:
 
 
 def test_splits_keep_the_spans_of_a_number() -> None:
-    members: list[placing.Member] = [(f"{i * 7919 % 1000:05}", "", [float(i)]) for i in range(1000)]
+    members: list[placing.Member] = [
+        (f"{i * 7919 % 1000:05}", "", [float(i)], "") for i in range(1000)
+    ]
     want = wanted((Target(task="number"),), test=0.2, validation=0.1)
     placed = {same: split for same, (_, split) in placing.assign(members, want)}
-    test = [value for same, _, (value,) in members if placed[same] == "test"]
+    test = [value for same, _, (value,), _ in members if placed[same] == "test"]
     assert len(test) == 200
     assert np.histogram(test, bins=10, range=(0, 1000))[0].tolist() == [20] * 10
 
