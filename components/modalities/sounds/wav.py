@@ -44,7 +44,7 @@ def samples(raw: Any, most_seconds: float | None = None) -> tuple[Any, Any]:
     with _required(is_wav, "is not a WAV file"):
         fmt, data, promised = _chunks(raw, size)
     with _required(data > 0, "has no samples: a chunk is missing"):
-        tag, channels, bits = _number(raw, fmt, 2), _number(raw, fmt + 2, 2), None
+        tag, channels = _number(raw, fmt, 2), _number(raw, fmt + 2, 2)
     rate, bits = _number(raw, fmt + 4, 4), _number(raw, fmt + 14, 2)
     tag = tf.cond(
         tf.equal(tag, _EXTENSIBLE), lambda: _number(raw, fmt + 24, 2), lambda: tf.identity(tag)
@@ -86,13 +86,13 @@ def _chunks(raw: Any, size: Any) -> tuple[Any, Any, Any]:
 
     def step(number: Any, at: Any, fmt: Any, data: Any, promised: Any) -> tuple[Any, ...]:
         name, long = tf.strings.substr(raw, at, 4), _number(raw, at + 4, 4)
-        whole = at + 8 + long <= size
+        whole = long <= size - at - 8
         fmt = tf.where(tf.equal(name, "fmt ") & (long >= 16) & whole, at + 8, fmt)
         found = tf.equal(name, "data") & (fmt > 0)
         data, promised = tf.where(found, at + 8, data), tf.where(found, long, promised)
         # Chunks begin at even places.
-        further = at + 8 + long + long % 2
-        return number + 1, tf.where(further > at, further, size), fmt, data, promised
+        further = tf.where(whole, at + 8 + long + long % 2, size)
+        return number + 1, further, fmt, data, promised
 
     zero = tf.constant(0)
     _, _, fmt, data, promised = tf.while_loop(
@@ -105,7 +105,7 @@ def _number(raw: Any, at: Any, count: int) -> Any:
     """Little-endian, int32; what does not fit is the greatest that does."""
     octets = tf.cast(tf.io.decode_raw(tf.strings.substr(raw, at, count), tf.uint8), tf.int64)
     value = tf.reduce_sum(octets * tf.constant([1 << (8 * n) for n in range(count)], tf.int64))
-    return tf.cast(tf.minimum(value, tf.int64.max if count > 8 else 2**31 - 1), tf.int32)
+    return tf.cast(tf.minimum(value, 2**31 - 1), tf.int32)
 
 
 def _of_8(body: Any) -> Any:
