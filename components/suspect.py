@@ -24,7 +24,7 @@ with epy.lazy_imports():
 SUSPECTS, OUTLIERS = "suspects.csv", "outliers.csv"
 
 
-@stage(version=4)
+@stage(version=5)
 def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     """Question the answers of the examples to train and to validate with, on stored features.
 

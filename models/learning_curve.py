@@ -16,16 +16,18 @@ def said_with(
     question: Question,
     folds: np.ndarray,
     strength: float,
-    share: float,
+    parts: int,
     *,
+    part: int = 0,
     tolerance: float = 1e-4,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What heads fitted to a share of the others say of examples that they have not seen.
+    """What heads fitted to a part of the others say of examples that they have not seen.
 
     Args:
         coordinates: (examples, coordinates) of all.
         folds: (examples,), the number of the fold that each is in.
         strength: of the ridge, for all of the others; of fewer it is more.
+        parts: into how many the others are dealt, and which `part` of them is learned from.
 
     Returns:
         (rows,), which examples were asked about, and (rows, outputs). Of many outputs, for which
@@ -35,8 +37,7 @@ def said_with(
     known = np.unique(folds) if question.targets.shape[1] <= MANY else folds[:1]
     for fold in known:
         others, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        count = max(2, round(share * len(others)))
-        inside = others[strata.some([question.targets[others]], count)]
+        inside = others[strata.folds([question.targets[others]], parts) == part]
         fit = solve(
             Dense.of(coordinates[inside]),
             question.of(inside),

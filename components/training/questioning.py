@@ -26,8 +26,9 @@ with epy.lazy_imports():
 # So many are questioned together: what it takes grows with their square, and there are enough of
 # them to learn from. Of more than this in all, the first are, in the order of a hash.
 _TOGETHER, _MOST, _FOLDS = 800, 12_000, 5
-# Of the others, of which each example is left out: how many are learned from.
-_SHARES = (0.25, 0.5, 1.0)
+# Into how many parts the others are dealt, of which each example is left out; one part is learned
+# from, and then another one, as which examples are in it counts as well.
+_PARTS, _TURNS = (4, 2, 1), 2
 # What is doubted is doubted by any head that is about right.
 _STRENGTHS, _TOLERANCE = linear.STRENGTHS[::2], 1e-5
 
@@ -137,24 +138,31 @@ class _Round:
         pairs = zip(features.model.targets, self.questions, self.paths, strict=True)
         for target, question, path in pairs:
             said = {
-                share: learning_curve.said_with(
-                    self.coordinates, question, self.folds, path.strength, share
-                )
-                for share in _SHARES
+                parts: [
+                    learning_curve.said_with(
+                        self.coordinates, question, self.folds, path.strength, parts, part=part
+                    )
+                    for part in range(min(parts, _TURNS))
+                ]
+                for parts in _PARTS
             }
-            asked, _ = said[1.0]
+            [(asked, _)] = said[1]
             there = question.weights[asked] > 0
             truth = question.targets[asked][there]
             for watched in task_of(target).watched(target.space):
                 each = {
-                    share: np.asarray(
-                        keras.ops.convert_to_numpy(watched.of_each(truth, own[there])), np.float64
-                    )
-                    for share, (_, own) in said.items()
+                    1 / parts: np.mean([_judged(watched, truth, own[there]) for _, own in turns], 0)
+                    for parts, turns in said.items()
                 }
                 count = int((question.weights > 0).sum())
                 found[target.named(watched.name)] = _rows(each, count, watched.more_is_better)
         return found
+
+
+def _judged(watched: Any, truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """(examples,) of what is watched."""
+    found = keras.ops.convert_to_numpy(watched.of_each(truth, said))
+    return np.asarray(found, np.float64)
 
 
 def _rows(
