@@ -285,12 +285,13 @@ class Suspects(Artifact):
 
     ```
     suspects.csv         labels that are likely wrong, the likeliest first
+    outliers.csv         examples that are like no other, the farthest first
     twins.json           labels that could not be told apart
     learning_curve.json  what heads are like that were fitted to fewer examples
     ```
     """
 
-    shown = ("suspects",)
+    shown = ("suspects", "outliers")
 
     questioned: int
     """How many examples were looked at."""

@@ -131,11 +131,14 @@ def fine_tune(
             others=[network],
         )
 
+    def judged() -> Callable[[], np.ndarray]:
+        return paired.losses(tuned, data, model.base.targets, learning)
+
     drift = Drift(job, model.base, network, features, data.validation)
     weights = freezing.named_weights(network, head)
     anchor = freezing.snapshot(weights)
     compared = model.choosing and distribution.replicas() == 1
-    before = paired.losses(tuned, data, model.base.targets, learning)() if compared else None
+    before = judged()() if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
@@ -146,8 +149,7 @@ def fine_tune(
     share = 1.0
     curve: list[dict[str, float]] = []
     if config.interpolate != 1.0:
-        judge = paired.losses(tuned, data, model.base.targets, learning, as_served=True)
-        share, curve = _interpolated(weights, anchor, judge, config)
+        share, curve = _interpolated(weights, anchor, judged(), config)
         stats |= {"interpolated": share}
     forgotten |= {"share": share, "curve": curve, "kept": drift.told() if share < 1.0 else None}
     write_json(job.directory / forgetting.FILE, forgotten)
@@ -158,7 +160,7 @@ def fine_tune(
         kept = f"the head alone: fine-tuning made it worse ({phase.change})"
         return _unchanged(job, model, features, kept, stats)
     if before is not None:
-        now = paired.losses(tuned, data, model.base.targets, learning)()
+        now = judged()()
         fell, error = paired.better_by(before, now)
         if not fell > error:
             kept = (

@@ -61,7 +61,7 @@ class DataConfig(Section):
     part is judged by itself: quarters of numbers, and each of up to 20 other values."""
     group: UnhashedStr = ""
     """Tables: a column with what examples belong to, such as a speaker, a patient or a recording:
-    those of one are all trained on or all tested on."""
+    those of one are all trained on or all tested on. Fractions are then shares of the groups."""
     convert: bool = False
     """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
     ones as JPEG of quality 100; and sounds that are no WAV (FLAC, Ogg, MP3 …), as WAV of 16 bits.

@@ -35,6 +35,8 @@ MAPPED = 600
 _FEW = 3
 # The median of the absolute deviation of what is normally distributed.
 _NORMAL = 0.6745
+# Logarithms of distances are taken to differ by as much as this at least.
+_LEAST_USUAL = 0.05
 # What `far_off` says of an outlier.
 OUTLIER = 3.5
 
@@ -167,8 +169,11 @@ def far_off(distances: np.ndarray) -> np.ndarray:
     Of logarithms, from the median and the median deviation, which outliers do not move: Iglewicz &
     Hoaglin 1993, who take what is beyond `OUTLIER` for one.
     """
-    logs = np.log(np.maximum(distances, 1e-12))
-    away = logs - np.median(logs)
-    usual = float(np.median(np.abs(away))) / _NORMAL
-    found: np.ndarray = away / max(usual, 1e-12)
+    apart = distances > 1e-6 * max(float(distances.max(initial=0.0)), 1e-12)
+    if not apart.any():
+        return np.zeros(len(distances))
+    logs = np.log(np.where(apart, distances, 1.0))
+    away = np.where(apart, logs - np.median(logs[apart]), 0.0)  # Copies are like each other.
+    usual = float(np.median(np.abs(away[apart]))) / _NORMAL
+    found: np.ndarray = away / max(usual, _LEAST_USUAL)
     return found

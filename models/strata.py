@@ -32,5 +32,13 @@ def some(targets: Sequence[np.ndarray], count: int) -> np.ndarray:
 
 def _alike(targets: Sequence[np.ndarray]) -> np.ndarray:
     """The rows in an order in which those with about the same answers are beside each other."""
-    keys = [one.argmax(axis=1) if one.shape[1] > 1 else one[:, 0] for one in targets]
+    keys = [_rarest(one) if one.shape[1] > 1 else one[:, 0] for one in targets]
     return np.lexsort(keys[::-1])
+
+
+def _rarest(there: np.ndarray) -> np.ndarray:
+    """(examples,): which of its labels is the rarest; one more than there are where it has none."""
+    labelled = there > 0.5
+    counts = np.where(labelled, labelled.sum(axis=0), np.inf)
+    found: np.ndarray = np.where(labelled.any(axis=1), counts.argmin(axis=1), there.shape[1])
+    return found

@@ -21,7 +21,6 @@ from models.mistakes import Mistake
 RATE = 16_000
 # What it was trained on: 96 frames.
 SECONDS = 0.975
-CLASSES = 521
 # Stride and filters of each layer after the first, which has 32 filters and stride 2.
 _LAYERS = (
     *((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512)),

@@ -96,6 +96,12 @@ def _check_enough(wish: Wish, records: list[Record], targets: list[Target]) -> N
     """A `Mistake` where no class can be trained, validated and tested."""
     if any(record.split for record in records):
         return
+    groups = {record.group for record in records if record.group}
+    if wish.headings.group and len(groups) < _FEWEST - 1:
+        raise Mistake(
+            f"data.group must name at least {_FEWEST - 1} groups, to train, validate and test "
+            f"with, got {len(groups)} in {wish.headings.group!r} of {wish.location!r}"
+        )
     target, *others = targets
     is_plain = bool(target.space.labels) and not TASKS[target.task].many and not others
     usable = [record for record in records if not record.problem]

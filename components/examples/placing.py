@@ -166,7 +166,8 @@ def _units(members: list[Member]) -> dict[str, str]:
             # The lesser is the root, so that its name does not depend on the order.
             one, other = sorted((root(f"same {same}"), root(content_id(group.encode()))))
             parent[other] = one
-    return {same: root(f"same {same}") if group else same for same, _, _, group in members}
+    grouped = {same for same, _, _, group in members if group}
+    return {same: root(f"same {same}") if same in grouped else same for same, _, _, _ in members}
 
 
 def _strata(rows: list[list[Answer]], targets: tuple[Target, ...]) -> list[frozenset[str]]:

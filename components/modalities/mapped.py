@@ -27,6 +27,7 @@ class Mapped:
         shape: tuple[int, ...],
         decode: Callable[[Any], Any],
         augmenter: Callable[[], Callable[[Any, Any, Any], Any]],
+        survey: Callable[[Iterable[bytes]], Survey] = lambda _: Survey(),
     ) -> None:
         """
         Args:
@@ -35,7 +36,9 @@ class Mapped:
                 be decoded.
             augmenter: () → for a graph: (decoded, id, view) → that view of the example; view 0 is
                 the example itself.
+            survey: see `protocols.Reader`.
         """
+        self.survey = survey
         self._shape, self._decode, self._augmenter = shape, decode, augmenter
         self.inputs = [tf.TensorSpec((None, *shape), tf.float32, name=name)]
         self.tracked: list[Any] = []
@@ -111,8 +114,3 @@ class Mapped:
         inputs = tf.scatter_nd(at[:, tf.newaxis], values, shape)[:-1]
         valid = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), tf.stack([size + 1]))[:-1] > 0
         return [tf.ensure_shape(inputs, (None, *self._shape))], valid
-
-    def survey(self, raws: Iterable[bytes]) -> Survey:
-        """Nothing is ragged."""
-        del raws
-        return Survey()

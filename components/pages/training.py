@@ -76,7 +76,10 @@ def _told(model: TrainedModel, history: dict[str, Any], stretch: Stretch) -> lis
             f"{stretch.end - stretch.start + 1} epochs of at most {stopping['epochs']}"
         )
     else:
-        ended = f"It went on for all of {stretch.end - stretch.start + 1} epochs"
+        count, most = stretch.end - stretch.start + 1, stopping["epochs"]
+        ended = (
+            f"It went on for {'all of' if count == most else f'{count} of at most'} {most} epochs"
+        )
     found = [f"Kept: {model.kept}", ended]
     if model.cut_short:
         found[1] = f"Trained for less than was asked: {model.cut_short}"

@@ -18,7 +18,7 @@ _SAID = {
     "better": "surely better than {rival}, {other}",
     "worse": "surely worse than {rival}, {other}",
     "the same": "as good as {rival}, {other}",
-    "cannot tell": "not to be told from {rival}, {other}: more test examples would tell",
+    "cannot tell": "not to be told from {rival}, {other}",
 }
 
 
@@ -56,4 +56,8 @@ def _beside(figure: Figure, compared: dict[str, Comparison]) -> Iterator[str]:
         if rival in compared:
             one = compared[rival]
             other = f"for which it is {figure.counted(one.other)}"
-            yield _SAID[one.verdict(figure)].format(rival=what, other=other)
+            said = _SAID[one.verdict(figure)].format(rival=what, other=other)
+            if one.low == one.high:  # Nobody asked how sure it is.
+                said = said.removeprefix("surely ")
+            more = one.verdict(figure) == "cannot tell" and one.telling()
+            yield f"{said}: more test examples would tell" if more else said

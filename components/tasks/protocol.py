@@ -113,12 +113,14 @@ class Figure:
 
     def counted(self, value: float) -> str:
         """The value in `words`."""
-        return f"{100 * value:.0f} of 100" if self.unit == "share" else f"{value:.3g}"
+        if self.unit != "share":
+            return f"{value:.3g}"
+        nearly = 0.0 < value < 0.01 or 0.99 < value < 1.0
+        return f"{100 * value:.{1 if nearly else 0}f} of 100"
 
     def between(self, low: float, high: float) -> str:
         """The same of an interval."""
-        least = f"{100 * low:.0f}" if self.unit == "share" else self.counted(low)
-        return f"{least} to {self.counted(high)}"
+        return f"{self.counted(low).removesuffix(' of 100')} to {self.counted(high)}"
 
     def text(self, value: float) -> str:
         """The value as a person reads it."""

@@ -28,16 +28,12 @@ def losses(
     data: TrainingData,
     targets: Sequence[Target],
     learning: Learning,
-    *,
-    as_served: bool = False,
 ) -> Callable[[], np.ndarray]:
     """→ (examples,): the loss of each validation example, of all its targets, as they weigh.
 
-    The model is compiled anew, once; its weights may change between the calls.
-
-    Args:
-        as_served: of what would be served, with what is settled on these examples: a temperature
-            mends a model that is too sure, and one that is not gains nothing by it.
+    Of what would be served, with what is settled on these examples: a temperature mends a model
+    that is too sure, and one that is not gains nothing by it. The model is compiled anew, once; its
+    weights may change between the calls.
     """
     model.compile(jit_compile=hardware.jit_compile())
     examples = data.validation
@@ -54,10 +50,8 @@ def losses(
         counts = np.concatenate(weights)
         found = np.zeros(len(examples))
         for number, (target, columns) in enumerate(slices(tuple(targets))):
-            own = outputs[:, columns]
-            if as_served:
-                task = task_of(target)
-                own = task.calibrated(own, task.settle(target.space, data.answers[number], own))
+            task, own = task_of(target), outputs[:, columns]
+            own = task.calibrated(own, task.settle(target.space, data.answers[number], own))
             lost, _ = data.slopes[number](wanted[:, columns], own)
             found += learning.weights.get(target.name, 1.0) * counts[:, number] * lost
         return found

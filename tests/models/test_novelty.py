@@ -65,5 +65,9 @@ def test_what_is_like_no_other_is_far_off() -> None:
     features[[11, 12]] -= 25
     apart = novelty.far_off(novelty.to_the_nearest(features @ features.T))
     assert set(np.flatnonzero(apart > novelty.OUTLIER)) == {7, 11, 12}
+    copied = np.concatenate([features, features[:180], features[:180], features[:180]])
+    apart = novelty.far_off(novelty.to_the_nearest(copied @ copied.T))
+    assert set(np.flatnonzero(apart > novelty.OUTLIER)) <= {7, 11, 12}
+    assert not novelty.far_off(np.zeros(5)).any()
     few = novelty.to_the_nearest(features[:2] @ features[:2].T)
     assert few == pytest.approx([np.linalg.norm(features[0] - features[1])] * 2)

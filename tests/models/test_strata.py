@@ -36,3 +36,10 @@ def test_few_examples_of_many_classes_are_told_apart_by_heads_that_have_not_seen
     )
     path = linear.cross_validate(features, question, strata.folds([question.targets], 3))
     assert (path.said.argmax(axis=1) == classes).mean() > 0.95
+
+
+def test_a_rare_label_beside_one_that_all_have_is_in_every_part() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.ones(600), rng.permutation(600) < 12], axis=1)
+    parts = strata.folds([labels], 5)
+    assert min(labels[parts == part, 1].sum() for part in range(5)) >= 2

@@ -14,6 +14,7 @@ from components.modalities.published import home, of_applications
 from components.modalities.sounds.raw import Sound, SoundsConfig
 from models import backbones, splitting
 from models.mistakes import Mistake, nearest
+from models.quiet import import_tensorflow
 from models.taps import Pooled
 
 with epy.lazy_imports():
@@ -26,6 +27,7 @@ poolings: tuple[str, ...] = ("avg", "max")
 YAMNET = "YAMNet"
 # The published file, and the same with BatchNormalization folded into the convolutions.
 _FILES = ("yamnet.h5", "yamnet_folded.npz")
+_URL = "https://storage.googleapis.com/audioset/yamnet.h5"
 # Of networks for pictures: 16 kHz have all of speech; windows and hop in samples.
 _RATE, _SECONDS, _WINDOWS, _HOP = 16_000, 1.0, (256, 512, 1024), 125
 _LOW, _HIGH = 20.0, 8000.0
@@ -35,7 +37,7 @@ _LONGEST_HOP = 320
 
 def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
     """YAMNet, or the row of the table of networks for pictures that is asked for."""
-    del own, download
+    del download
     name = backbones.backbone_name(config.backbone)
     if name.lower() == YAMNET.lower():
         return Giant(YAMNET, sha256_of_json(["sounds", YAMNET]))
@@ -45,6 +47,14 @@ def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
             f"model.backbone must be YAMNet or a name in the table of backbones, got {name!r}: "
             f"{nearest(name, known)}"
         )
+    least = backbones.find_backbone(name).smallest
+    frames = round((own.seconds or _SECONDS) * _RATE) // _HOP
+    for key, value, found in (("mels", own.mels, own.mels), ("seconds", own.seconds, frames)):
+        if found < least:
+            raise Mistake(
+                f"sounds.{key} must give {name} a picture of at least {least} pixels, got {value}, "
+                f"which gives {found}"
+            )
     return Giant(name, _digest(name))
 
 
@@ -61,22 +71,31 @@ def find_weights(
     del own
     if giant.name != YAMNET:
         return of_applications(giant.name, config.weights, None, download=download)
-    file = _yamnet_file()
-    if file is None:
+    if config.weights == "imagenet":
         raise Mistake(
-            f"model.weights must be within reach, got {config.weights!r} for {YAMNET}: put "
-            f"{_FILES[0]} into $KERAS_HOME/models (now {home()}), which "
-            f"https://storage.googleapis.com/audioset/yamnet.h5 has"
+            f"model.weights must be pretrained, none or a file for {YAMNET}, which was trained on "
+            f"AudioSet, got 'imagenet'"
         )
-    return Pretrained(
-        sha256_of_json(["yamnet", sha256(file)]),
-        "YAMNet's weights, trained on AudioSet",
-        published=True,
-    )
+    file = _yamnet_file() or (_downloaded() if download else None)
+    digest = sha256_of_json(["yamnet", sha256(file) if file else "to be downloaded"])
+    return Pretrained(digest, "YAMNet's weights, trained on AudioSet", published=True)
 
 
 def _yamnet_file() -> Path | None:
     return next((home() / name for name in _FILES if (home() / name).is_file()), None)
+
+
+def _downloaded() -> Path:
+    """YAMNet's weights, from where they are published; a `Mistake` where they cannot be had."""
+    import_tensorflow()
+    try:
+        return Path(keras.utils.get_file(_FILES[0], _URL, cache_subdir="models"))
+    except Exception as error:  # Whatever the network makes Keras raise.
+        reason = str(error).strip().splitlines()[0][:200]
+        raise Mistake(
+            f"model.weights must be within reach, got those of {YAMNET} ({reason}): put "
+            f"{_FILES[0]} into $KERAS_HOME/models (now {home()}), which {_URL} has"
+        ) from error
 
 
 def small(giant: Giant) -> Giant:
@@ -101,8 +120,8 @@ def begin(
         form = Sound(rate=_RATE, seconds=own.seconds or usual, mels=mels)
     theirs = published and giant.name != YAMNET
     network = _built(giant.name, form, pooling, weights=_weights(giant) if theirs else None)
-    if published and giant.name == YAMNET and (file := _yamnet_file()):
-        yamnet.load(network, file)
+    if published and giant.name == YAMNET:
+        yamnet.load(network, _yamnet_file() or _downloaded())
     return network, form, pooling
 
 

@@ -46,6 +46,7 @@ _OTHERS |= {bytes((0xFF, second)): "MP3" for second in range(0xE2, 0x100)}
 # A minute of silence is a file that came in by mistake.
 _SILENT = -80
 _LOUDEST = 0.999
+_SHOWN_RATE = 16_000
 
 
 class SoundsConfig(Section):
@@ -109,6 +110,14 @@ def heard(raw: bytes) -> tuple[np.ndarray, int]:
     return signal.numpy(), int(rate)
 
 
+def beginning(raw: bytes, seconds: float) -> tuple[np.ndarray, int]:
+    """Like `heard`, of so many seconds, at the rate of speech: small enough for a page."""
+    form = Sound(rate=_SHOWN_RATE, seconds=seconds)
+    signal, rate = heard(raw)
+    length = min(form.samples, round(len(signal) * form.rate / rate))
+    return decode(form, tf.constant(raw)).numpy()[:length], form.rate
+
+
 @lru_cache
 def _parsed() -> Any:
     """The parser that is served, in a graph: eagerly it takes ten times as long."""
@@ -125,15 +134,25 @@ def measured(facts: dict[str, Any]) -> list[float]:
 def converted(raw: bytes) -> bytes:
     """Another format (FLAC, Ogg, MP3, AIFF …) as WAV of 16 bits, its channels and its rate kept.
 
-    What is WAV already, or cannot be read, stays as it is.
+    So is WAV that is compressed, as telephones do (mu-law, A-law, ADPCM). What can be served as it
+    is, or cannot be read, stays as it is.
     """
-    if raw.startswith((b"RIFF", b"<")):
+    if raw.startswith(b"RIFF") and not _is_compressed(raw):
         return raw
     try:
-        samples, rate = soundfile.read(io.BytesIO(raw), dtype="int16", always_2d=True)
+        # As floats: of those, integers would be cut to 0; and what is too loud is clipped.
+        samples, rate = soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
     except Exception:  # `check` says what is wrong with it.
         return raw
-    return written(samples, int(rate))
+    return written(np.clip(np.rint(samples * 32768.0), -32768, 32767), int(rate))
+
+
+def _is_compressed(raw: bytes) -> bool:
+    try:
+        heard(raw)
+    except ValueError as error:
+        return wav.COMPRESSED in str(error)
+    return False
 
 
 def written(samples: np.ndarray, rate: int) -> bytes:

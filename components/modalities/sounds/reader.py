@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
+
 from components.artifacts import AssembledModel
 from components.modalities.mapped import Mapped
+from components.modalities.protocols import Survey
 from components.modalities.sounds import raw as sounds
 from components.modalities.sounds import views as sound_views
 from components.section import Views
@@ -17,4 +22,16 @@ def open_reader(model: AssembledModel, views: Views, seed: int) -> Mapped:
         (form.samples,),
         lambda raw: sounds.decode(form, raw),
         lambda: sound_views.augmenter(form, views.policies, seed),
+        lambda raws: _survey(form, raws),
     )
+
+
+def _survey(form: sounds.Sound, raws: Iterable[bytes]) -> Survey:
+    """How many sounds are longer than what is heard of them."""
+    heard = [sounds.heard(raw) for raw in raws]
+    cut = float(np.mean([len(signal) > rate * form.seconds for signal, rate in heard]))
+    note = (
+        f"{100 * cut:.1f} % of the training sounds are longer than the {form.seconds:g} s that are "
+        f"heard, from the beginning: --sounds.seconds"
+    )
+    return Survey(cut_short=cut, note=note if cut else "")

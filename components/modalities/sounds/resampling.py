@@ -2,7 +2,7 @@
 
 Band-limited interpolation (Smith 1984, Digital Audio Resampling): each new sample is a sum over a
 sinc under a Kaiser window. Where the rates have a common divisor, the places between two samples
-repeat, and few such windows are computed.
+repeat, and few such windows are computed; else each has its own.
 """
 
 from __future__ import annotations
@@ -40,19 +40,26 @@ def _resampled(signal: Any, rate: Any, wanted: int) -> Any:
     cutoff = _ROLLOFF * tf.minimum(1.0, tf.cast(wanted / rate, tf.float32))
     reach = tf.cast(tf.math.ceil(_CROSSINGS / cutoff), tf.int64)
     around = tf.range(-reach, reach + 1)
-    phases = tf.minimum(up, count)
-    windows = _windows(
-        tf.cast(tf.range(phases) * down % up, tf.float32) / tf.cast(up, tf.float32),
-        tf.cast(around, tf.float32),
-        cutoff,
-        tf.cast(reach, tf.float32),
-    )
+    few = up <= _BLOCK
+    phases = tf.minimum(tf.where(few, up, 1), count)
+
+    def windows_of(places: Any) -> Any:
+        shares = tf.cast(places, tf.float32) / tf.cast(up, tf.float32)
+        reaching = tf.cast(reach, tf.float32)
+        return _windows(shares, tf.cast(around, tf.float32), cutoff, reaching)
+
+    windows = windows_of(tf.range(phases) * down % up)
     padded = tf.pad(signal, [[reach, reach + 1]])
 
     def block(start: Any) -> Any:
         numbers = tf.minimum(start + tf.range(_BLOCK, dtype=tf.int64), count - 1)
         at = (numbers * down // up)[:, tf.newaxis] + around + reach
-        return tf.reduce_sum(tf.gather(padded, at) * tf.gather(windows, numbers % up), axis=1)
+        own = tf.cond(
+            few,
+            lambda: tf.gather(windows, numbers % up),
+            lambda: windows_of(numbers * down % up),
+        )
+        return tf.reduce_sum(tf.gather(padded, at) * own, axis=1)
 
     starts = tf.range(0, count, _BLOCK, dtype=tf.int64)
     found = tf.map_fn(block, starts, fn_output_signature=tf.TensorSpec((_BLOCK,), tf.float32))

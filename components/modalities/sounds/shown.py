@@ -15,17 +15,17 @@ legend = (
     "probable, or a number is less, without that part."
 )
 explained = 4
-# Bars of a wave, its size in pixels, parts that are silenced, and seconds that can be played.
-_BARS, _WIDTH, _HEIGHT, _PARTS, _PLAYED = 160, 320, 80, 16, 10
+# Bars of a wave, its size in pixels, parts that are silenced, and seconds that are shown.
+_BARS, _WIDTH, _HEIGHT, _PARTS, _SHOWN = 160, 320, 80, 16, 10.0
 
 
 def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
-    """A wave and a player, with the parts marked that drove the answer.
+    """The wave of its beginning and a player, with the parts marked that drove the answer.
 
     By occlusion (Zeiler & Fergus 2014, arXiv:1311.2901): how much less probable the answer is
     with a part silenced.
     """
-    signal, rate = sounds.heard(raw)
+    signal, rate = sounds.beginning(raw, _SHOWN)
     counted = np.zeros(_PARTS)
     if ask is not None:
         edges = np.linspace(0, len(signal), _PARTS + 1).astype(int)
@@ -36,7 +36,7 @@ def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
             asked.append(_wav(without, rate))
         said = ask(asked)
         counted = np.nan_to_num(said[0] - said[1:])
-    played = base64.b64encode(_wav(signal[: _PLAYED * rate], rate)).decode()
+    played = base64.b64encode(_wav(signal, rate)).decode()
     return (
         f'<div class="sound">{_drawn(signal, counted)}'
         f'<audio controls preload="none" src="data:audio/wav;base64,{played}"></audio></div>'

@@ -21,6 +21,8 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 # (format tag, bits) → how the samples are stored.
 KINDS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64))
 LEAST_RATE, MOST_RATE, MOST_CHANNELS = 1_000, 384_000, 64
+# What a reason begins with where the samples would have to be unpacked.
+COMPRESSED = "is neither PCM nor float: --data.convert"
 # What is written where the length was not known yet, by a program whose output was piped.
 _UNKNOWN = 0x7FFF_0000
 # What is shorter has nothing that could be heard.
@@ -55,7 +57,7 @@ def samples(raw: Any, most_seconds: float | None = None) -> tuple[Any, Any]:
     left = size - data
     cut = (promised > left) & (promised < _UNKNOWN)
     with (
-        _required(tf.reduce_any(known), "is neither PCM nor float, or of a width that is not read"),
+        _required(tf.reduce_any(known), f"{COMPRESSED}, or of a width that is not read"),
         _required(sane, f"must have 1 to {MOST_CHANNELS} channels"),
         _required(audible, f"must have {LEAST_RATE:,} to {MOST_RATE:,} samples a second"),
         _required(~cut, "is cut off: its header promises more samples"),

@@ -85,6 +85,7 @@ def test_splits_that_are_given_are_kept_and_torn_groups_are_told(tmp_path: Path)
     ("flags", "told"),
     [
         (["--data.group", "whom"], "data.group must have the column 'whom'"),
+        (["--data.group", "label"], "data.group must name at least 3 groups"),
         (["--data.group", "who", "--data.labels-per-class", 5], "data.labels_per_class must be"),
     ],
 )

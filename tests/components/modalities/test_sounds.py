@@ -94,12 +94,30 @@ def test_unusable_sounds_have_a_reason(raw: bytes, reason: str) -> None:
         sounds.check(raw)
 
 
+def test_what_is_converted_is_as_loud_and_is_clipped_where_it_is_too_loud() -> None:
+    as_floats = encoded(tone(440.0), kind="AIFF", sub="FLOAT")
+    assert sounds.check(sounds.converted(as_floats))["peak"] == sounds.check(GOOD)["peak"]
+    loud = sounds.converted(encoded(3 * tone(440.0), kind="OGG", sub="VORBIS"))
+    signal, _ = sounds.heard(loud)
+    assert np.abs(np.diff(signal)).max() < 0.6  # Nothing has wrapped around.
+
+
+@pytest.mark.parametrize("sub", ["ULAW", "ALAW", "MS_ADPCM", "GSM610"])
+def test_what_telephones_write_is_converted(sub: str) -> None:
+    raw = encoded(tone(440.0, rate=8000), 8000, sub=sub)
+    with pytest.raises(ValueError, match=r"is neither PCM nor float: --data\.convert"):
+        sounds.check(raw)
+    assert sounds.check(sounds.converted(raw))["rate"] == 8000
+
+
 @pytest.mark.parametrize("kind", [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
 def test_what_is_no_wav_is_converted(kind: tuple[str, str]) -> None:
     raw = encoded(tone(440.0), kind=kind[0], sub=kind[1])
     with pytest.raises(ValueError, match=r"--data\.convert"):
         sounds.check(raw)
-    assert sounds.check(sounds.converted(raw))["rate"] == RATE
+    facts = sounds.check(sounds.converted(raw))
+    assert facts["rate"] == RATE
+    assert facts["peak"] == pytest.approx(sounds.check(GOOD)["peak"], abs=1)
     assert sounds.converted(GOOD) is GOOD
     assert sounds.converted(b"fLaC and no more") == b"fLaC and no more"
 
@@ -181,6 +199,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     (folder / "low" / "music.flac").write_bytes(encoded(tone(310.0), kind="FLAC", sub="PCM_16"))
     (folder / "high" / "page.wav").write_bytes(b"<!doctype html>" + b" " * 100)
     here = InProcess(tmp_path)
+    (folder / "low" / "long.wav").write_bytes(encoded(tone(320.0, 2.0)))
     result = here.result(
         *("sounds", "--data.path", folder, "--model.backbone", "ConvNet"),
         *("--model.weights", "none", "--sounds.seconds", 0.4, "--sounds.mels", 32),
@@ -191,6 +210,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     assert result["blessed"]
     stages = {stage["name"]: stage for stage in result["stages"]}
     assert stages["ingest"]["stats"]["quarantined"] == 1
+    assert "are longer than the 0.4 s that are heard" in stages["extract"]["stats"]["note"]
     [contract] = Path(result["pushed"]).rglob("contract.json")
     assert json.loads(contract.read_text())["rate"] == RATE
 
@@ -214,11 +234,16 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     ("flags", "told"),
     [
         (["--model.backbone", "Yamnett"], "must be YAMNet or a name in the table of backbones"),
-        (["--model.backbone", "YAMNet"], "model.weights must be within reach, got 'pretrained'"),
+        (["--model.backbone", "YAMNet"], "model.weights must be within reach, got those of YAMNet"),
+        (["--model.weights", "imagenet"], "model.weights must be pretrained, none or a file"),
+        (
+            ["--model.backbone", "VGG16", "--model.weights", "none", "--sounds.seconds", "0.1"],
+            "sounds.seconds must give VGG16 a picture of at least 32 pixels, got 0.1",
+        ),
         (["--sounds.seconds", "0.01"], "sounds.seconds"),
         (
             ["--model.backbone", "VGG16", "--model.weights", "none", "--sounds.mels", "16"],
-            "the height and width of a spectrogram must be at least 32 for VGG16, got 16",
+            "sounds.mels must give VGG16 a picture of at least 32 pixels, got 16",
         ),
     ],
 )
