@@ -28,6 +28,8 @@ TRAINED_ON = ("train", "validation")
 HELD_OUT = "held_out.jsonl"
 # Of a report: what to try next.
 PROPOSALS = "proposals.json"
+# Of suspects: patches to be filled in by a person.
+SUSPECTS, OUTLIERS = "suspects.csv", "outliers.csv"
 
 
 class Artifact(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from components.artifacts import Features, Suspects
+from components.artifacts import OUTLIERS, SUSPECTS, Features, Suspects
 from components.files import cell, write_json
 from components.job import Job, stage
 from components.tasks.learning import Learning
@@ -20,8 +20,6 @@ from components.tasks.table import slices, task_of
 with epy.lazy_imports():
     from components.training import questioning
     from models import novelty
-
-SUSPECTS, OUTLIERS = "suspects.csv", "outliers.csv"
 
 
 @stage(version=5)

@@ -28,6 +28,15 @@ FINEST = 64 * 64
 Pooled = Callable[[Any, str], Mapping[str, Any]]
 
 
+def mean_of_map(output: Any, name: str) -> dict[str, Any]:
+    """A `Pooled`: (batch, height, width, channels) → the mean over all places.
+
+    Down the columns first, which vectorizes.
+    """
+    del name
+    return {"": keras.ops.mean(keras.ops.mean(output, axis=1), axis=1)}
+
+
 @dataclass(frozen=True)
 class Tap:
     """A vector made of a block's output.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.artifacts import SUSPECTS
 from components.files import read_json, read_jsonl
 from components.judging import likeness
 from components.judging.judged import ALIKE
@@ -47,7 +48,7 @@ def doubtful_labels(found: Found) -> Iterator[Proposal]:
         yield Proposal(
             "Look at the labels that are in doubt, and fill in what is to be done.",
             f"{count} of {of} examples have an answer that heads which had not seen them doubt.",
-            f"--data.patch {found.suspects.directory / 'suspects.csv'}",
+            f"--data.patch {found.suspects.directory / SUSPECTS}",
             min(found.error / 2, count / of / 2),
             "Northcutt et al. 2021, arXiv:1911.00068",
         )

@@ -6,7 +6,14 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import Examples, ExportedModel, Suspects, TrainedModel
+from components.artifacts import (
+    OUTLIERS,
+    SUSPECTS,
+    Examples,
+    ExportedModel,
+    Suspects,
+    TrainedModel,
+)
 from components.files import cell, read_json, read_jsonl
 from components.pages import charts, maps
 
@@ -16,7 +23,7 @@ _SUSPECTS, _CURVES = 12, 3
 
 def suspects(suspects: Suspects) -> dict[str, Any]:
     """The first of them and of the outliers, and where all are."""
-    path, far = suspects.directory / "suspects.csv", suspects.directory / "outliers.csv"
+    path, far = suspects.directory / SUSPECTS, suspects.directory / OUTLIERS
     rows, outliers = _rows(path), _rows(far)
     return {
         "far": {"path": far, "count": len(outliers), "rows": outliers[:_SUSPECTS]},

@@ -14,7 +14,7 @@ from components.modalities.photos import raw
 from components.modalities.photos.raw import PhotosConfig, Picture
 from components.modalities.published import of_applications
 from models import backbones, splitting
-from models.taps import Pooled
+from models.taps import Pooled, mean_of_map
 
 with epy.lazy_imports():
     import keras
@@ -82,9 +82,9 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
 
 
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
-    """The mean of a block's output over the pixels: down the columns first, which vectorizes."""
+    """The mean of a block's output over the pixels."""
     del model, network
-    return lambda output, name: {"": keras.ops.mean(keras.ops.mean(output, axis=1), axis=1)}
+    return mean_of_map
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from components.modalities.sounds.raw import Sound, SoundsConfig
 from models import backbones, splitting
 from models.mistakes import Mistake, nearest
 from models.quiet import import_tensorflow
-from models.taps import Pooled
+from models.taps import Pooled, mean_of_map
 
 with epy.lazy_imports():
     import keras
@@ -39,7 +39,7 @@ def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
     """YAMNet, or the row of the table of networks for pictures that is asked for."""
     del download
     name = backbones.backbone_name(config.backbone)
-    if name.lower() == YAMNET.lower():
+    if _is_yamnet(config):
         return Giant(YAMNET, sha256_of_json(["sounds", YAMNET]))
     if name not in backbones.BACKBONES:
         known = (YAMNET, *backbones.BACKBONES)
@@ -56,6 +56,10 @@ def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
                 f"which gives {found}"
             )
     return Giant(name, _digest(name))
+
+
+def _is_yamnet(config: ModelConfig) -> bool:
+    return config.backbone.lower() == YAMNET.lower()
 
 
 def _digest(name: str) -> str:
@@ -115,7 +119,7 @@ def begin(
         form = Sound(rate=yamnet.RATE, seconds=own.seconds or yamnet.SECONDS)
     else:
         # The small one hears as much as the one that it is compared with.
-        usual = yamnet.SECONDS if config.backbone.lower() == YAMNET.lower() else _SECONDS
+        usual = yamnet.SECONDS if _is_yamnet(config) else _SECONDS
         mels = min(own.mels, 64) if giant.small else own.mels
         form = Sound(rate=_RATE, seconds=own.seconds or usual, mels=mels)
     theirs = published and giant.name != YAMNET
@@ -178,12 +182,7 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
     """The mean of a block's output over time and pitch."""
     del model, network
-    return _mean
-
-
-def _mean(output: Any, name: str) -> dict[str, Any]:
-    del name
-    return {"": keras.ops.mean(keras.ops.mean(output, axis=1), axis=1)}
+    return mean_of_map
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:
