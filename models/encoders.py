@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from etils import epy
 
+from models import presets
 from models.mistakes import Mistake
 from models.taps import Pooled
 
@@ -89,24 +90,12 @@ FAMILIES: dict[str, Family] = {
 
 def family_of(config: Mapping[str, Any]) -> str:
     """Which family a `config.json`, of KerasHub or Hugging Face, is of; KeyError for none."""
-    for name, family in FAMILIES.items():
-        if config.get("class_name") == family.backbone:
-            return name
-        if family.model_type and config.get("model_type") == family.model_type:
-            return name
-    raise KeyError(config.get("class_name") or config.get("model_type") or "an unknown class")
+    return presets.family_of(config, FAMILIES)
 
 
 def open_preset(family: str, folder: Path, *, weights: bool) -> Any:
-    """The KerasHub backbone in `folder`, in float32, with its weights or random ones.
-
-    Its name does not depend on what the process made before, and so does not what is saved of it.
-    """
-    kind = getattr(keras_hub.models, FAMILIES[family].backbone)
-    try:
-        return kind.from_preset(str(folder), load_weights=weights, dtype="float32", name="backbone")
-    except Exception as error:  # Whatever a damaged file makes KerasHub raise.
-        raise _unreadable(folder, "a backbone", error) from error
+    """The KerasHub backbone in `folder`, in float32, with its weights or random ones."""
+    return presets.open_backbone(FAMILIES[family].backbone, folder, weights=weights)
 
 
 def open_tokenizer(family: str, folder: Path) -> Any:
@@ -115,7 +104,7 @@ def open_tokenizer(family: str, folder: Path) -> Any:
     try:
         return kind.from_preset(str(folder), name="tokenizer")
     except Exception as error:
-        raise _unreadable(folder, f"a tokenizer of {family}", error) from error
+        raise presets.unreadable(folder, f"a tokenizer of {family}", error) from error
 
 
 def check_tokenizer(tokenizer: Any, backbone: Any, folder: Path) -> None:
@@ -233,11 +222,6 @@ def tapped(network: keras.Model, family: str) -> Pooled:
         return {**first, "": mean}
 
     return pooled
-
-
-def _unreadable(folder: Path, what: str, error: Exception) -> Mistake:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return Mistake(f"model.backbone must hold {what}, got {str(folder)!r}: {reason}")
 
 
 def token_embeddings(network: Any) -> np.ndarray:

@@ -20,8 +20,9 @@ def unfreeze(layers: Iterable[keras.layers.Layer], *, batch_normalization: bool 
     the layer itself holds.
     """
     for layer in _leaves(layers):
-        normalizes = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = batch_normalization or not normalizes
+        for inner in layer._flatten_layers():  # A block may be one layer that hides others.
+            normalizes = isinstance(inner, keras.layers.BatchNormalization)
+            inner.trainable = batch_normalization or not normalizes
 
 
 def named_weights(*models: keras.Model) -> dict[str, Any]:
@@ -57,7 +58,8 @@ def frozen_names(model: keras.Model, weights: Mapping[str, Any]) -> set[str]:
     """
     statistics = [
         variable
-        for layer in _leaves(model.layers)
+        for leaf in _leaves(model.layers)
+        for layer in leaf._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         for variable in layer.non_trainable_variables
     ]

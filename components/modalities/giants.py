@@ -8,24 +8,25 @@ from typing import Annotated, Literal
 
 from components.section import NOT_HASHED, Place, Section
 
-Pooling = Literal["auto", "avg", "max", "mean", "cls", "last"]
+Pooling = Literal["auto", "avg", "max", "mean", "cls", "both", "attention", "last"]
 
 
 class ModelConfig(Section):
     """The pretrained giant."""
 
     backbone: Place = "MobileNetV2"
-    """Pictures: a name of Keras Applications, or ConvNet. Text: a KerasHub preset: a name, hf://…,
-    kaggle://…, or a folder, KerasHub's own or one of Hugging Face. Sounds: YAMNet, or one for
-    pictures."""
+    """Pictures: a name of Keras Applications, or a KerasHub preset: its name, hf://…, kaggle://… or
+    a folder, KerasHub's own or one of Hugging Face. Text: such a preset. Sounds: YAMNet, such a
+    preset, or a name of Keras Applications."""
     weights: Place = "pretrained"
     """`pretrained`, the published ones (for pictures `imagenet`, too); a file of the backbone's
     weights; `none`; or `pretrain`."""
     warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"
     """`blessed`: go on from the last blessed model, backbone and head, once there is one."""
     pooling: Pooling = "auto"
-    """How the last features become one vector. Pictures and sounds: avg, max. Text: mean, cls (the
-    first token), last (the last one). `auto` is avg, mean for encoders and last for decoders."""
+    """How the last features become one vector. Pictures and sounds: avg, max; of transformers cls
+    (the first token), both (cls and avg), attention (their own layer) as well. Text: mean, cls,
+    last (the last token). `auto` is what suits the giant."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Whole:
         freezing.unfreeze(suffix.layers, batch_normalization=True)
         data = training_data(job, features, "at_cut", learning)
         steps = data.training.steps(config.batch_size)
-        for layer in suffix.layers:
+        for layer in suffix._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = min(layer.momentum, max(0.9, 1 - 4 / steps))
         inputs = splitting.one_or_all(suffix.inputs)

@@ -1,4 +1,4 @@
-"""Giants for pictures: the table of Keras Applications, with the ImageNet weights of Keras."""
+"""Giants for pictures: the table of Keras Applications, and presets of KerasHub."""
 
 from __future__ import annotations
 
@@ -9,31 +9,50 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.files import sha256_of_json
+from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
-from components.modalities.photos import raw
+from components.modalities.photos import presets, raw
 from components.modalities.photos.raw import PhotosConfig, Picture
 from components.modalities.published import of_applications
 from models import backbones, splitting
+from models.image_encoders import FAMILIES
+from models.mistakes import Mistake, nearest
 from models.taps import Pooled, mean_of_map
 
 with epy.lazy_imports():
     import keras
 
-poolings: tuple[str, ...] = ("avg", "max")
+# Of the table.
+_POOLINGS = ("avg", "max")
+poolings: tuple[str, ...] = ("avg", "max", "cls", "both", "attention")
 
 
 def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
-    """The row of the table that is asked for."""
-    del own, download
+    """The row of the table that is asked for, or the preset."""
+    del own
     name = backbones.backbone_name(config.backbone)
-    backbones.find_backbone(name)
-    return Giant(name, sha256_of_json(["keras.applications", name]))
+    if name in backbones.BACKBONES:
+        if config.pooling not in ("auto", *_POOLINGS):
+            raise Mistake(
+                f"model.pooling must be one of auto, {', '.join(_POOLINGS)} for {name}, got "
+                f"{config.pooling!r}"
+            )
+        return Giant(name, sha256_of_json(["keras.applications", name]))
+    if hub.is_place(config.backbone) or config.backbone in hub.known():
+        return presets.find(config.backbone, download=download)
+    raise Mistake(
+        f"model.backbone must be a name in the table of backbones, the name of a KerasHub preset, "
+        f"hf://…, kaggle://… or a folder, got {config.backbone!r}: "
+        f"{nearest(config.backbone, [*backbones.BACKBONES, *hub.known()])}"
+    )
 
 
 def find_weights(
     config: ModelConfig, own: PhotosConfig, giant: Giant, *, download: bool
 ) -> Pretrained:
-    """Those of Keras."""
+    """Those of Keras, or the preset's own."""
+    if giant.name not in backbones.BACKBONES:
+        return hub.find_weights(config, giant)
     return of_applications(giant.name, config.weights, own.input_size, download=download)
 
 
@@ -48,7 +67,8 @@ def begin(
     config: ModelConfig, own: PhotosConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Picture, str]:
     """The network, its form and its pooling, with published weights or random ones."""
-    del directory  # A row of the table needs no files.
+    if giant.path:
+        return presets.begin(config, own, giant, directory, published=published)
     usual = backbones.find_backbone(giant.name).input_size
     size = own.input_size or usual
     if giant.small:
@@ -63,13 +83,16 @@ def begin(
 def build(model: AssembledModel) -> keras.Model:
     """The network of `model`, its weights still random."""
     form = Picture(**model.form)
+    if form.family:
+        return presets.build(model)
     pooling: Any = model.pooling
     return backbones.build_backbone(model.backbone, input_size=form.input_size, pooling=pooling)
 
 
 def block_names(config: ModelConfig, own: PhotosConfig, giant: Giant) -> list[str]:
-    """The blocks of the row of the table."""
-    del config
+    """The blocks of the row of the table, or of the preset."""
+    if giant.name not in backbones.BACKBONES:
+        return presets.block_names(config, own, giant)
     row = backbones.find_backbone(giant.name)
     network = backbones.build_backbone(giant.name, input_size=own.input_size)
     return list(splitting.block_starts(network, row.block, ends=row.block_ends))
@@ -77,14 +100,16 @@ def block_names(config: ModelConfig, own: PhotosConfig, giant: Giant) -> list[st
 
 def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
+    if family := Picture(**model.form).family:
+        return FAMILIES[family].block, False
     row = backbones.find_backbone(model.backbone)
     return row.block, row.block_ends
 
 
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
     """The mean of a block's output over the pixels."""
-    del model, network
-    return mean_of_map
+    del network
+    return presets.pooled(model) if Picture(**model.form).family else mean_of_map
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:

@@ -72,6 +72,12 @@ class Picture(BaseModel):
 
     input_size: int
     resize: Literal["stretch", "crop", "pad"]
+    family: str = ""
+    """Of presets: a row of `models.image_encoders.FAMILIES`."""
+    scale: tuple[float, ...] = ()
+    """Of presets: what the network multiplies each channel with, …"""
+    offset: tuple[float, ...] = ()
+    """… and what it adds then."""
 
 
 def feature() -> Any:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,75 +11,36 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.files import files_below, read_json, sha256_of_each, sha256_of_json, write_json
+from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.sentences.raw import Sentence, SentencesConfig
 from models import splitting
 from models.encoders import FAMILIES, family_of
-from models.mistakes import Mistake, nearest
-from models.quiet import import_tensorflow
 from models.taps import Pooled
 
 with epy.lazy_imports():
-    import huggingface_hub
-    import kagglehub
     import keras
-    import keras_hub
 
     from models import encoders
 
 # The most tokens of a text where nothing else is asked for.
 USUAL_LENGTH = 128
-_DESCRIPTIONS = (".json", ".txt", ".spm", ".model")
-_WEIGHTS = (".safetensors", ".weights.h5")
-_NOT_THERE = "to be downloaded"
-# Names of folders with a preset that do not tell which one it is.
-_SAY_NOTHING = ("model", "models", "preset", "snapshots", "weights", "/")
-_COMMIT = re.compile(r"[0-9a-f]{40}|\d+")
 
 poolings: tuple[str, ...] = ("mean", "cls", "last")
 
 
 def find(config: ModelConfig, own: SentencesConfig, *, download: bool) -> Giant:
-    """The preset that is asked for, its folder, and a digest of what is no weights in it."""
+    """The preset that is asked for."""
     del own
-    folder = _folder(config.backbone, download)
-    if folder is None:
-        return Giant(config.backbone, _NOT_THERE)
-    description = _description(folder)
-    try:
-        family = family_of(description)
-    except KeyError as error:
-        theirs = "model_type" in description and "class_name" not in description
-        names = [name for name, row in FAMILIES.items() if row.model_type or not theirs]
-        form = "in Hugging Face's form" if theirs else "in KerasHub's form"
-        raise Mistake(
-            f"model.backbone must be of one of the families {', '.join(names)} where it is {form}, "
-            f"got {config.backbone!r}, which is {error.args[0]}"
-        ) from error
-    name = config.backbone
-    if Path(name).is_dir():
-        name = f"{_title(folder)} ({family})"
-    files = [path for path in files_below(folder) if path.suffix in _DESCRIPTIONS]
-    named = [path.relative_to(folder).as_posix() for path in files]
-    return Giant(name, sha256_of_json([named, sha256_of_each(files)]), folder)
+    return hub.find(config.backbone, FAMILIES, family_of, download=download)
 
 
 def find_weights(
     config: ModelConfig, own: SentencesConfig, giant: Giant, *, download: bool
 ) -> Pretrained:
-    """The preset's own weights."""
+    """The preset's own."""
     del own, download  # `find` did.
-    if config.weights == "imagenet":
-        raise Mistake("model.weights must be pretrained, none, pretrain or a file, got 'imagenet'")
-    if giant.path is None:
-        return Pretrained(_NOT_THERE, f"weights of {giant.name}", published=True)
-    files = [path for path in files_below(giant.path) if path.name.endswith(_WEIGHTS)]
-    if not files:
-        raise Mistake(
-            f"model.backbone must hold weights as {' or '.join(_WEIGHTS)}, got {str(giant.path)!r} "
-            f"without: say --model.weights none if this is meant"
-        )
-    return Pretrained(sha256_of_json(sha256_of_each(files)), "the preset's weights", published=True)
+    return hub.find_weights(config, giant)
 
 
 def small(giant: Giant) -> Giant:
@@ -97,7 +56,7 @@ def begin(
     folder = giant.path
     if folder is None:
         raise ValueError(f"the preset must have been downloaded, got {giant}")
-    family = family_of(_description(folder))
+    family = family_of(hub.description(folder))
     backbone = encoders.open_preset(family, folder, weights=published)
     tokenizer = encoders.open_tokenizer(family, folder)
     encoders.check_tokenizer(tokenizer, backbone, folder)
@@ -138,7 +97,7 @@ def block_names(config: ModelConfig, own: SentencesConfig, giant: Giant) -> list
     del config, own
     if giant.path is None:
         return []
-    family = family_of(_description(giant.path))
+    family = family_of(hub.description(giant.path))
     backbone = encoders.open_preset(family, giant.path, weights=False)
     network = encoders.build_encoder(
         backbone, family, pooling=FAMILIES[family].pooling, sequence_length=8
@@ -175,75 +134,6 @@ def contract(model: AssembledModel) -> dict[str, Any]:
 def load_ops() -> None:
     """Those of the tokenizers, which TensorFlow Serving has built in."""
     importlib.import_module("tensorflow_text")
-
-
-def _folder(name: str, download: bool) -> Path | None:
-    """Where the preset called `name` is; None where it would have to be downloaded first."""
-    if Path(name).is_dir():
-        return Path(name)
-    try:
-        if name.startswith("hf://"):
-            return _from_hugging_face(name, download)
-        handle = (name if name.startswith("kaggle://") else _handle(name))[len("kaggle://") :]
-        parsed = kagglehub.handle.parse_model_handle(handle)
-        if parsed.is_versioned() and (path := kagglehub.cache.Cache().load_from_cache(parsed)):
-            return Path(path)
-        return Path(kagglehub.model_download(handle)) if download else None
-    except Mistake:
-        raise
-    except Exception as error:  # The hubs' own errors, and those of the network.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise Mistake(
-            f"model.backbone must be a preset within reach, got {name!r} ({reason}): download it "
-            f"where there is a network, and name its folder with --model.backbone"
-        ) from error
-
-
-def _from_hugging_face(name: str, download: bool) -> Path | None:
-    wanted = [f"*{suffix}" for suffix in (*_DESCRIPTIONS, *_WEIGHTS)]
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name.removeprefix("hf://"),
-                allow_patterns=wanted,
-                ignore_patterns=["onnx/*", "openvino/*"],
-                local_files_only=not download,
-            )
-        )
-    except huggingface_hub.errors.LocalEntryNotFoundError:
-        if download:
-            raise
-        return None
-
-
-def _handle(name: str) -> str:
-    """The Kaggle handle of one of KerasHub's own presets."""
-    import_tensorflow()
-    presets = keras_hub.models.Backbone.presets
-    if name not in presets:
-        raise Mistake(
-            f"model.backbone must be the name of a KerasHub preset, hf://…, kaggle://… or a "
-            f"folder, got {name!r}: {nearest(name, presets)}"
-        )
-    handle: str = presets[name]["kaggle_handle"]
-    return handle
-
-
-def _title(folder: Path) -> str:
-    """The folder's name, or that of the nearest one above it that says something."""
-    named = [part for part in folder.resolve().parts if part.lower() not in _SAY_NOTHING]
-    return next((part for part in reversed(named) if not _COMMIT.fullmatch(part)), folder.name)
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    try:
-        found = read_json(folder / "config.json")
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(
-            f"model.backbone must be a preset's folder, with a config.json in it, got "
-            f"{str(folder)!r}"
-        ) from error
-    return found if isinstance(found, dict) else {}
 
 
 def _settle_accents(tokenizer: Any, folder: Path) -> None:
