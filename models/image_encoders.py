@@ -194,7 +194,7 @@ def build_encoder(
     output = keras.tree.flatten(output)[0]
     if len(output.shape) > 2:
         output = _POOLS[pooling](output, row.aside(backbone.get_config()))
-    network = keras.Model(image, output, name=family.lower())
+    network = keras.Model(image, output, name="image_encoder")
     network.trainable = False
     return network
 

@@ -24,10 +24,27 @@ def mel_matrix(*, bins: int, mels: int, rate: int, low: float, high: float) -> n
         low: and `high`: where the first begins and the last ends, in Hz.
     """
     edges = np.linspace(_mel(low), _mel(high), mels + 2)
-    heard, corners = np.linspace(0.0, rate / 2, bins), _hertz(edges)
+    return _triangles(np.linspace(0.0, rate / 2, bins), _hertz(edges)).astype(np.float32)
+
+
+def slaney_matrix(*, bins: int, mels: int, rate: int) -> np.ndarray:
+    """(bins, mels): triangles of the same area with corners evenly apart on Slaney's mel scale.
+
+    Slaney 1998, Auditory Toolbox: up to 1,000 Hz a mel is 200/3 Hz, then 27 are a factor of 6.4.
+    """
+    linear, step = 200.0 / 3.0, np.log(6.4) / 27.0
+    highest = 15.0 + np.log(rate / 2 / 1000.0) / step
+    edges = np.linspace(0.0, highest, mels + 2)
+    corners = np.where(edges < 15.0, edges * linear, 1000.0 * np.exp(step * (edges - 15.0)))
+    bank = _triangles(np.linspace(0.0, rate / 2, bins), corners)
+    return np.asarray(bank * 2.0 / (corners[2:] - corners[:-2]), np.float32)
+
+
+def _triangles(heard: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """(bins, mels): each from a corner up to the next one and down to the one after, in Hz."""
     rising = (heard[:, None] - corners[:-2]) / np.diff(corners)[:-1]
     falling = (corners[2:] - heard[:, None]) / np.diff(corners)[1:]
-    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)), np.float32)
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)))
 
 
 def _mel(hertz: Any) -> Any:
@@ -54,12 +71,20 @@ def magnitudes(samples: Any, *, window: int, hop: int, length: int, bank: np.nda
         length: of the Fourier transform, in samples.
         bank: see `mel_matrix`.
     """
+    return keras.ops.sqrt(powers(samples, window=window, hop=hop, length=length)) @ bank
+
+
+def powers(samples: Any, *, window: int, hop: int, length: int) -> Any:
+    """(batch, samples) → (batch, frames, bins): squared magnitudes, with a Hann window.
+
+    Args: as of `magnitudes`.
+    """
     bins = length // 2 + 1
     parts = keras.ops.conv(
         keras.ops.expand_dims(samples, -1), _fourier(window, length), strides=hop, padding="valid"
     )
     squared = keras.ops.square(parts)
-    return keras.ops.sqrt(squared[..., :bins] + squared[..., bins:]) @ bank
+    return squared[..., :bins] + squared[..., bins:]
 
 
 @keras.saving.register_keras_serializable(package="shoulders")
@@ -154,6 +179,34 @@ class MelPicture(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return _without(super().get_config()) | self._form
+
+
+@keras.saving.register_keras_serializable(package="shoulders")
+class WhisperMel(keras.layers.Layer):
+    """(batch, samples at 16 kHz) → (batch, frames, mels), as Whisper reads it.
+
+    A frame for each 10 ms around its middle, powers in Slaney's bands, from the loudest down to 8
+    powers of ten below (Radford et al. 2022, arXiv:2212.04356, and its published program).
+    """
+
+    _WINDOW, _HOP, _RATE = 400, 160, 16_000
+
+    def __init__(self, *, mels: int, **others: Any) -> None:
+        super().__init__(dtype="float32", trainable=False, **others)
+        self._mels = mels
+        self._bank = slaney_matrix(bins=self._WINDOW // 2 + 1, mels=mels, rate=self._RATE)
+
+    def call(self, samples: Any) -> Any:
+        half, frames = self._WINDOW // 2, samples.shape[-1] // self._HOP
+        padded = keras.ops.pad(samples, [[0, 0], [half, half]], mode="reflect")
+        squared = powers(padded, window=self._WINDOW, hop=self._HOP, length=self._WINDOW)
+        found = keras.ops.maximum(squared[:, :frames] @ self._bank, 1e-10)
+        loud = keras.ops.log(found) / math.log(10)
+        top = keras.ops.max(loud, axis=(1, 2), keepdims=True)
+        return (keras.ops.maximum(loud, top - 8.0) + 4.0) / 4.0
+
+    def get_config(self) -> dict[str, Any]:
+        return _without(super().get_config()) | {"mels": self._mels}
 
 
 def _fine_bank(bins: int, form: Mapping[str, Any]) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def find(
     families: Mapping[str, Row],
     family_of: Callable[[Mapping[str, Any]], str],
     *,
+    others: Iterable[str] = (),
     download: bool,
 ) -> Giant:
     """The preset that is asked for, its folder, and a digest of what is no weights in it.
@@ -45,8 +46,9 @@ def find(
         backbone: the value of `model.backbone`.
         families: those that are read, …
         family_of: … and which of them a `config.json` is of; KeyError for none.
+        others: names that could have been meant, too.
     """
-    folder = _folder(backbone, download)
+    folder = _folder(backbone, others, download)
     if folder is None:
         return Giant(backbone, _NOT_THERE)
     config = description(folder)
@@ -81,18 +83,6 @@ def find_weights(config: ModelConfig, giant: Giant) -> Pretrained:
     return Pretrained(sha256_of_json(sha256_of_each(files)), "the preset's weights", published=True)
 
 
-def is_place(backbone: str) -> bool:
-    """Whether it says where the preset is, and not only what it is called."""
-    return "://" in backbone or Path(backbone).is_dir()
-
-
-def known() -> Mapping[str, Any]:
-    """The presets that KerasHub has, by name."""
-    import_tensorflow()
-    found: Mapping[str, Any] = keras_hub.models.Backbone.presets
-    return found
-
-
 def description(folder: Path) -> dict[str, Any]:
     """What its `config.json` says."""
     try:
@@ -105,14 +95,16 @@ def description(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _folder(name: str, download: bool) -> Path | None:
+def _folder(name: str, others: Iterable[str], download: bool) -> Path | None:
     """Where the preset called `name` is; None where it would have to be downloaded first."""
     if Path(name).is_dir():
         return Path(name)
     try:
         if name.startswith("hf://"):
             return _from_hugging_face(name, download)
-        handle = (name if name.startswith("kaggle://") else _handle(name))[len("kaggle://") :]
+        handle = (name if name.startswith("kaggle://") else _handle(name, others))[
+            len("kaggle://") :
+        ]
         parsed = kagglehub.handle.parse_model_handle(handle)
         if parsed.is_versioned() and (path := kagglehub.cache.Cache().load_from_cache(parsed)):
             return Path(path)
@@ -144,13 +136,16 @@ def _from_hugging_face(name: str, download: bool) -> Path | None:
         return None
 
 
-def _handle(name: str) -> str:
+def _handle(name: str, others: Iterable[str]) -> str:
     """The Kaggle handle of one of KerasHub's own presets."""
-    presets = known()
+    import_tensorflow()
+    presets: Mapping[str, Any] = keras_hub.models.Backbone.presets
     if name not in presets:
+        known = list(others)
+        table = "a name in the table of backbones, " if known else ""
         raise Mistake(
-            f"model.backbone must be the name of a KerasHub preset, hf://…, kaggle://… or a "
-            f"folder, got {name!r}: {nearest(name, presets)}"
+            f"model.backbone must be {table}the name of a KerasHub preset, hf://…, kaggle://… or a "
+            f"folder, got {name!r}: {nearest(name, [*known, *presets])}"
         )
     handle: str = presets[name]["kaggle_handle"]
     return handle

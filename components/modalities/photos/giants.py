@@ -16,7 +16,7 @@ from components.modalities.photos.raw import PhotosConfig, Picture
 from components.modalities.published import of_applications
 from models import backbones, splitting
 from models.image_encoders import FAMILIES
-from models.mistakes import Mistake, nearest
+from models.mistakes import Mistake
 from models.taps import Pooled, mean_of_map
 
 with epy.lazy_imports():
@@ -38,13 +38,7 @@ def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
                 f"{config.pooling!r}"
             )
         return Giant(name, sha256_of_json(["keras.applications", name]))
-    if hub.is_place(config.backbone) or config.backbone in hub.known():
-        return presets.find(config.backbone, download=download)
-    raise Mistake(
-        f"model.backbone must be a name in the table of backbones, the name of a KerasHub preset, "
-        f"hf://…, kaggle://… or a folder, got {config.backbone!r}: "
-        f"{nearest(config.backbone, [*backbones.BACKBONES, *hub.known()])}"
-    )
+    return presets.find(config.backbone, others=tuple(backbones.BACKBONES), download=download)
 
 
 def find_weights(

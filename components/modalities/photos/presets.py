@@ -43,9 +43,9 @@ class Scaling:
     size: int | None
 
 
-def find(backbone: str, *, download: bool) -> Giant:
-    """The preset that is asked for."""
-    return hub.find(backbone, FAMILIES, family_of, download=download)
+def find(backbone: str, *, others: tuple[str, ...], download: bool) -> Giant:
+    """The preset that is asked for; `others` are names that it might have meant."""
+    return hub.find(backbone, FAMILIES, family_of, others=others, download=download)
 
 
 def begin(

@@ -9,11 +9,14 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.files import sha256, sha256_of_json
+from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.published import home, of_applications
+from components.modalities.sounds import presets
 from components.modalities.sounds.raw import Sound, SoundsConfig
 from models import backbones, splitting
-from models.mistakes import Mistake, nearest
+from models.audio_encoders import FAMILIES, POOLINGS
+from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from models.taps import Pooled, mean_of_map
 
@@ -22,7 +25,7 @@ with epy.lazy_imports():
 
     from models import log_mel, yamnet
 
-poolings: tuple[str, ...] = ("avg", "max")
+poolings: tuple[str, ...] = POOLINGS
 
 YAMNET = "YAMNet"
 # The published file, and the same with BatchNormalization folded into the convolutions.
@@ -36,17 +39,13 @@ _LONGEST_HOP = 320
 
 
 def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
-    """YAMNet, or the row of the table of networks for pictures that is asked for."""
-    del download
-    name = backbones.backbone_name(config.backbone)
+    """YAMNet, the row of the table of networks for pictures, or the preset that is asked for."""
+    name = _name(config)
     if _is_yamnet(config):
         return Giant(YAMNET, sha256_of_json(["sounds", YAMNET]))
     if name not in backbones.BACKBONES:
         known = (YAMNET, *backbones.BACKBONES)
-        raise Mistake(
-            f"model.backbone must be YAMNet or a name in the table of backbones, got {name!r}: "
-            f"{nearest(name, known)}"
-        )
+        return presets.find(config.backbone, others=known, download=download)
     least = backbones.find_backbone(name).smallest
     frames = round((own.seconds or _SECONDS) * _RATE) // _HOP
     for key, value, found in (("mels", own.mels, own.mels), ("seconds", own.seconds, frames)):
@@ -56,6 +55,14 @@ def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
                 f"which gives {found}"
             )
     return Giant(name, _digest(name))
+
+
+def _name(config: ModelConfig) -> str:
+    return backbones.backbone_name(config.backbone)
+
+
+def _is_preset(name: str) -> bool:
+    return name != YAMNET and name not in backbones.BACKBONES
 
 
 def _is_yamnet(config: ModelConfig) -> bool:
@@ -71,8 +78,10 @@ def _digest(name: str) -> str:
 def find_weights(
     config: ModelConfig, own: SoundsConfig, giant: Giant, *, download: bool
 ) -> Pretrained:
-    """A file of YAMNet's beside those of Keras; Keras's own for the others."""
+    """A file of YAMNet's beside those of Keras, Keras's own, or the preset's."""
     del own
+    if _is_preset(giant.name):
+        return hub.find_weights(config, giant)
     if giant.name != YAMNET:
         return of_applications(giant.name, config.weights, None, download=download)
     if config.weights == "imagenet":
@@ -113,13 +122,14 @@ def begin(
     config: ModelConfig, own: SoundsConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Sound, str]:
     """The network, its form and its pooling, with published weights or random ones."""
-    del directory  # A row of the table needs no files.
+    if giant.path:
+        return presets.begin(config, own, giant, directory, published=published)
     pooling = "avg" if config.pooling == "auto" else config.pooling
     if giant.name == YAMNET:
-        form = Sound(rate=yamnet.RATE, seconds=own.seconds or yamnet.SECONDS)
+        form = Sound(rate=yamnet.RATE, seconds=own.seconds or _usual_seconds(config))
     else:
         # The small one hears as much as the one that it is compared with.
-        usual = yamnet.SECONDS if _is_yamnet(config) else _SECONDS
+        usual = _usual_seconds(config)
         mels = min(own.mels, 64) if giant.small else own.mels
         form = Sound(rate=_RATE, seconds=own.seconds or usual, mels=mels)
     theirs = published and giant.name != YAMNET
@@ -127,6 +137,13 @@ def begin(
     if published and giant.name == YAMNET:
         yamnet.load(network, _yamnet_file() or _downloaded())
     return network, form, pooling
+
+
+def _usual_seconds(config: ModelConfig) -> float:
+    """What the giant that is asked for hears where nothing is said."""
+    if _is_yamnet(config):
+        return yamnet.SECONDS
+    return presets.USUAL_SECONDS if _is_preset(_name(config)) else _SECONDS
 
 
 def _weights(giant: Giant) -> str:
@@ -156,11 +173,15 @@ def _built(name: str, form: Sound, pooling: Any, weights: str | None = None) -> 
 
 def build(model: AssembledModel) -> keras.Model:
     """The network of `model`, its weights still random."""
+    if Sound(**model.form).family:
+        return presets.build(model)
     return _built(model.backbone, Sound(**model.form), model.pooling)
 
 
 def block_names(config: ModelConfig, own: SoundsConfig, giant: Giant) -> list[str]:
     """The blocks, by the names of layers."""
+    if _is_preset(giant.name):
+        return presets.block_names(own, giant)
     seconds = own.seconds or _SECONDS
     form = Sound(rate=_RATE, seconds=seconds, mels=0 if giant.name == YAMNET else own.mels)
     pattern, ends = _pattern(giant.name)
@@ -176,13 +197,14 @@ def _pattern(name: str) -> tuple[str, bool]:
 
 def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
+    if family := Sound(**model.form).family:
+        return FAMILIES[family].block, False
     return _pattern(model.backbone)
 
 
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
-    """The mean of a block's output over time and pitch."""
-    del model, network
-    return mean_of_map
+    """The mean of a block's output over time, and pitch."""
+    return presets.pooled(network) if Sound(**model.form).family else mean_of_map
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class Sound(BaseModel):
     seconds: float
     mels: int = 0
     """Of a picture; 0 where the network makes its own spectrogram."""
+    family: str = ""
+    """Of presets: a row of `models.audio_encoders.FAMILIES`."""
 
     @property
     def samples(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,11 +28,19 @@ def open_reader(model: AssembledModel, views: Views, seed: int) -> Mapped:
 
 
 def _survey(form: sounds.Sound, raws: Iterable[bytes]) -> Survey:
-    """How many sounds are longer than what is heard of them."""
+    """How many sounds are longer than what is heard of them, or whether all are much shorter."""
     heard = [sounds.heard(raw) for raw in raws]
-    cut = float(np.mean([len(signal) > rate * form.seconds for signal, rate in heard]))
-    note = (
-        f"{100 * cut:.1f} % of the training sounds are longer than the {form.seconds:g} s that are "
-        f"heard, from the beginning: --sounds.seconds"
-    )
-    return Survey(cut_short=cut, note=note if cut else "")
+    lengths = np.array([len(signal) / rate for signal, rate in heard])
+    cut, longest = float(np.mean(lengths > form.seconds)), float(lengths.max())
+    note = ""
+    if cut:
+        note = (
+            f"{100 * cut:.1f} % of the training sounds are longer than the {form.seconds:g} s that "
+            f"are heard, from the beginning: --sounds.seconds"
+        )
+    elif longest < form.seconds / 2:
+        note = (
+            f"The longest of the training sounds lasts {longest:.2g} s, and {form.seconds:g} s are "
+            f"heard: --sounds.seconds {math.ceil(10 * longest) / 10:g} takes less time"
+        )
+    return Survey(cut_short=cut, note=note)
