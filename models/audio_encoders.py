@@ -116,27 +116,27 @@ def family_of(config: Mapping[str, Any]) -> str:
 
 
 def build_encoder(
-    family: str, preset: Preset, *, weights: bool, seconds: float, pooling: Pooling
+    family: str, preset: Preset, samples: Any, *, weights: bool, pooling: Pooling
 ) -> keras.Model:
     """A flat functional model around the layers of an audio encoder, all of them frozen.
 
     Args:
+        samples: a Keras tensor to be heard, (batch, samples) at 16 kHz.
         weights: those of the preset, or random ones.
-        seconds: of a sound that are heard.
         pooling: how its output becomes one vector; of places after the sound nothing is counted.
 
     Returns:
-        A model from float32 samples at 16 kHz, (batch, samples), in -1 … 1 and 0 after the sound,
-        to (batch, features).
+        A model from what `samples` are made of, in -1 … 1 and 0 after the sound, to (batch,
+        features).
     """
-    row = FAMILIES[family]
+    row, seconds = FAMILIES[family], samples.shape[-1] / RATE
     if seconds > row.most_seconds:
         raise Mistake(
             f"sounds.seconds must be at most {row.most_seconds:g} for {family}, got {seconds:g}"
         )
-    samples = keras.Input((round(seconds * RATE),), name="samples")
     hidden, seen = row.encode(preset, weights, samples)
-    network = keras.Model(samples, _POOLS[pooling](hidden, seen), name="audio_encoder")
+    [source] = keras.utils.get_source_inputs(samples)
+    network = keras.Model(source, _POOLS[pooling](hidden, seen), name="audio_encoder")
     if weights:
         row.load(network, preset)
     network.trainable = False

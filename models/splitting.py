@@ -19,6 +19,8 @@ from models.mistakes import Mistake, nearest
 with epy.lazy_imports():
     import keras
 
+    from models import windows
+
 STEM = "stem"
 
 
@@ -104,10 +106,30 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
         suffix = keras.Model(output, keras.layers.Identity()(output), name="suffix")
         return Split("", network, suffix)
     tensors = list(network.inputs) if block == STEM else crossing(network, starts[block])
-    return Split(
-        block,
-        keras.Model(one_or_all(network.inputs), tensors, name="prefix"),
-        keras.Model(one_or_all(tensors), one_or_all(network.outputs), name="suffix"),
+    prefix = keras.Model(one_or_all(network.inputs), tensors, name="prefix")
+    suffix = keras.Model(one_or_all(tensors), one_or_all(network.outputs), name="suffix")
+    if cut := _windows(network, starts[block]):
+        prefix, suffix = _folded(prefix, suffix, cut.count)
+    return Split(block, prefix, suffix)
+
+
+def _windows(network: keras.Model, position: int) -> windows.Windows | None:
+    """What makes windows of an example, where it is before the cut."""
+    return windows.find([step.operation for step in steps(network)[:position]])
+
+
+def _folded(
+    prefix: keras.Model, suffix: keras.Model, count: int
+) -> tuple[keras.Model, keras.Model]:
+    """The same, with the windows of an example as an axis of what crosses: a row an example."""
+    folded = [windows.fold(tensor, count) for tensor in prefix.outputs]
+    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=f"folded_{t.name}") for t in folded]
+    outputs = suffix._run_through_graph(
+        one_or_all([windows.unfold(tensor) for tensor in inputs]), lambda operation: operation
+    )
+    return (
+        keras.Model(one_or_all(prefix.inputs), folded, name="prefix"),
+        keras.Model(one_or_all(inputs), outputs, name="suffix"),
     )
 
 

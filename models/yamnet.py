@@ -31,13 +31,18 @@ _EPSILON = 1e-4
 BLOCK = r"layer\d+"
 
 
-def yamnet(*, seconds: float = SECONDS, pooling: Literal["avg", "max"] = "avg") -> keras.Model:
+def yamnet(samples: Any = None, *, pooling: Literal["avg", "max"] = "avg") -> keras.Model:
     """(batch, samples at 16 kHz) → (batch, 1024), the mean, or the most, of the whole.
 
     Of what is longer than 0.975 s it is computed as one picture, where the published program cuts
-    it into patches that overlap by half, and takes the mean of what it says of each.
+    it into patches that overlap by half, and takes the mean of what it says of each: see
+    `models.windows`.
+
+    Args:
+        samples: a Keras tensor to be heard; an input of 0.975 s where None.
     """
-    samples = keras.Input((round(seconds * RATE),), name="samples")
+    if samples is None:
+        samples = keras.Input((round(SECONDS * RATE),), name="samples")
     x: Any = LogMel(
         rate=RATE,
         window=400,
@@ -65,7 +70,8 @@ def yamnet(*, seconds: float = SECONDS, pooling: Literal["avg", "max"] = "avg") 
         "max": keras.layers.GlobalMaxPooling2D,
     }[pooling]
     x = pool(name="pooling")(x)
-    return keras.Model(samples, x, name="yamnet")
+    [source] = keras.utils.get_source_inputs(samples)
+    return keras.Model(source, x, name="yamnet")
 
 
 def _normalized(x: Any, name: str) -> Any:

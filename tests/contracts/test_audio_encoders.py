@@ -50,8 +50,9 @@ def opened(folder: Path) -> Preset:
 
 
 def encoder(family: str, folder: Path, pooling: Any = "avg", seconds: float = SECONDS) -> Any:
+    samples = keras.Input((round(seconds * RATE),), name="samples")
     return audio_encoders.build_encoder(
-        family, opened(folder), weights=True, seconds=seconds, pooling=pooling
+        family, opened(folder), samples, weights=True, pooling=pooling
     )
 
 

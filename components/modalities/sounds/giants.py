@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from models.taps import Pooled, mean_of_map
 with epy.lazy_imports():
     import keras
 
-    from models import log_mel, yamnet
+    from models import log_mel, windows, yamnet
 
 poolings: tuple[str, ...] = POOLINGS
 
@@ -122,21 +123,34 @@ def begin(
     config: ModelConfig, own: SoundsConfig, giant: Giant, directory: Path, *, published: bool
 ) -> tuple[keras.Model, Sound, str]:
     """The network, its form and its pooling, with published weights or random ones."""
-    if giant.path:
-        return presets.begin(config, own, giant, directory, published=published)
     pooling = "avg" if config.pooling == "auto" else config.pooling
-    if giant.name == YAMNET:
-        form = Sound(rate=yamnet.RATE, seconds=own.seconds or _usual_seconds(config))
-    else:
-        # The small one hears as much as the one that it is compared with.
-        usual = _usual_seconds(config)
-        mels = min(own.mels, 64) if giant.small else own.mels
-        form = Sound(rate=_RATE, seconds=own.seconds or usual, mels=mels)
-    theirs = published and giant.name != YAMNET
-    network = _built(giant.name, form, pooling, weights=_weights(giant) if theirs else None)
+    form = _form(config, own, giant)
+    if giant.path:
+        presets.keep(giant.path, directory / "preset")
+    network = _built(giant.name, form, pooling, giant.path, published=published)
     if published and giant.name == YAMNET:
         yamnet.load(network, _yamnet_file() or _downloaded())
     return network, form, pooling
+
+
+def _form(config: ModelConfig, own: SoundsConfig, giant: Giant) -> Sound:
+    """What becomes of a sound; the small network hears as much as what it is compared with."""
+    seconds, family, mels = own.seconds or _usual_seconds(config), "", 0
+    if giant.path:
+        family = presets.family(giant.path)
+    elif giant.name != YAMNET:
+        mels = min(own.mels, 64) if giant.small else own.mels
+    form = Sound(rate=_RATE, seconds=seconds, mels=mels, family=family)
+    if not own.hop or own.longest <= seconds:
+        return form
+    if own.hop > seconds:
+        raise Mistake(
+            f"sounds.hop must be at most the {seconds:g} s of sounds.seconds, or some would not be "
+            f"heard, got {own.hop:g}"
+        )
+    windows = 1 + math.ceil((own.longest - seconds) / own.hop)
+    whole = {"window": seconds, "hop": own.hop, "seconds": seconds + (windows - 1) * own.hop}
+    return form.model_copy(update=whole)
 
 
 def _usual_seconds(config: ModelConfig) -> float:
@@ -146,49 +160,67 @@ def _usual_seconds(config: ModelConfig) -> float:
     return presets.USUAL_SECONDS if _is_preset(_name(config)) else _SECONDS
 
 
-def _weights(giant: Giant) -> str:
+def _weights(name: str) -> str:
     """For any size of a picture those of the usual one, where there are some for several."""
-    several = backbones.find_backbone(giant.name).weights_sizes
-    return str(home() / backbones.weights_file(giant.name)) if several else "imagenet"
+    several = backbones.find_backbone(name).weights_sizes
+    return str(home() / backbones.weights_file(name)) if several else "imagenet"
 
 
-def _built(name: str, form: Sound, pooling: Any, weights: str | None = None) -> keras.Model:
-    if name == YAMNET:
-        network = yamnet.yamnet(seconds=form.seconds, pooling=pooling)
+def _built(
+    name: str, form: Sound, pooling: Any, folder: Path | None, *, published: bool = False
+) -> keras.Model:
+    """The network by its name, or of the preset in `folder`; its weights, where Keras reads them.
+
+    Args:
+        published: the weights of Keras or of the preset.
+    """
+    samples: Any = keras.Input((form.samples,), name="samples")
+    if form.window:
+        samples, _ = windows.Windows(size=form.at_once, hop=form.step, count=form.windows)(samples)
+    if folder:
+        network = presets.build(folder, samples, pooling, weights=published)
+    elif name == YAMNET:
+        network = yamnet.yamnet(samples, pooling=pooling)
         network.trainable = False
-        return network
-    samples = keras.Input((form.samples,), name="samples")
-    hop = max(_HOP, min(form.samples // form.mels, _LONGEST_HOP))
-    picture = log_mel.MelPicture(
+    else:
+        weights = _weights(name) if published else None
+        picture = _picture(form)(samples)
+        network = backbones.build_backbone(name, pooling=pooling, weights=weights, picture=picture)
+    return windows.mean(network) if form.window else network
+
+
+def _picture(form: Sound) -> log_mel.MelPicture:
+    return log_mel.MelPicture(
         rate=form.rate,
         windows=_WINDOWS,
-        hop=hop,
+        hop=max(_HOP, min(form.at_once // form.mels, _LONGEST_HOP)),
         mels=form.mels,
         low=_LOW,
         high=_HIGH,
         name="spectrogram",
-    )(samples)
-    return backbones.build_backbone(name, pooling=pooling, weights=weights, picture=picture)
+    )
 
 
 def build(model: AssembledModel) -> keras.Model:
     """The network of `model`, its weights still random."""
-    if Sound(**model.form).family:
-        return presets.build(model)
-    return _built(model.backbone, Sound(**model.form), model.pooling)
+    form = Sound(**model.form)
+    folder = model.directory / "preset" if form.family else None
+    return _built(model.backbone, form, model.pooling, folder)
 
 
 def block_names(config: ModelConfig, own: SoundsConfig, giant: Giant) -> list[str]:
-    """The blocks, by the names of layers."""
-    if _is_preset(giant.name):
-        return presets.block_names(own, giant)
-    seconds = own.seconds or _SECONDS
-    form = Sound(rate=_RATE, seconds=seconds, mels=0 if giant.name == YAMNET else own.mels)
-    pattern, ends = _pattern(giant.name)
-    return list(splitting.block_starts(_built(giant.name, form, "avg"), pattern, ends=ends))
+    """The blocks, by the names of layers; none where a preset is not there yet."""
+    if _is_preset(giant.name) and giant.path is None:
+        return []
+    form = _form(config, own, giant)
+    pattern, ends = _pattern(giant.name, form)
+    network = _built(giant.name, form, "avg", giant.path)
+    return list(splitting.block_starts(network, pattern, ends=ends))
 
 
-def _pattern(name: str) -> tuple[str, bool]:
+def _pattern(name: str, form: Sound) -> tuple[str, bool]:
+    if form.family:
+        return FAMILIES[form.family].block, False
     if name == YAMNET:
         return yamnet.BLOCK, False
     row = backbones.find_backbone(name)
@@ -197,14 +229,13 @@ def _pattern(name: str) -> tuple[str, bool]:
 
 def blocks(model: AssembledModel) -> tuple[str, bool]:
     """What `splitting.block_starts` needs to know of its layers' names."""
-    if family := Sound(**model.form).family:
-        return FAMILIES[family].block, False
-    return _pattern(model.backbone)
+    return _pattern(model.backbone, Sound(**model.form))
 
 
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
     """The mean of a block's output over time, and pitch."""
-    return presets.pooled(network) if Sound(**model.form).family else mean_of_map
+    family = Sound(**model.form).family
+    return windows.tapped(network, presets.pooled(network) if family else mean_of_map)
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:
@@ -217,6 +248,7 @@ def contract(model: AssembledModel) -> dict[str, Any]:
         "rate": form.rate,
         "resampling": "a windowed sinc, in the model's graph",
         "seconds": form.seconds,
+        "windows": {"count": form.windows, "seconds": form.window, "hop": form.hop},
         "longer": "the rest is not heard",
         "shorter": "followed by silence",
         "spectrogram": "inside the model",

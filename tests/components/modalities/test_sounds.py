@@ -203,6 +203,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     result = here.result(
         *("sounds", "--data.path", folder, "--model.backbone", "ConvNet"),
         *("--model.weights", "none", "--sounds.seconds", 0.4, "--sounds.mels", 32),
+        *("--sounds.hop", 0.3, "--sounds.longest", 1.0),
         *("--augment.views", 2, "--head.features", "last", "--head.learning-rate", 0.01),
         *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 2, "--bless.force", "a test"),
         *("--control.enabled", "true", "--control.epochs", 2),
@@ -210,9 +211,11 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     assert result["blessed"]
     stages = {stage["name"]: stage for stage in result["stages"]}
     assert stages["ingest"]["stats"]["quarantined"] == 1
-    assert "are longer than the 0.4 s that are heard" in stages["extract"]["stats"]["note"]
+    assert "are longer than the 1 s that are heard" in stages["extract"]["stats"]["note"]
     [contract] = Path(result["pushed"]).rglob("contract.json")
-    assert json.loads(contract.read_text())["rate"] == RATE
+    said = json.loads(contract.read_text())
+    assert (said["rate"], said["seconds"]) == (RATE, 1.0)
+    assert said["windows"] == {"count": 3, "seconds": 0.4, "hop": 0.3}
 
     model = tf.saved_model.load(result["pushed"])
     good, other = encoded(tone(310.0)), encoded(tone(1500.0, rate=44_100), 44_100)
@@ -225,7 +228,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     alike = [encoded(tone(310.0), kind=kind, sub=sub) for kind, sub in KINDS]
     answers = model.signatures["serving_default"](tf.constant(alike))["probabilities"].numpy()
     assert np.abs(answers - answers[1])[1:6].max() < 1e-3
-    samples = sounds.decode(sounds.Sound(rate=RATE, seconds=0.4), tf.constant(good))[tf.newaxis]
+    samples = sounds.decode(sounds.Sound(rate=RATE, seconds=1.0), tf.constant(good))[tf.newaxis]
     floats = model.signatures["serve_float"](samples)["probabilities"].numpy()
     assert np.abs(floats[0] - served["probabilities"][0]).max() < 1e-5
 
@@ -233,7 +236,10 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--model.backbone", "Yamnett"], "must be YAMNet or a name in the table of backbones"),
+        (
+            ["--model.backbone", "Yamnett"],
+            "must be a name in the table of backbones, the name of a KerasHub preset",
+        ),
         (["--model.backbone", "YAMNet"], "model.weights must be within reach, got those of YAMNet"),
         (["--model.weights", "imagenet"], "model.weights must be pretrained, none or a file"),
         (
@@ -241,6 +247,10 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
             "sounds.seconds must give VGG16 a picture of at least 32 pixels, got 0.1",
         ),
         (["--sounds.seconds", "0.01"], "sounds.seconds"),
+        (
+            ["--model.backbone", "ConvNet", "--model.weights", "none", "--sounds.hop", "2"],
+            "sounds.hop must be at most the 1 s of sounds.seconds, or some would not be heard, got",
+        ),
         (
             ["--model.backbone", "VGG16", "--model.weights", "none", "--sounds.mels", "16"],
             "sounds.mels must give VGG16 a picture of at least 32 pixels, got 16",

@@ -1,0 +1,100 @@
+"""Long examples as windows: a network hears each, and the mean of its vectors is the example's.
+
+Between the two layers here, the first axis is that of all windows of a batch; see
+`splitting.split`, which folds what is cut there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from models.taps import Pooled
+from models.waveforms import length
+
+NAME = "windows"
+
+
+@keras.saving.register_keras_serializable(package="shoulders")
+class Windows(keras.layers.Layer):
+    """(batch, samples) → (batch · windows, size), and (batch · windows, 1): 1 for each that counts.
+
+    The first counts, and every one of which at least half is before the end of the sound.
+    """
+
+    def __init__(self, *, size: int, hop: int, count: int, **others: Any) -> None:
+        """Args: `size` of a window and `hop` from one to the next, in samples; `count` of them."""
+        super().__init__(trainable=False, name=NAME, **others)
+        self.size, self.hop, self.count = size, hop, count
+
+    def call(self, samples: Any) -> Any:
+        starts = [number * self.hop for number in range(self.count)]
+        cut = keras.ops.stack([samples[:, at : at + self.size] for at in starts], axis=1)
+        ends = keras.ops.array([0] + [at + self.size // 2 for at in starts[1:]], dtype="int32")
+        counts = keras.ops.cast(ends[None] < length(samples), samples.dtype)
+        return keras.ops.reshape(cut, (-1, self.size)), keras.ops.reshape(counts, (-1, 1))
+
+    def get_config(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().get_config()
+        given.pop("name")
+        return given | {"size": self.size, "hop": self.hop, "count": self.count}
+
+
+@keras.saving.register_keras_serializable(package="shoulders")
+class MeanOfWindows(keras.layers.Layer):
+    """(batch · windows, features) and (batch · windows, 1) → (batch, features)."""
+
+    def __init__(self, count: int, **others: Any) -> None:
+        super().__init__(trainable=False, **others)
+        self._count = count
+
+    def call(self, vectors: Any, counts: Any) -> Any:
+        weights = keras.ops.cast(fold(counts, self._count), vectors.dtype)
+        summed = keras.ops.sum(fold(vectors, self._count) * weights, axis=1)
+        return summed / keras.ops.sum(weights, axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().get_config()
+        return given | {"count": self._count}
+
+
+def fold(tensor: Any, count: int) -> Any:
+    """(batch · count, …) → (batch, count, …)."""
+    return keras.ops.reshape(tensor, (-1, count, *tensor.shape[1:]))
+
+
+def unfold(tensor: Any) -> Any:
+    """(batch, count, …) → (batch · count, …)."""
+    return keras.ops.reshape(tensor, (-1, *tensor.shape[2:]))
+
+
+def mean(network: keras.Model) -> keras.Model:
+    """`network`, which hears `Windows`, with the mean over them as its output."""
+    layer = network.get_layer(NAME)
+    pooled = MeanOfWindows(layer.count, name="mean_of_windows")(network.output, layer.output[1])
+    whole = keras.Model(network.inputs[0], pooled, name=network.name)
+    whole.trainable = False
+    return whole
+
+
+def tapped(network: keras.Model, pooled: Pooled) -> Pooled:
+    """The same of the means over windows; `pooled` itself where `network` hears none."""
+    layer = find(network.layers)
+    if layer is None:
+        return pooled
+
+    def of_windows(output: Any, name: str) -> dict[str, Any]:
+        vectors = pooled(output, name)
+        mean_of = {
+            kind: MeanOfWindows(layer.count, name=f"{name}_{kind}_windows") for kind in vectors
+        }
+        return {k: mean_of[k](vector, layer.output[1]) for k, vector in vectors.items()}
+
+    return of_windows
+
+
+def find(layers: Sequence[Any]) -> Windows | None:
+    """The layer that makes windows, if there is one."""
+    return next((layer for layer in layers if isinstance(layer, Windows)), None)
