@@ -18,6 +18,8 @@ from models.splitting import crossing, one_or_all, steps
 with epy.lazy_imports():
     import keras
 
+    from models import windows
+
 # Of more features than this, every second tap is left out until there are no more.
 MOST_FEATURES = 20_000
 # A map of a picture has so many places at most.
@@ -35,6 +37,22 @@ def mean_of_map(output: Any, name: str) -> dict[str, Any]:
     """
     del name
     return {"": keras.ops.mean(keras.ops.mean(output, axis=1), axis=1)}
+
+
+def of_windows(network: keras.Model, pooled: Pooled) -> Pooled:
+    """The means over windows of what `pooled` gives, where `network` hears an example in some."""
+    layer = windows.find(network.layers)
+    if layer is None:
+        return pooled
+
+    def means(output: Any, name: str) -> dict[str, Any]:
+        found = {}
+        for kind, vector in pooled(output, name).items():
+            mean = windows.MeanOfWindows(layer.count, name=f"{name}_{kind}_windows")
+            found[kind] = mean(vector, layer.output[1])
+        return found
+
+    return means
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 
-from models.taps import Pooled
 from models.waveforms import length
 
 NAME = "windows"
@@ -77,22 +76,6 @@ def mean(network: keras.Model) -> keras.Model:
     whole = keras.Model(network.inputs[0], pooled, name=network.name)
     whole.trainable = False
     return whole
-
-
-def tapped(network: keras.Model, pooled: Pooled) -> Pooled:
-    """The same of the means over windows; `pooled` itself where `network` hears none."""
-    layer = find(network.layers)
-    if layer is None:
-        return pooled
-
-    def of_windows(output: Any, name: str) -> dict[str, Any]:
-        vectors = pooled(output, name)
-        mean_of = {
-            kind: MeanOfWindows(layer.count, name=f"{name}_{kind}_windows") for kind in vectors
-        }
-        return {k: mean_of[k](vector, layer.output[1]) for k, vector in vectors.items()}
-
-    return of_windows
 
 
 def find(layers: Sequence[Any]) -> Windows | None:

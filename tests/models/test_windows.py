@@ -70,7 +70,7 @@ def test_suffix_of_prefix_is_the_whole_at_every_cut(network: keras.Model) -> Non
 def test_taps_are_means_of_the_windows(network: keras.Model, alone: keras.Model) -> None:
     def vectors(model: keras.Model, given: Any) -> np.ndarray:
         starts = block_starts(model, yamnet.BLOCK)
-        found = taps.find(model, starts, windows.tapped(model, taps.mean_of_map))
+        found = taps.find(model, starts, taps.of_windows(model, taps.mean_of_map))
         return np.asarray(taps.tapped(model, found)(given, training=False))
 
     given = sounds(SAMPLES)

@@ -19,7 +19,7 @@ from models import backbones, splitting
 from models.audio_encoders import FAMILIES, POOLINGS
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
-from models.taps import Pooled, mean_of_map
+from models.taps import Pooled, mean_of_map, of_windows
 
 with epy.lazy_imports():
     import keras
@@ -235,7 +235,7 @@ def blocks(model: AssembledModel) -> tuple[str, bool]:
 def pooled(model: AssembledModel, network: keras.Model) -> Pooled:
     """The mean of a block's output over time, and pitch."""
     family = Sound(**model.form).family
-    return windows.tapped(network, presets.pooled(network) if family else mean_of_map)
+    return of_windows(network, presets.pooled(network) if family else mean_of_map)
 
 
 def contract(model: AssembledModel) -> dict[str, Any]:
