@@ -238,6 +238,9 @@ def predict(
     store: Path = DEFAULT_STORE,
     output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
     batch_size: int = 64,
+    every: float | None = None,
+    events: float | None = None,
+    release: float | None = None,
     check: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     beam: BeamConfig = BeamConfig(),
     json: bool = False,
@@ -253,7 +256,12 @@ def predict(
         inputs: Files to classify; the texts themselves where the model reads text.
         store: Where a name is looked for.
         output: Write the answers there: .jsonl, .parquet or .tfrecord.
-        batch_size: Examples a request, in bulk.
+        batch_size: Examples a request, in bulk and with --every.
+        every: Seconds. Of recordings, however long: tell what is heard moment by moment, start,
+            end, label and probability.
+        events: With --every: tell where each label was heard instead. An event begins where the
+            label is at least so probable, …
+        release: … and ends where it is less probable than this, six tenths of that where not given.
         check: Ask it about the examples that travel with it, and nothing else: exit 2 where it says
             something else of them than when it was exported.
         json: Print the answers as one JSON array; in bulk, what was written as one object.
@@ -262,6 +270,11 @@ def predict(
 
     if check:
         return commands.check_model(model, inputs, store, as_json=json)
+    if every is not None:
+        moments = commands.Moments(every, events, release, batch_size)
+        return commands.predict_timeline(model, inputs, store, moments, as_json=json)
+    if events is not None or release is not None:
+        raise Mistake("--events and --release must be given with --every")
     if output:
         return commands.predict_in_bulk(
             model, inputs, store, output, batch_size, beam, as_json=json

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -44,7 +44,7 @@ from pipeline.stopping import Stopped, deadline, has_stopped
 from pipeline.store import Store, StoreIsHeld
 
 with epy.lazy_imports():
-    from components.served import opening
+    from components.served import opening, timeline
     from components.served import predict as asking
 
 __all__ = [
@@ -187,6 +187,18 @@ class Model:
         import_tensorflow()
         names = tuple(map(str, inputs))
         return Predictions(tuple(asking.predict(self.path, self.modality, self.targets, names)))
+
+    def timeline(
+        self, recording: str | Path, every: float, *, batch_size: int = 64
+    ) -> Iterator[timeline.Step]:
+        """What it says of each moment of a recording, however long, `every` seconds.
+
+        `components.served.timeline.events` makes events of that.
+        """
+        path = Path(recording)
+        asking.check_inputs((str(path),), self.modality)
+        import_tensorflow()
+        return timeline.steps(self.path, self.modality, self.targets, path, every, batch_size)
 
     def check(self) -> int:
         """How many golden examples it says the same of as when it was exported.

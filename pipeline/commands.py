@@ -8,8 +8,8 @@ import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +38,7 @@ with epy.lazy_imports():
 
     from components.on_beam import bulk as on_beam_bulk
     from components.on_beam import runner as beam_runner
-    from components.served import answers, bulk
+    from components.served import answers, bulk, timeline
     from components.served import predict as asking
     from pipeline import side_by_side
     from pipeline.cluster import kubeflow
@@ -259,6 +259,58 @@ def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool)
     sys.stderr.write(f"{opened.title}\n")
     for each in found:
         sys.stdout.write(f"{each.as_line()}\n")
+    return 0
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How a long recording is asked about: --every, --events and --release."""
+
+    every: float
+    events: float | None
+    release: float | None
+    batch_size: int
+
+    @property
+    def until(self) -> float:
+        """How probable what goes on must be: six tenths of what began it where not given."""
+        return 0.6 * (self.events or 0.0) if self.release is None else self.release
+
+
+def predict_timeline(
+    model: Path,
+    inputs: tuple[str, ...],
+    store: Path,
+    asked: Moments,
+    *,
+    as_json: bool,
+) -> int:
+    """Print what an exported model says of each moment of recordings, or the events in them."""
+    if not inputs:
+        raise Mistake("INPUT must name at least one recording, got none")
+    if asked.events is None and asked.release is not None:
+        raise Mistake("--release must be given with --events")
+    opened = api.load(model, store)
+    asking.check_inputs(inputs, opened.modality)
+    told = []
+    for name in inputs:
+        steps = opened.timeline(name, asked.every, batch_size=asked.batch_size)
+        if as_json:
+            kept = list(steps)
+            row: dict[str, Any] = {"input": name, "steps": [step.as_json() for step in kept]}
+            if asked.events is not None:
+                found = timeline.events(kept, asked.events, asked.until)
+                row["events"] = [asdict(event) for event in found]
+            told.append(row)
+            continue
+        lines: Iterable[Any] = steps
+        if asked.events is not None:
+            lines = timeline.events(steps, asked.events, asked.until)
+        for line in lines:
+            before = f"{name}\t" if len(inputs) > 1 else ""
+            sys.stdout.write(f"{before}{line.as_line()}\n")
+    if as_json:
+        _print_json(told)
     return 0
 
 

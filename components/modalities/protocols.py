@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -205,6 +205,9 @@ class Shown(Protocol):
         """
 
 
+Pieces = Callable[[Path, Mapping[str, Any], float], tuple[float, Iterator[tuple[float, bytes]]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Modality:
     """A kind of input.
@@ -218,6 +221,9 @@ class Modality:
         model_dependent: those whose views depend on what the giant has learned.
         scratch_views: how many views of an example a network wants that is trained from scratch.
         reader: (model, views, seed) → its reader.
+        pieces: (file, contract, seconds) → how long the example in the file is, and what a model
+            with that contract can be asked about, bit by bit: where the middle of each bit is, so
+            many seconds apart, and its raw form. None where examples have no duration.
     """
 
     section: str
@@ -231,3 +237,4 @@ class Modality:
     giants: Giants
     reader: Callable[[AssembledModel, Views, int], Reader]
     shown: Shown
+    pieces: Pieces | None = None

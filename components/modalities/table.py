@@ -13,6 +13,7 @@ from components.modalities.sentences import giants as sentence_giants
 from components.modalities.sentences import raw as sentence_raw
 from components.modalities.sentences import shown as sentence_shown
 from components.modalities.sounds import giants as sound_giants
+from components.modalities.sounds import pieces as sound_pieces
 from components.modalities.sounds import raw as sound_raw
 from components.modalities.sounds import shown as sound_shown
 from components.section import Views
@@ -61,6 +62,7 @@ MODALITIES: dict[str, Modality] = {
         giants=sound_giants,
         reader=lambda *given: sound_reader.open_reader(*given),
         shown=sound_shown,
+        pieces=sound_pieces.pieces,
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import struct
 from pathlib import Path
@@ -15,8 +16,8 @@ import soundfile
 import soxr
 import tensorflow as tf
 
+from components.modalities.sounds import pieces, resampling, shown, views
 from components.modalities.sounds import raw as sounds
-from components.modalities.sounds import resampling, shown, views
 from tests.conftest import InProcess
 
 RATE = 16_000
@@ -231,6 +232,40 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     samples = sounds.decode(sounds.Sound(rate=RATE, seconds=1.0), tf.constant(good))[tf.newaxis]
     floats = model.signatures["serve_float"](samples)["probabilities"].numpy()
     assert np.abs(floats[0] - served["probabilities"][0]).max() < 1e-5
+
+    long = np.concatenate([tone(1500.0, 3.0), tone(310.0, 4.0), tone(1500.0, 3.0)])
+    (tmp_path / "ten.flac").write_bytes(encoded(long, kind="FLAC", sub="PCM_24"))
+    asked = ("predict", result["pushed"], tmp_path / "ten.flac", "--every", 0.5)
+    [told] = json.loads(here(*asked, "--events", 0.5, "--json").stdout)
+    steps = told["steps"]
+    assert (steps[0]["start"], steps[-1]["end"]) == (0.0, 10.0)
+    assert all(a["end"] == b["start"] for a, b in itertools.pairwise(steps))
+    assert {step["label"] for step in steps if 4 < step["start"] < 6} == {"low"}
+    assert [event["label"] for event in told["events"]] == ["high", "low", "high"]
+    heard = told["events"][1]
+    assert (heard["start"], heard["end"]) == (pytest.approx(3, abs=0.6), pytest.approx(7, abs=0.6))
+    lines = here(*asked).stdout.splitlines()
+    assert len(lines) == len(steps)
+    assert lines[0].split("\t")[:3] == ["0.000", "0.750", "high"]
+    refused = here("predict", result["pushed"], folder / "high" / "page.wav", "--every", 1)
+    assert (refused.returncode, "INPUT must be a recording" in refused.stderr) == (2, True)
+
+
+def test_pieces_are_what_is_heard_there(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, (20_000, 2))
+    (tmp_path / "long.wav").write_bytes(encoded(samples, 8_000, sub="PCM_24"))
+    seconds, found = pieces.pieces(tmp_path / "long.wav", {"seconds": 1.0}, 0.4)
+    assert seconds == 2.5
+    middles, raws = zip(*found, strict=True)
+    assert middles == pytest.approx([0.5, 0.9, 1.3, 1.7, 2.1])
+    for number, raw in enumerate(raws):
+        signal, rate = sounds.heard(raw)
+        expected = samples[number * 3200 : number * 3200 + 8000].mean(axis=1)
+        assert rate == 8_000
+        assert np.abs(signal - expected).max() < 1e-6
+    short = tmp_path / "short.wav"
+    short.write_bytes(GOOD)
+    assert len(list(pieces.pieces(short, {"seconds": 1.0}, 0.4)[1])) == 1
 
 
 @pytest.mark.parametrize(
