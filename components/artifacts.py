@@ -147,12 +147,18 @@ class HeadForm(BaseModel):
     taps: tuple[str, ...] = ()
 
 
+# What a published head is kept as.
+OWN_HEAD = "own_head.npz"
+
+
 class AssembledModel(Artifact):
     """A frozen backbone for our targets.
 
     ```
     backbone.weights.h5  its weights
-    preset/              text: KerasHub's architecture and tokenizer, without weights
+    preset/              of presets: what they are built from again, without weights
+    own_head.npz         the head that it was published with, where that came with its weights:
+                         kernel (features, classes), bias (classes,)
     ```
     """
 
@@ -170,6 +176,10 @@ class AssembledModel(Artifact):
     @property
     def weights(self) -> Path:
         return self.directory / "backbone.weights.h5"
+
+    @property
+    def own_head(self) -> Path:
+        return self.directory / OWN_HEAD
 
 
 class Features(Artifact):

@@ -15,13 +15,12 @@ from components.modalities.table import MODALITIES
 from components.section import Section
 from components.tasks.table import task_of
 from components.training.heads import new_head
-from models import backbones
 
 with epy.lazy_imports():
     import keras
 
 
-@stage(version=3)
+@stage(version=4)
 def assemble(
     job: Job,
     checks: Checks,
@@ -45,16 +44,15 @@ def assemble(
     job.doing("building the network")
     keras.utils.set_random_seed(seed)
     published = isinstance(pretrained, Pretrained) and pretrained.published
-    network, form, pooling = MODALITIES[examples.modality].giants.begin(
-        config, own, giant, job.directory, published=published
-    )
+    giants = MODALITIES[examples.modality].giants
+    network, form, pooling = giants.begin(config, own, giant, job.directory, published=published)
     path: Path | None
     if isinstance(pretrained, TrainedModel):
         path, description = pretrained.backbone_weights, _described(pretrained)
     else:
         path, description = pretrained.path, pretrained.description
     if path:
-        backbones.load_weights(network, path)
+        giants.load(giant, network, path)
     head = new_head(examples.targets, HeadForm(), features=network.output_shape[-1])
     model = AssembledModel(
         directory=job.directory,

@@ -3,7 +3,8 @@
 ```
 blocks               for each unfrozen block, right after training: moved, cka
 own_head             how often the head that the backbone came with says the same of our examples,
-                     and is right about its own, before and after; null where there is none
+                     and, where we have some of its own, is right about those, before and after;
+                     null where there is none
 share                how far to the fine-tuned weights those are that were kept
 kept                 blocks and own_head there, where they are not all of the way
 curve                the validation loss at points on the way, where they were looked at

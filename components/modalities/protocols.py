@@ -163,8 +163,12 @@ class Giants(Protocol):
     ) -> tuple[keras.Model, BaseModel, str]:
         """The network with published or random weights, its form and its pooling.
 
-        What is needed to build it again is left in the directory.
+        What is needed to build it again is left in the directory, and the head that it was
+        published with, where it has one: see `AssembledModel`.
         """
+
+    def load(self, giant: Giant, network: keras.Model, path: Path) -> None:
+        """Read a file of weights into `network`, or raise a `Mistake`."""
 
     def build(self, model: AssembledModel) -> keras.Model:
         """The network of `model` again, with random weights."""

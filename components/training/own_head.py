@@ -30,15 +30,17 @@ class OwnHead:
 
     Attributes:
         probe: activations at the cut → the outputs of the head's first target.
+        before: (examples,), the classes that it gave our examples to begin with.
         source: what crosses the cut for examples of the task that it was trained for …
-        truth: (examples,), … and their answers, as numbers of classes.
-        before: (examples,) each, the classes that it gave our examples, and those, to begin with.
+        truth: (examples,), … their answers, as numbers of classes …
+        source_before: (examples,), … and those that it gave; None each where we do not have any.
     """
 
     probe: keras.Model
-    source: Any
-    truth: np.ndarray
-    before: tuple[np.ndarray, np.ndarray]
+    before: np.ndarray
+    source: Any = None
+    truth: np.ndarray | None = None
+    source_before: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -49,7 +51,11 @@ class OwnHead:
         Args:
             here: some of our examples, at the cut.
         """
+        crossing = list(cut(model, network, features.cut).prefix.outputs)
         source = model.source
+        if model.own_head.is_file():
+            probe = keras.Model(splitting.one_or_all(crossing), _published(model, network))
+            return cls(probe, _classes(probe, here))
         # What is not stored would be computed anew for this.
         if source is None or source.form.taps or "at_cut" not in source.features.keys:
             return None
@@ -57,22 +63,32 @@ class OwnHead:
         if task_of(target).activation != "softmax":
             return None
         head = open_head(source, features=network.output_shape[-1])
-        crossing = list(cut(model, network, features.cut).prefix.outputs)
         outputs = head(network.outputs[0])[:, columns]
         probe = keras.Model(splitting.one_or_all(crossing), outputs)
         given, truth = _examples(job, model, network, source, crossing, columns)
-        return cls(probe, given, truth, (_classes(probe, here), _classes(probe, given)))
+        return cls(probe, _classes(probe, here), given, truth, _classes(probe, given))
 
     def told(self, here: Any) -> dict[str, Any]:
         """How often it says the same of our examples as before, and is right about its own."""
-        ours, own = _classes(self.probe, here), _classes(self.probe, self.source)
-        return {
-            "agreement": float(np.mean(self.before[0] == ours)),
+        ours = _classes(self.probe, here)
+        told: dict[str, Any] = {
+            "agreement": float(np.mean(self.before == ours)),
             "examples": len(ours),
-            "accuracy_before": float(np.mean(self.before[1] == self.truth)),
+        }
+        if self.truth is None:
+            return told
+        own = _classes(self.probe, self.source)
+        return told | {
+            "accuracy_before": float(np.mean(self.source_before == self.truth)),
             "accuracy": float(np.mean(own == self.truth)),
             "source_examples": len(self.truth),
         }
+
+
+def _published(model: AssembledModel, network: keras.Model) -> Any:
+    """The sums of the head that the giant was published with; the greatest is what it says."""
+    with np.load(model.own_head, allow_pickle=False) as head:
+        return network.outputs[0] @ head["kernel"] + head["bias"]
 
 
 def _examples(

@@ -50,11 +50,10 @@ def test_a_picture_of_a_sound_does_not_depend_on_how_loud_it_is() -> None:
     assert not layer.weights
 
 
-def test_yamnets_published_file_and_its_folded_one_say_the_same(tmp_path: Path) -> None:
-    """With weights of our own: the published layout is Keras 2's."""
+def write_yamnet(published: Path, folded: Path) -> None:
+    """Random weights, in the layout of the published file, Keras 2's, and folded."""
     rng = np.random.default_rng(0)
     network = yamnet.yamnet()
-    published, folded = tmp_path / "yamnet.h5", tmp_path / "yamnet.npz"
     arrays: dict[str, np.ndarray] = {"logits/kernel": rng.normal(size=(1024, 521))}
     arrays["logits/bias"] = rng.normal(size=521)
     with h5py.File(published, "w") as file:
@@ -78,6 +77,12 @@ def test_yamnets_published_file_and_its_folded_one_say_the_same(tmp_path: Path) 
             arrays[f"{where}/kernel"] = (kernel * turned).astype(np.float32)
             arrays[f"{where}/bias"] = beta - mean * scale
     np.savez(folded, **arrays)  # type: ignore[arg-type]
+
+
+def test_yamnets_published_file_and_its_folded_one_say_the_same(tmp_path: Path) -> None:
+    network = yamnet.yamnet()
+    published, folded = tmp_path / "yamnet.h5", tmp_path / "yamnet.npz"
+    write_yamnet(published, folded)
     said = []
     for path in (published, folded):
         yamnet.load(network, path)

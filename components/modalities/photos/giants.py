@@ -74,6 +74,12 @@ def begin(
     return network, Picture(input_size=size, resize=own.resize), pooling
 
 
+def load(giant: Giant, network: keras.Model, path: Path) -> None:
+    """Read a file of weights, ours or Keras's."""
+    del giant
+    backbones.load_weights(network, path)
+
+
 def build(model: AssembledModel) -> keras.Model:
     """The network of `model`, its weights still random."""
     form = Picture(**model.form)

@@ -14,7 +14,7 @@ from components.files import files_below, read_json, sha256_of_each, sha256_of_j
 from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.sentences.raw import Sentence, SentencesConfig
-from models import splitting
+from models import backbones, splitting
 from models.encoders import FAMILIES, family_of
 from models.taps import Pooled
 
@@ -73,6 +73,12 @@ def begin(
     pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
     network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
     return network, form, pooling
+
+
+def load(giant: Giant, network: keras.Model, path: Path) -> None:
+    """Read a file of weights, ours or Keras's."""
+    del giant
+    backbones.load_weights(network, path)
 
 
 def build(model: AssembledModel) -> keras.Model:

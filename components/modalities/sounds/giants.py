@@ -6,9 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from etils import epy
 
-from components.artifacts import AssembledModel
+from components.artifacts import OWN_HEAD, AssembledModel
 from components.files import sha256, sha256_of_json
 from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
@@ -129,8 +130,20 @@ def begin(
         presets.keep(giant.path, directory / "preset")
     network = _built(giant.name, form, pooling, giant.path, published=published)
     if published and giant.name == YAMNET:
-        yamnet.load(network, _yamnet_file() or _downloaded())
+        file = _yamnet_file() or _downloaded()
+        yamnet.load(network, file)
+        if pooling == "avg":
+            kernel, bias = yamnet.head(file)
+            np.savez(directory / OWN_HEAD, kernel=kernel, bias=bias)
     return network, form, pooling
+
+
+def load(giant: Giant, network: keras.Model, path: Path) -> None:
+    """Read a file of weights: ours, Keras's, or in the forms that YAMNet's are published in."""
+    if giant.name == YAMNET and not path.name.endswith(".weights.h5"):
+        yamnet.load(network, path)
+    else:
+        backbones.load_weights(network, path)
 
 
 def _form(config: ModelConfig, own: SoundsConfig, giant: Giant) -> Sound:

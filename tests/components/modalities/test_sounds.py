@@ -16,9 +16,13 @@ import soundfile
 import soxr
 import tensorflow as tf
 
+from components.frozen.networks import open_backbone
+from components.modalities.giants import Pretrained
 from components.modalities.sounds import pieces, resampling, shown, views
 from components.modalities.sounds import raw as sounds
 from tests.conftest import InProcess
+from tests.helpers import assembled, ingested
+from tests.models.test_log_mel import write_yamnet
 
 RATE = 16_000
 FORM = sounds.Sound(rate=RATE, seconds=0.5)
@@ -249,6 +253,25 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     assert lines[0].split("\t")[:3] == ["0.000", "0.750", "high"]
     refused = here("predict", result["pushed"], folder / "high" / "page.wav", "--every", 1)
     assert (refused.returncode, "INPUT must be a recording" in refused.stderr) == (2, True)
+
+
+def test_yamnet_by_its_file_is_yamnet_where_keras_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the head that it was published with beside it, for what is forgotten."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    home = tmp_path / "models"
+    home.mkdir()
+    write_yamnet(tmp_path / "elsewhere.h5", home / "yamnet_folded.npz")
+    examples = ingested(tmp_path / "examples", write_tones(tmp_path / "tones", 6), modality="sound")
+    kept = assembled(tmp_path / "kept", examples, None, backbone="YAMNet")
+    with np.load(kept.own_head) as head:
+        assert (head["kernel"].shape, head["bias"].shape) == ((1024, 521), (521,))
+    file = Pretrained("a file", "a file", tmp_path / "elsewhere.h5")
+    named = assembled(tmp_path / "named", examples, file, backbone="YAMNet")
+    heard = np.random.default_rng(0).uniform(-1, 1, (2, 15_600)).astype(np.float32)
+    said = [np.asarray(open_backbone(x, x.weights)(heard, training=False)) for x in (kept, named)]
+    np.testing.assert_allclose(said[0], said[1], rtol=1e-4, atol=1e-5)
 
 
 def test_pieces_are_what_is_heard_there(tmp_path: Path) -> None:

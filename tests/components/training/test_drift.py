@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from components.fine_tune import FineTuneConfig, fine_tune
+from components.frozen.networks import open_backbone
 from components.train_from_scratch import PretrainConfig, train_from_scratch
 from components.train_head import HeadConfig, train_head
 from components.training import paired
@@ -132,3 +133,22 @@ def test_the_head_that_a_backbone_came_with_tells_what_is_forgotten(tmp_path: Pa
     assert own["careful"]["accuracy"] == pytest.approx(own["careful"]["accuracy_before"], abs=0.1)
     assert own["careless"]["agreement"] < 0.8
     assert own["careless"]["accuracy"] < own["careful"]["accuracy"]
+
+
+def test_the_head_that_a_giant_was_published_with(tmp_path: Path) -> None:
+    """Of one without examples of its own: how often it says the same of ours."""
+    examples = ingested(tmp_path / "examples", write_classes(tmp_path / "photos", 30))
+    model = assembled(tmp_path / "model", examples)
+    rng = np.random.default_rng(0)
+    features = extracted(tmp_path / "features", model, examples, 2)
+    wide = open_backbone(model, model.weights).output_shape[-1]
+    np.savez(model.own_head, kernel=rng.normal(size=(wide, 9)), bias=np.zeros(9))
+    head = train_head(job(tmp_path / "head"), features, HeadConfig(features="last"), PLAIN, seed=0)
+    own = {}
+    for name, rate in (("careful", 1e-7), ("careless", 0.5)):
+        tuning = FineTuneConfig(epochs=2, learning_rate=rate, restore_best_weights=False)
+        tuned = fine_tune(job(tmp_path / name), head, features, tuning, PLAIN, seed=0)
+        own[name] = json.loads((tuned.directory / "forgetting.json").read_text())["own_head"]
+    assert own["careful"]["agreement"] > 0.95
+    assert own["careless"]["agreement"] < own["careful"]["agreement"]
+    assert "accuracy" not in own["careful"]
