@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from etils import epy
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.artifacts import Examples
 from components.examples import placing, sources
 from components.examples.patching import Patch
 from components.examples.placing import INDEX, Row, Wanted
 from components.examples.source import Source
-from components.examples.tables import SPLITS, Record
+from components.examples.tables import SPLITS, Headings, Record
 from components.files import content_id, write_jsonl
 from components.job import Job, stage
 from components.section import Columns, Place, Places, Section, UnhashedBool, UnhashedStr
@@ -62,6 +62,11 @@ class DataConfig(Section):
     group: UnhashedStr = ""
     """Tables: a column with what examples belong to, such as a speaker, a patient or a recording:
     those of one are all trained on or all tested on. Fractions are then shares of the groups."""
+    fold: UnhashedStr = ""
+    """Tables: test on the rows that have this in their column `fold`, and train on the others: once
+    for each of its values, that is cross-validation."""
+    fold_column: UnhashedStr = "fold"
+    """Tables: the column with the fold."""
     convert: bool = False
     """Take in pictures that are neither JPEG nor PNG (WebP, TIFF, BMP …), re-encoded as PNG, large
     ones as JPEG of quality 100; and sounds that are no WAV (FLAC, Ogg, MP3 …), as WAV of 16 bits.
@@ -81,6 +86,24 @@ class DataConfig(Section):
     what they were when it was read last."""
     allow_new_labels: UnhashedBool = False
     """Accept a label set that differs from the last blessed model's."""
+
+    @property
+    def headings(self) -> Headings:
+        """What a table calls the columns that are no answers."""
+        return Headings(
+            input=self.input_column,
+            split=self.split_column,
+            slices=self.slices,
+            group=self.group,
+            fold=self.fold_column,
+            tested=self.fold,
+        )
+
+    @field_validator("fold", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """A fold is often a number, which a recipe has as one."""
+        return str(value) if isinstance(value, int) else value
 
 
 @stage(version=5)

@@ -16,7 +16,6 @@ from components.examples.hashing import Hashes
 from components.examples.patching import Patch
 from components.examples.source import Source
 from components.examples.sources import find_source
-from components.examples.tables import Headings
 from components.files import read_json, sha256, sha256_of_json
 from components.ingest import DataConfig, chosen_targets
 from components.job import silence
@@ -204,9 +203,7 @@ def _source(
             config.path,
             modality=config.modality,
             columns=columns,
-            headings=Headings(
-                config.input_column, config.split_column, config.slices, config.group
-            ),
+            headings=config.headings,
             download=download,
             hashes=Hashes(digests, config.read_all, say),
         )

@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 from components.artifacts import Artifact, AssembledModel, Examples
 from components.assemble import assemble
 from components.examples.sources import find_source
-from components.examples.tables import Headings
 from components.ingest import DataConfig, ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, ModelConfig, Pretrained
@@ -53,9 +52,8 @@ def ingested(directory: Path, path: Path | str, **config: Any) -> Examples:
     asked = {k: config.pop(k) for k in ("task", "targets") if k in config}
     settings = Config(data=DataConfig(path=str(path), **config), **asked)
     data = settings.data
-    headings = Headings(data.input_column, data.split_column, data.slices, data.group)
     source = find_source(
-        data.path, modality=data.modality, columns=settings.columns, headings=headings
+        data.path, modality=data.modality, columns=settings.columns, headings=data.headings
     )
     return ingest(job(directory), source, data)
 

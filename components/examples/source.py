@@ -58,6 +58,7 @@ class Source:
 def check_is_no_table(wish: Wish) -> None:
     """A `Mistake` where columns are named that there are not."""
     given = {"slices": ", ".join(wish.headings.slices), "group": wish.headings.group}
+    given |= {"fold": wish.headings.fold if wish.headings.tested else ""}
     for key, named in given.items():
         if named:
             raise Mistake(

@@ -38,12 +38,16 @@ class Headings:
         split: of the split.
         slices: of what parts of the test examples are told apart by.
         group: of what keeps rows on one side of a split; empty for none.
+        fold: of parts that are tested on one after another, …
+        tested: … and which of them is tested on now; empty where there are no such parts.
     """
 
     input: str = ""
     split: str = "split"
     slices: tuple[str, ...] = ()
     group: str = ""
+    fold: str = "fold"
+    tested: str = ""
 
 
 OUR_HEADINGS = Headings()
@@ -157,6 +161,8 @@ def read(
         _check_has(table, rows, "data.slices", name)
     if headings.group:
         _check_has(table, rows, "data.group", headings.group)
+    if headings.tested:
+        _check_folds(table, rows, headings)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
     for number, row in enumerate(rows, start=1):
@@ -170,13 +176,33 @@ def read(
         yield Record(
             value if is_path else f"{table.name}:{number}",
             answers,
-            SPLIT_NAMES.get(split, ""),
+            _tested(row, headings) if headings.tested else SPLIT_NAMES.get(split, ""),
             str(table.parent / value) if is_path else "",
             None if is_path else raw_text(value),
             problem,
             tuple(_plain(row.get(name)) for name in headings.slices),
             _plain(row.get(headings.group)) if headings.group else "",
         )
+
+
+def _check_folds(table: Path, rows: list[Any], headings: Headings) -> None:
+    _check_has(table, rows, "data.fold", headings.fold)
+    if any(row.get(headings.split) for row in rows):
+        raise Mistake(
+            f"data.fold must be left out where there is a column {headings.split!r}, got "
+            f"{headings.tested!r} for {str(table)!r}"
+        )
+    folds = sorted({_plain(row.get(headings.fold)) for row in rows})
+    if headings.tested not in folds or len(folds) < 2:
+        raise Mistake(
+            f"data.fold must be one of two or more in the column {headings.fold!r}, got "
+            f"{headings.tested!r} for {str(table)!r} with {', '.join(map(repr, folds[:20]))}"
+        )
+
+
+def _tested(row: dict[str, Any], headings: Headings) -> str:
+    """The split that a fold puts its rows in: all that is not tested on is to be trained on."""
+    return "test" if _plain(row.get(headings.fold)) == headings.tested else ""
 
 
 def _plain(cell: Any) -> str:

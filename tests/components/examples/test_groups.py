@@ -99,3 +99,42 @@ def test_mistakes_are_named(tmp_path: Path, flags: list[Any], told: str) -> None
 def test_a_folder_has_no_groups(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"data\.group must name columns of a table"):
         ingested(tmp_path / "e", write_classes(tmp_path / "photos", 8), group="who")
+
+
+def write_folds(path: Path, split: str = "") -> Path:
+    """60 texts in three folds."""
+    rows = [f"text,label,fold{',split' if split else ''}"]
+    for number in range(60):
+        label = ("bad", "good")[number % 2]
+        rows.append(f"{label} film {number},{label},{number // 2 % 3 + 1}{split}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_each_fold_is_tested_on_once(tmp_path: Path) -> None:
+    """Cross-validation: what is tested on in one is trained on in the others."""
+    table = write_folds(tmp_path / "folds.csv")
+    tested: list[set[str]] = []
+    for fold in ("1", "2", "3"):
+        examples = ingested(tmp_path / fold, table, modality="text", fold=fold)
+        rows = [
+            json.loads(x) for x in (examples.directory / "index.jsonl").read_text().split("\n") if x
+        ]
+        tested.append({row["id"] for row in rows if row["split"] == "test"})
+        assert len(rows) == 60
+        assert examples.counts["validation"] == pytest.approx(6, abs=2)
+    assert [len(each) for each in tested] == [20, 20, 20]
+    assert len(set.union(*tested)) == 60
+
+
+@pytest.mark.parametrize(
+    ("fold", "split", "told"),
+    [
+        ("4", "", r"data\.fold must be one of two or more in the column 'fold', got '4'.*'1', '2'"),
+        ("1", ",train", r"data\.fold must be left out where there is a column 'split'"),
+    ],
+)
+def test_folds_that_cannot_be(tmp_path: Path, fold: str, split: str, told: str) -> None:
+    table = write_folds(tmp_path / "folds.csv", split)
+    with pytest.raises(Mistake, match=told):
+        ingested(tmp_path / "made", table, modality="text", fold=fold)
