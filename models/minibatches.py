@@ -145,7 +145,20 @@ def part_of(
     return part
 
 
-def mix(batch: Batch, alpha: float, rng: np.random.Generator, widths: tuple[int, ...]) -> Batch:
+@dataclass(frozen=True)
+class Mixup:
+    """MixUp (Zhang et al. 2018, arXiv:1710.09412) on a model's inputs, whatever they are.
+
+    Attributes:
+        alpha: of the distribution of shares, Beta(alpha, alpha); 0 for none.
+        alike: a row is mixed with one that has the same targets, which mixing then leaves alone.
+    """
+
+    alpha: float = 0.0
+    alike: bool = False
+
+
+def mix(batch: Batch, mixup: Mixup, rng: np.random.Generator, widths: tuple[int, ...]) -> Batch:
     """Each row of a batch mixed with another row, by one share that is drawn for the batch.
 
     Each target brings its own row's weight: the loss is linear in the targets.
@@ -154,8 +167,8 @@ def mix(batch: Batch, alpha: float, rng: np.random.Generator, widths: tuple[int,
         widths: see `Data`.
     """
     inputs, targets, weights = batch
-    share = np.float32(rng.beta(alpha, alpha))
-    other = rng.permutation(len(weights))
+    share = np.float32(rng.beta(mixup.alpha, mixup.alpha))
+    other = _alike(targets, rng) if mixup.alike else rng.permutation(len(weights))
 
     def mixed(array: np.ndarray) -> np.ndarray:
         result: np.ndarray = share * array + (1 - share) * array[other]
@@ -172,3 +185,13 @@ def mix(batch: Batch, alpha: float, rng: np.random.Generator, widths: tuple[int,
     columns = np.repeat(weights, widths or (targets.shape[1],), axis=1)
     answers = mixed(columns * targets) / np.maximum(mixed(columns), 1e-9)
     return keras.tree.map_structure(mixed_inputs, inputs), answers, mixed(weights)
+
+
+def _alike(targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(rows,): for each a row with the same targets; itself where there is no other."""
+    _, kinds = np.unique(targets, axis=0, return_inverse=True)
+    found = np.arange(len(targets))
+    for kind in range(kinds.max(initial=-1) + 1):
+        rows = rng.permutation(np.flatnonzero(kinds.reshape(-1) == kind))
+        found[rows] = np.roll(rows, 1)
+    return found

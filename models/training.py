@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from etils import epy
 
-from models.minibatches import Data
+from models.minibatches import Data, Mixup
 from models.resuming import Checkpoint, capture, restore
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def train(
     objective: Objective,
     length: Length,
     seed: int,
-    mixup: float = 0.0,
+    mixup: Mixup = Mixup(),
     stopping: Stopping = Stopping(),
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
@@ -101,8 +101,7 @@ def train(
         model: from inputs to outputs. It is compiled anew, so that no optimizer's momentum from
             an earlier phase is carried on.
         optimizer: where it averages weights, the averages are what is validated and kept.
-        mixup: alpha of MixUp (Zhang et al. 2018, arXiv:1710.09412) on the model's inputs, whatever
-            they are; 0 for none.
+        mixup: of the model's inputs.
         on_epoch: called after every epoch; of those before a stop, when training goes on.
         on_step: called after every step.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
@@ -173,7 +172,7 @@ def _epoch(
     number: int,
     batch_size: int,
     seed: int,
-    mixup: float,
+    mixup: Mixup,
     tell: Callable[[int, int], None] | None,
 ) -> dict[str, float]:
     """Train one epoch; returns the mean loss and figures while it went on.
@@ -187,8 +186,8 @@ def _epoch(
     batches = minibatches.batches(rng.permutation(len(data)), batch_size, lengths, rng)
     steps = data.steps(batch_size)
     for step, (chosen, weights) in enumerate(batches, start=1):
-        batch = minibatches.part_of(data, chosen, weights, number, whole=mixup > 0)
-        if mixup:
+        batch = minibatches.part_of(data, chosen, weights, number, whole=mixup.alpha > 0)
+        if mixup.alpha:
             batch = distribution.part(minibatches.mix(batch, mixup, rng, data.widths))
         x, y, w = distribution.shared(batch)
         logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)

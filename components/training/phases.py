@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from etils import epy
@@ -23,7 +23,7 @@ from models.mistakes import Mistake
 with epy.lazy_imports():
     import keras
 
-    from models import freezing, optimization, training
+    from models import freezing, minibatches, optimization, training
 
 
 class PhaseConfig(Section):
@@ -45,6 +45,8 @@ class PhaseConfig(Section):
     """Momentum of a moving average of the weights, which is what is kept; 0 for none."""
     mixup: float = Field(0.0, ge=0, le=10)
     """Alpha of MixUp on what the phase reads, features or activations; 0 for none."""
+    mixup_with: Literal[any, same] = "any"
+    """What an example is mixed with: any other, or one of the same answer, which then stays."""
     monitor: str = "val_loss"
     """What early stopping looks at: val_loss, or val_ and what the task watches, such as
     val_accuracy, val_label_accuracy or val_mae."""
@@ -132,7 +134,7 @@ def train_phase(
         objective=data.objective,
         length=training.Length(config.epochs, config.batch_size, first_epoch),
         seed=seed,
-        mixup=config.mixup,
+        mixup=minibatches.Mixup(config.mixup, config.mixup_with == "same"),
         stopping=training.Stopping(
             monitor=config.monitor,
             patience=config.patience,

@@ -319,6 +319,9 @@ def test_focal_loss_without_focus_is_cross_entropy_and_with_it_looks_at_what_is_
     assert focal == pytest.approx([0.01 * -np.log(0.9), 0.64 * -np.log(0.2)], rel=1e-3)
 
 
+MIXUP = minibatches.Mixup(1.0)
+
+
 def test_mixup_and_clipping_still_learn() -> None:
     head = new_head()
     plain = separable(80, 0)
@@ -326,7 +329,7 @@ def test_mixup_and_clipping_still_learn() -> None:
     weighted = minibatches.labelled(
         targets_of(plain), lambda rows, epoch: inputs_of(plain, rows), weights=weights
     )
-    history = train(head, weighted, separable(40, 1), mixup=0.4, clip_norm=0.5)
+    history = train(head, weighted, separable(40, 1), mixup=minibatches.Mixup(0.4), clip_norm=0.5)
     assert history.best["val_accuracy"] > 0.85
     assert history.best["accuracy"] < 1.0
 
@@ -346,13 +349,28 @@ def test_a_phase_that_goes_on_has_epochs_of_its_own() -> None:
     assert len({rows for _, rows in seen}) == len(seen)
 
 
+def test_what_is_mixed_with_its_like_keeps_its_label() -> None:
+    """Two clips of one class, as a sound that is laid over another one."""
+    labels = np.array([0, 1, 0, 2, 1, 0, 1])
+    targets, weights = minibatches.one_hot(labels, 3), np.ones((7, 1), np.float32)
+    inputs = np.eye(7, dtype=np.float32)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        alike = minibatches.Mixup(1.0, alike=True)
+        mixed, answers, _ = minibatches.mix((inputs, targets, weights), alike, rng, (3,))
+        np.testing.assert_allclose(answers, targets, atol=1e-6)
+        for row, label in zip(mixed, labels, strict=True):
+            assert set(labels[row > 0]) == {label}
+            assert (row > 0).sum() == (1 if label == 2 else 2)
+
+
 def test_mixed_labels_bring_their_own_weights() -> None:
     """Two rows, one of weight 0: what is left of it in the mixture counts for nothing."""
     targets, weights = minibatches.one_hot(np.array([0, 1]), 2), np.array([[2.0], [0.0]], "float32")
     inputs = np.array([[1.0], [3.0]], "float32")
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        mixed, labels, both = minibatches.mix((inputs, targets, weights), 1.0, rng, (2,))
+        mixed, labels, both = minibatches.mix((inputs, targets, weights), MIXUP, rng, (2,))
         assert 1 <= mixed.min() <= mixed.max() <= 3
         np.testing.assert_allclose(both[:, 0] @ labels, [2.0 * both.sum() / 2.0, 0.0], atol=1e-6)
 
