@@ -16,6 +16,7 @@ import pytest
 
 from components.modalities.table import MODALITIES
 from pipeline.config import RECIPES, Config
+from tests.audio_presets import write_audio_preset
 from tests.components.modalities.test_sounds import write_tones
 from tests.conftest import ROOT, InProcess, write_classes
 from tests.presets import sentences, write_preset
@@ -44,21 +45,24 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
         for number, text in enumerate(sentences(label, 12)):
             (here.directory / "REVIEWS" / name / f"{number}.txt").write_text(text)
     rows = [
-        f"PHOTOS/{p.parent.name}/{p.name},{p.parent.name},{n % 7},{n % 5}"
+        f"PHOTOS/{p.parent.name}/{p.name},{p.parent.name},{n % 7},{n % 5},{n // 2 % 3}"
         for n, p in enumerate(sorted((here.directory / "PHOTOS").rglob("*.*")))
     ]
-    table = "\n".join(["path,species,age,site", *rows])
+    table = "\n".join(["path,species,age,site,fold", *rows])
     (here.directory / "PHOTOS.csv").write_text(table)
-    folds = ("train", "train", "validation", "test")
-    named = [f"{row.rsplit(',', 2)[0]},{folds[n % 4]}" for n, row in enumerate(rows)]
-    (here.directory / "RENAMED.csv").write_text("\n".join(["filename,class,fold", *named]))
+    splits = ("train", "train", "validation", "test")
+    named = [f"{row.rsplit(',', 3)[0]},{splits[n % 4]}" for n, row in enumerate(rows)]
+    (here.directory / "RENAMED.csv").write_text("\n".join(["filename,class,part", *named]))
     preset = write_preset("BERT", here.directory / "bert")
     shutil.copy(here.directory / "PHOTOS" / "ant" / "1.jpeg", here.directory / "PHOTO.jpg")
     pictures = ["--model.weights", "none", "--photos.input-size", "32"]
     texts = ["--model.backbone", str(preset), "--sentences.sequence-length", "16"]
     write_tones(here.directory / "SOUNDS", 12)
     heard = ["--model.backbone", "ConvNet", "--model.weights", "none", "--sounds.seconds", "0.4"]
-    small_of = {"sentiment": texts, "topics": texts, "sounds": heard}
+    said = ["--model.backbone", str(write_audio_preset("Whisper", here.directory / "whisper"))]
+    said += ["--sounds.seconds", "0.4"]
+    small_of = {"sentiment": texts, "topics": texts, "sounds": heard, "speech": said}
+    shutil.copy(here.directory / "SOUNDS" / "low" / "0.wav", here.directory / "RECORDING.wav")
     ran = set()
     for command in commands():
         changed = command

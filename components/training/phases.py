@@ -45,7 +45,7 @@ class PhaseConfig(Section):
     """Momentum of a moving average of the weights, which is what is kept; 0 for none."""
     mixup: float = Field(0.0, ge=0, le=10)
     """Alpha of MixUp on what the phase reads, features or activations; 0 for none."""
-    mixup_with: Literal[any, same] = "any"
+    mixup_with: Literal["any", "same"] = "any"
     """What an example is mixed with: any other, or one of the same answer, which stays."""
     monitor: str = "val_loss"
     """What early stopping looks at: val_loss, or val_ and what the task watches, such as

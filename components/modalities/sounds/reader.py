@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,19 +27,26 @@ def open_reader(model: AssembledModel, views: Views, seed: int) -> Mapped:
 
 
 def _survey(form: sounds.Sound, raws: Iterable[bytes]) -> Survey:
-    """How many sounds are longer than what is heard of them, or whether all are much shorter."""
+    """How long the sounds are beside what is heard of them, and what cannot be in them."""
     heard = [sounds.heard(raw) for raw in raws]
     lengths = np.array([len(signal) / rate for signal, rate in heard])
-    cut, longest = float(np.mean(lengths > form.seconds)), float(lengths.max())
-    note = ""
+    cut, usual = float(np.mean(lengths > form.seconds)), float(np.median(lengths))
+    notes = []
     if cut:
-        note = (
+        notes.append(
             f"{100 * cut:.1f} % of the training sounds are longer than the {form.seconds:g} s that "
-            f"are heard, from the beginning: --sounds.seconds"
+            f"are heard, from the beginning: --sounds.seconds, or --sounds.hop and --sounds.longest"
         )
-    elif longest < form.seconds / 2:
-        note = (
-            f"The longest of the training sounds lasts {longest:.2g} s, and {form.seconds:g} s are "
-            f"heard: --sounds.seconds {math.ceil(10 * longest) / 10:g} takes less time"
+    elif usual < form.seconds / 2:
+        notes.append(
+            f"Half of the training sounds are shorter than {usual:.2g} s, none is longer than "
+            f"{lengths.max():.2g} s, and {form.seconds:g} s are heard: --sounds.seconds"
         )
-    return Survey(cut_short=cut, note=note)
+    low = float(np.mean([rate < form.rate for _, rate in heard]))
+    if low:
+        least = min(rate for _, rate in heard)
+        notes.append(
+            f"{100 * low:.1f} % of the training sounds have fewer samples a second than the "
+            f"{form.rate:,} that the giant hears: nothing above {least // 2:,} Hz is in some"
+        )
+    return Survey(cut_short=cut, note=". ".join(notes))
