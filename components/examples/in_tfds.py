@@ -11,6 +11,7 @@ from etils import epy
 from components.examples.source import Source, Wish, check_is_no_table
 from components.examples.tables import SPLIT_NAMES, Record
 from components.files import sha256_of_json
+from components.modalities.table import MODALITIES
 from components.tasks.protocol import Column, Space, Target
 from components.tasks.table import TASKS
 from models.mistakes import Mistake, nearest
@@ -35,8 +36,9 @@ def find(wish: Wish) -> Source:
     except Exception as error:  # TFDS's own errors, and those of the network.
         reason = str(error).strip().splitlines()[0][:200]
         raise Mistake(f"data.path must name a TFDS dataset, got {location!r}: {reason}") from error
-    if modality not in builder.info.features:
-        raise Mistake(f"data.path must have a feature {modality!r} and a label, got {location!r}")
+    if feature_of(builder, modality) not in builder.info.features:
+        name = MODALITIES[modality].raw.in_tfds
+        raise Mistake(f"data.path must have a feature {name!r} and a label, got {location!r}")
     targets = []
     for column, name in zip(columns, _features(builder, location, columns), strict=True):
         try:
@@ -60,27 +62,35 @@ def find(wish: Wish) -> Source:
 
 def records(source: Source, pipeline: Any) -> Any:
     builder = open_builder(source.location)
-    parts = []
+    name, parts = feature_of(builder, source.modality), []
     for split in _splits(builder):
         rows = pipeline | f"Read {split}" >> tfds.beam.ReadFromTFDS(
-            builder, split=split, decoders={source.modality: tfds.decode.SkipDecoding()}
+            builder, split=split, decoders={name: tfds.decode.SkipDecoding()}
         )
-        given = (split, source.modality, *_columns(builder, source))
+        feature = builder.info.features[name]
+        given = (split, source.modality, name, feature, *_columns(builder, source))
         parts.append(rows | f"Name {split}" >> beam.FlatMap(_from_tfds, *given))
     return parts | beam.Flatten()
 
 
 def iterate(source: Source) -> Iterator[Record]:
     builder = open_builder(source.location)
-    names, features, tasks = _columns(builder, source)
+    name = feature_of(builder, source.modality)
+    given = (source.modality, name, builder.info.features[name], *_columns(builder, source))
     for split in _splits(builder):
         rows = builder.as_dataset(
             split=split,
-            decoders={source.modality: tfds.decode.SkipDecoding()},
+            decoders={name: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
         for row in rows:
-            yield from _from_tfds(row, split, source.modality, names, features, tasks)
+            yield from _from_tfds(row, split, *given)
+
+
+def feature_of(builder: Any, modality: str) -> str:
+    """What the dataset calls the feature with the example: ours have the modality's name."""
+    own = modality in builder.info.features
+    return modality if own else MODALITIES[modality].raw.in_tfds
 
 
 def _columns(builder: Any, source: Source) -> tuple[list[str], list[Any], list[str]]:
@@ -123,13 +133,24 @@ def _splits(builder: Any) -> dict[str, int]:
 
 
 def _from_tfds(
-    row: Any, split: str, modality: str, names: list[str], features: list[Any], tasks: list[str]
+    row: Any,
+    split: str,
+    modality: str,
+    name: str,
+    feature: Any,
+    names: list[str],
+    features: list[Any],
+    tasks: list[str],
 ) -> Iterator[Record]:
     """The record, where it has any answer."""
     answers = tuple(
-        TASKS[task].of_tfds(feature, row[name].numpy())
-        for name, feature, task in zip(names, features, tasks, strict=True)
+        TASKS[task].of_tfds(of_answer, row[answer].numpy())
+        for answer, of_answer, task in zip(names, features, tasks, strict=True)
     )
     if any(answer is not None for answer in answers):
-        raw: bytes = row[modality].numpy()
-        yield Record(split, answers, SPLIT_NAMES.get(split, ""), raw=raw)
+        place = (split, answers, SPLIT_NAMES.get(split, ""))
+        try:
+            raw = MODALITIES[modality].raw.of_tfds(feature, row[name].numpy())
+            yield Record(*place, raw=raw)
+        except ValueError as error:
+            yield Record(*place, problem=str(error))

@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epy
 
-from components.examples.in_tfds import open_builder
+from components.examples.in_tfds import feature_of, open_builder
 from components.examples.tables import READERS, raw_text, read_rows
 from components.files import content_id
 from components.modalities.table import MODALITIES
@@ -57,21 +57,27 @@ def open_tfds(location: str, modality: str) -> Any:
     except Exception as error:  # TFDS's own errors, and those of the network.
         reason = str(error).strip().splitlines()[0][:200]
         raise Mistake(f"INPUT must name a TFDS dataset, got {location!r}: {reason}") from error
-    if modality not in builder.info.features:
-        raise Mistake(f"INPUT must have the feature {modality!r}, got {location!r}")
+    if (name := feature_of(builder, modality)) not in builder.info.features:
+        raise Mistake(f"INPUT must have the feature {name!r}, got {location!r}")
     return builder
 
 
 def of_tfds(builder: Any, modality: str) -> Iterator[Input]:
     """All examples of a TFDS dataset, named after their content."""
-    decoders = {modality: tfds.decode.SkipDecoding()}
+    name = feature_of(builder, modality)
+    decoders = {name: tfds.decode.SkipDecoding()}
+    feature = builder.info.features[name]
     for split in builder.info.splits:
         rows = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        yield from (of_raw(row[modality]) for row in rows.as_numpy_iterator())
+        yield from (of_value(row[name], feature, modality) for row in rows.as_numpy_iterator())
 
 
-def of_raw(raw: bytes) -> Input:
-    """An example that has no name of its own."""
+def of_value(value: Any, feature: Any, modality: str) -> Input:
+    """An example that has no name of its own, as a TFDS dataset has it stored."""
+    try:
+        raw = MODALITIES[modality].raw.of_tfds(feature, value)
+    except ValueError as error:
+        return Input("an example", problem=str(error))
     return Input(content_id(raw), raw=raw)
 
 

@@ -95,6 +95,7 @@ class Raw(Protocol):
     Attributes:
         plural: what examples are called.
         column: what a table (CSV, JSONL) calls the column with the example.
+        in_tfds: what datasets of TFDS call the feature with the example.
         is_path: the column, or the listing of a folder, names a file with the example.
         suffixes: what files with examples usually end in.
         may_repeat: the same example may come again without anybody's mistake: where the data's own
@@ -105,6 +106,7 @@ class Raw(Protocol):
 
     plural: str
     column: str
+    in_tfds: str
     is_path: bool
     suffixes: tuple[str, ...]
     may_repeat: bool
@@ -113,6 +115,14 @@ class Raw(Protocol):
 
     def feature(self) -> Any:
         """The TFDS feature that stores an example's raw form."""
+
+    def of_tfds(self, feature: Any, value: Any) -> bytes:
+        """The raw form of an example of any TFDS dataset, as it is stored there.
+
+        Args:
+            feature: the dataset's own.
+            value: of it, not decoded.
+        """
 
     def check(self, raw: bytes) -> dict[str, Any]:
         """Facts (width, height …); raises ValueError with the reason it is unusable."""

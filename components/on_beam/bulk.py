@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from components.examples import inputs
-from components.examples.in_tfds import TFDS
+from components.examples.in_tfds import TFDS, feature_of
 from components.examples.inputs import Input
 from components.on_beam import runner as beam_runner
 from components.section import BeamConfig
@@ -107,18 +107,20 @@ def _examples(pipeline: Any, location: str, modality: str, number: int) -> Any:
     if not location.startswith(TFDS):
         return pipeline | f"List {number}" >> beam.Create(list(inputs.listed(location, modality)))
     builder = inputs.open_tfds(location, modality)
-    decoders = {modality: tfds.decode.SkipDecoding()}
+    name = feature_of(builder, modality)
+    decoders = {name: tfds.decode.SkipDecoding()}
+    given = (name, builder.info.features[name], modality)
     return [
         pipeline
         | f"Read {number} {split}"
         >> tfds.beam.ReadFromTFDS(builder, split=split, decoders=decoders)
-        | f"Input {number} {split}" >> beam.Map(_of_row, modality)
+        | f"Input {number} {split}" >> beam.Map(_of_row, *given)
         for split in builder.info.splits
     ] | f"Splits {number}" >> beam.Flatten()
 
 
-def _of_row(row: dict[str, Any], modality: str) -> Input:
-    return inputs.of_raw(row[modality].numpy())
+def _of_row(row: dict[str, Any], name: str, feature: Any, modality: str) -> Input:
+    return inputs.of_value(row[name].numpy(), feature, modality)
 
 
 def _sink(output: Path, asked: Asked) -> Any:

@@ -16,6 +16,7 @@ from components.section import NOT_HASHED, Section, UnhashedStr
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
 
+in_tfds = "text"
 plural = "texts"
 column = "text"
 is_path = False
@@ -59,6 +60,12 @@ class Sentence(BaseModel):
 
 def feature() -> Any:
     return tfds.features.Text()
+
+
+def of_tfds(feature: Any, value: bytes) -> bytes:
+    """The very bytes."""
+    del feature
+    return value
 
 
 def check(raw: bytes) -> dict[str, Any]:

@@ -28,6 +28,7 @@ with epy.lazy_imports():
 
     from components.modalities.sounds import resampling, wav
 
+in_tfds = "audio"
 plural = "sounds"
 column = "path"
 is_path = True
@@ -105,6 +106,22 @@ class Sound(BaseModel):
 def feature() -> Any:
     """Files stored as they came, byte for byte."""
     return tfds.features.Text()
+
+
+def of_tfds(feature: Any, value: Any) -> bytes:
+    """A file as it came, or the integers or floats of `tfds.features.Audio` as WAV.
+
+    ValueError where the dataset does not say how many samples it has a second.
+    """
+    if isinstance(value, bytes):
+        return value
+    rate = feature.sample_rate
+    if not rate:
+        raise ValueError("is of a feature of TFDS without a sample_rate")
+    samples = value if value.ndim == 2 else value[:, None]
+    if np.issubdtype(samples.dtype, np.floating):
+        samples = np.rint(samples * 32768.0)
+    return written(np.clip(samples, -32768, 32767), int(rate))
 
 
 def check(raw: bytes) -> dict[str, Any]:

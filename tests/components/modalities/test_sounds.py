@@ -15,11 +15,14 @@ import pytest
 import soundfile
 import soxr
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+from components.examples import inputs
 from components.frozen.networks import open_backbone
 from components.modalities.giants import Pretrained
 from components.modalities.sounds import pieces, resampling, shown, views
 from components.modalities.sounds import raw as sounds
+from models.mistakes import Mistake
 from tests.conftest import InProcess
 from tests.helpers import assembled, ingested
 from tests.models.test_log_mel import write_yamnet
@@ -274,6 +277,42 @@ def test_yamnet_by_its_file_is_yamnet_where_keras_keeps_it(
     np.testing.assert_allclose(said[0], said[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rate", [8_000, None])
+def test_a_dataset_of_tfds_with_audio(tmp_path: Path, rate: int | None) -> None:
+    """Its integers become WAV; without a rate nobody knows what they are."""
+    features = tfds.features.FeaturesDict(
+        {
+            "audio": tfds.features.Audio(sample_rate=rate),
+            "label": tfds.features.ClassLabel(names=["high", "low"]),
+        }
+    )
+    spoken = [(n, 1500.0 if n % 2 == 0 else 310.0) for n in range(24)]
+    examples = [
+        (n, {"audio": (32768 * tone(pitch, 0.2, 8_000, n)).astype("int64"), "label": n % 2})
+        for n, pitch in spoken
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="spoken",
+        version="1.0.0",
+        features=features,
+        data_dir=tmp_path / "tfds",
+        split_datasets={"train": examples},
+        disable_shuffling=True,
+    )
+    place = f"tfds:{tmp_path / 'tfds' / 'spoken' / '1.0.0'}"
+    if rate is None:
+        with pytest.raises(Mistake, match="is of a feature of TFDS without a sample_rate"):
+            ingested(tmp_path / "made", place, modality="sound")
+        return
+    made = ingested(tmp_path / "made", place, modality="sound")
+    assert sum(made.counts.values()) == 24
+    index = (made.directory / "index.jsonl").read_text().splitlines()
+    assert {json.loads(line)["facts"]["rate"] for line in index} == {8_000}
+    builder = inputs.open_tfds(place, "sound")
+    heard, _ = sounds.heard(next(inputs.of_tfds(builder, "sound")).read())
+    assert np.abs(heard - tone(1500.0, 0.2, 8_000, 0)).max() < 1e-4
+
+
 def test_pieces_are_what_is_heard_there(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (20_000, 2))
     (tmp_path / "long.wav").write_bytes(encoded(samples, 8_000, sub="PCM_24"))
@@ -305,6 +344,7 @@ def test_pieces_are_what_is_heard_there(tmp_path: Path) -> None:
             "sounds.seconds must give VGG16 a picture of at least 32 pixels, got 0.1",
         ),
         (["--sounds.seconds", "0.01"], "sounds.seconds"),
+        (["--model.backbone", "SmallConvNet", "--model.pooling", "cls"], "model.pooling must be"),
         (
             ["--model.backbone", "ConvNet", "--model.weights", "none", "--sounds.hop", "2"],
             "sounds.hop must be at most the 1 s of sounds.seconds, or some would not be heard, got",
