@@ -53,7 +53,7 @@ class About:
     digest: str
 
 
-@stage(version=10)
+@stage(version=11)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation

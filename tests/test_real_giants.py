@@ -20,7 +20,7 @@ from components.modalities.sounds import giants as sound_giants
 from components.modalities.sounds import raw as sounds
 from models.audio_encoders import FAMILIES
 from models.splitting import block_starts, one_or_all, split
-from tests.conftest import SHARED
+from tests.conftest import SHARED, InProcess
 from tests.real_presets import write_efficientnet_lite0, write_whisper
 
 pytestmark = [
@@ -79,3 +79,29 @@ def test_whisper_hears_digits_of_speakers_that_it_was_not_shown(tmp_path: Path) 
     head = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     head.fit(known, digits)
     assert head.score(*features(("theo", "yweweler"), 5)) > 0.9
+
+
+@pytest.mark.exhaustive
+def test_another_giant_is_advised_where_it_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YAMNet knows kinds of sounds and not words; Whisper's encoder, which is named, does."""
+    preset = write_whisper(tmp_path / "whisper")
+    rows = ["path,label,split"]
+    for digit in range(10):
+        for number in range(12):
+            for speaker in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"):
+                file = SHARED / "data" / "spoken_digits" / f"{digit}_{speaker}_{number}.wav"
+                known = ("train", "validation")[number % 6 == 5]
+                split = "test" if speaker in ("theo", "yweweler") else known
+                rows.append(f"{file},{digit},{split}")
+    (tmp_path / "digits.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("KERAS_HOME", str(SHARED / "keras_home"))
+    here = InProcess(tmp_path)
+    quick = ("--control.enabled", "false", "--bless.max-drop", 1, "--sounds.seconds", 0.975)
+    before = here.result("sounds", tmp_path / "digits.csv", *quick)
+    [advice] = [p for p in before["proposals"] if p["what"].startswith("Try a giant")]
+    assert "the recipe speech" in advice["why"]
+    after = here.result("speech", tmp_path / "digits.csv", *quick, "--model.backbone", preset)
+    accuracy = [result["metrics"]["test"]["accuracy"] for result in (before, after)]
+    assert accuracy[1] > accuracy[0] + 0.1, accuracy

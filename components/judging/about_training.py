@@ -7,7 +7,8 @@ from typing import Any
 
 from components.artifacts import TrainedModel
 from components.files import read_json
-from components.judging.proposal import Found, Proposal
+from components.judging.proposal import Found, Proposal, words
+from components.modalities.table import MODALITIES
 
 
 def not_done(found: Found) -> Iterator[Proposal]:
@@ -91,6 +92,34 @@ def only_the_head(found: Found) -> Iterator[Proposal]:
             "--fine-tune.unfreeze 2 --fine-tune.epochs 10 --head.features last --augment.views 4",
             0.0,
             "Kornblith et al. 2019, arXiv:1805.08974",
+        )
+
+
+def another_giant(found: Found) -> Iterator[Proposal]:
+    """What the giant was trained to tell is not what is asked: its last layer has lost that.
+
+    A giant's lower layers know of the input what its upper ones drop for its own task.
+    """
+    path = found.head.directory / "choice.json"
+    if not path.exists() or found.error < 0.05:
+        return
+    tried = read_json(path)["tried"]
+    last = next((row for row in tried if len(row["taps"]) == 1), None)
+    best = min(tried, key=lambda row: row["cv_loss"])
+    shown = next((name for name in best if name.startswith("cv_") and name != "cv_loss"), None)
+    if last is None or shown is None or last is best:
+        return
+    much = last["cv_loss"] > 3 * best["cv_loss"]
+    if much and last["worse_by"] > 3 * last["standard_error"]:
+        yield Proposal(
+            "Try a giant that was trained on something nearer to this.",
+            f"By cross-validation a head on the giant's last layer alone has "
+            f"{words(shown.removeprefix('cv_'))} {last[shown]:.3f}, on its lower layers, too, "
+            f"{best[shown]:.3f}: what it was trained to tell is not what is asked here. "
+            f"{MODALITIES[found.features.examples.modality].giants.others}",
+            "",
+            found.error / 2,
+            "Evci et al. 2022, arXiv:2201.03529",
         )
 
 

@@ -1,7 +1,8 @@
 """What to try next, by what the run has found: rules, each with its source and its evidence.
 
 A proposal is no promise. All rules but `nobody_can_tell`, which makes no model better, are tried in
-`tests/test_proposals.py` on data that makes them, where what they propose has to help.
+`tests/test_proposals.py`, and `another_giant` in `tests/test_real_giants.py`, on data that makes
+them, where what they propose has to help.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     about_training.too_fast,
     about_data.rare_classes,
     about_data.same_on_both_sides,
+    about_training.another_giant,
     about_training.only_the_head,
     about_data.nobody_can_tell,
 )

@@ -153,9 +153,11 @@ class Giants(Protocol):
 
     Attributes:
         poolings: the values of `model.pooling` that they have besides `auto`.
+        others: which giants know what, in a sentence or two.
     """
 
     poolings: tuple[str, ...]
+    others: str
 
     def find(self, config: ModelConfig, own: Any, *, download: bool) -> Giant:
         """The giant that is asked for."""

@@ -26,6 +26,11 @@ with epy.lazy_imports():
 _POOLINGS = ("avg", "max")
 poolings: tuple[str, ...] = ("avg", "max", "cls", "both", "attention")
 
+others = (
+    "DINOv2 was trained without labels, and so for no task of its own; CLIP and SigLIP on pictures "
+    "and what is written about them."
+)
+
 
 def find(config: ModelConfig, own: PhotosConfig, *, download: bool) -> Giant:
     """The row of the table that is asked for, or the preset."""

@@ -28,6 +28,11 @@ USUAL_LENGTH = 128
 
 poolings: tuple[str, ...] = ("mean", "cls", "last")
 
+others = (
+    "all-MiniLM-L6-v2 was trained to tell what sentences mean; BERT and its like to fill gaps; "
+    "others to tell feelings, topics or languages: look for one on the hubs."
+)
+
 
 def find(config: ModelConfig, own: SentencesConfig, *, download: bool) -> Giant:
     """The preset that is asked for."""

@@ -39,6 +39,11 @@ _LOW, _HIGH = 20.0, 8000.0
 # A picture is about as wide as it is high, until a frame takes this long, in samples.
 _LONGEST_HOP = 320
 
+others = (
+    "What is said in sounds is what the encoders of Whisper and Moonshine, wav2vec 2.0 and HuBERT "
+    "know, such as of the recipe speech; YAMNet knows kinds of sounds."
+)
+
 
 def find(config: ModelConfig, own: SoundsConfig, *, download: bool) -> Giant:
     """YAMNet, the row of the table of networks for pictures, or the preset that is asked for."""
