@@ -122,10 +122,10 @@ def _folded(
     prefix: keras.Model, suffix: keras.Model, count: int
 ) -> tuple[keras.Model, keras.Model]:
     """The same, with the windows of an example as an axis of what crosses: a row an example."""
-    folded = [windows.fold(tensor, count) for tensor in prefix.outputs]
+    folded = [windows.Fold(count)(tensor) for tensor in prefix.outputs]
     inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=f"folded_{t.name}") for t in folded]
     outputs = suffix._run_through_graph(
-        one_or_all([windows.unfold(tensor) for tensor in inputs]), lambda operation: operation
+        one_or_all([windows.Unfold()(tensor) for tensor in inputs]), lambda operation: operation
     )
     return (
         keras.Model(one_or_all(prefix.inputs), folded, name="prefix"),

@@ -35,6 +35,11 @@ class Windows(keras.layers.Layer):
         counts = keras.ops.cast(ends[None] < length(samples), samples.dtype)
         return keras.ops.reshape(cut, (-1, self.size)), keras.ops.reshape(counts, (-1, 1))
 
+    def compute_output_spec(self, samples: Any) -> Any:
+        # JAX cannot tell what becomes of a batch of unknown size; so in all layers here.
+        kind = samples.dtype
+        return keras.KerasTensor((None, self.size), kind), keras.KerasTensor((None, 1), kind)
+
     def get_config(self) -> dict[str, Any]:
         given: dict[str, Any] = super().get_config()
         given.pop("name")
@@ -50,23 +55,51 @@ class MeanOfWindows(keras.layers.Layer):
         self._count = count
 
     def call(self, vectors: Any, counts: Any) -> Any:
-        weights = keras.ops.cast(fold(counts, self._count), vectors.dtype)
-        summed = keras.ops.sum(fold(vectors, self._count) * weights, axis=1)
+        weights = keras.ops.cast(_folded(counts, self._count), vectors.dtype)
+        summed = keras.ops.sum(_folded(vectors, self._count) * weights, axis=1)
         return summed / keras.ops.sum(weights, axis=1)
+
+    def compute_output_spec(self, vectors: Any, counts: Any) -> Any:
+        del counts
+        return keras.KerasTensor((None, *vectors.shape[1:]), vectors.dtype)
 
     def get_config(self) -> dict[str, Any]:
         given: dict[str, Any] = super().get_config()
         return given | {"count": self._count}
 
 
-def fold(tensor: Any, count: int) -> Any:
+@keras.saving.register_keras_serializable(package="shoulders")
+class Fold(keras.layers.Layer):
     """(batch · count, …) → (batch, count, …)."""
-    return keras.ops.reshape(tensor, (-1, count, *tensor.shape[1:]))
+
+    def __init__(self, count: int, **others: Any) -> None:
+        super().__init__(trainable=False, **others)
+        self._count = count
+
+    def call(self, tensor: Any) -> Any:
+        return _folded(tensor, self._count)
+
+    def compute_output_spec(self, tensor: Any) -> Any:
+        return keras.KerasTensor((None, self._count, *tensor.shape[1:]), tensor.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().get_config()
+        return given | {"count": self._count}
 
 
-def unfold(tensor: Any) -> Any:
+@keras.saving.register_keras_serializable(package="shoulders")
+class Unfold(keras.layers.Layer):
     """(batch, count, …) → (batch · count, …)."""
-    return keras.ops.reshape(tensor, (-1, *tensor.shape[2:]))
+
+    def call(self, tensor: Any) -> Any:
+        return keras.ops.reshape(tensor, (-1, *tensor.shape[2:]))
+
+    def compute_output_spec(self, tensor: Any) -> Any:
+        return keras.KerasTensor((None, *tensor.shape[2:]), tensor.dtype)
+
+
+def _folded(tensor: Any, count: int) -> Any:
+    return keras.ops.reshape(tensor, (-1, count, *tensor.shape[1:]))
 
 
 def mean(network: keras.Model) -> keras.Model:

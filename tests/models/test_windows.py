@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -11,6 +15,7 @@ import pytest
 from models import log_mel, taps, windows, yamnet
 from models.backbones import build_backbone, find_backbone
 from models.splitting import STEM, block_starts, one_or_all, split
+from tests.conftest import ROOT
 
 SIZE, HOP, COUNT = 15_600, 7_800, 4
 SAMPLES = SIZE + (COUNT - 1) * HOP
@@ -94,3 +99,41 @@ def test_pictures_of_windows() -> None:
         crossing = keras.tree.flatten(parts.prefix(given, training=False))
         got = np.asarray(parts.suffix(one_or_all(crossing), training=False))
         np.testing.assert_allclose(got, whole, atol=1e-6)
+
+
+def cut_everywhere() -> float:
+    """The largest difference between a network of windows and its parts, on this backend."""
+    samples = keras.Input((4_000,), name="samples")
+    heard, _ = windows.Windows(size=2_000, hop=1_000, count=3)(samples)
+    picture = log_mel.MelPicture(
+        rate=16_000, windows=(256, 512, 1024), hop=125, mels=16, low=20.0, high=8000.0
+    )(heard)
+    network = windows.mean(build_backbone("SmallConvNet", picture=picture))
+    given = np.random.default_rng(0).uniform(-1, 1, (2, 4_000)).astype(np.float32)
+    whole = keras.ops.convert_to_numpy(network(given, training=False))
+    starts, apart = block_starts(network, find_backbone("SmallConvNet").block), 0.0
+    for block in list(starts)[1:]:
+        parts = split(network, starts, block)
+        crossing = keras.tree.flatten(parts.prefix(given, training=False))
+        got = keras.ops.convert_to_numpy(parts.suffix(one_or_all(crossing), training=False))
+        apart = max(apart, float(np.abs(got - whole).max() / np.abs(whole).max()))
+    return apart
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_windows_are_cut_on_every_backend(backend: str) -> None:
+    """JAX does not know what becomes of a batch of unknown size."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    code = "import tests.models.test_windows as t; print('APART', t.cut_everywhere())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.rpartition("APART")[2]) < 1e-5
