@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +20,19 @@ from components.modalities.sounds.raw import SoundsConfig
 from models import audio_encoders, log_mel, waveforms
 from models.audio_encoders import FAMILIES, RATE, Preset
 from models.mistakes import Mistake
-from models.splitting import STEM, block_starts, layers_of_blocks, one_or_all, split
+from models.splitting import block_starts
 from models.taps import find as find_taps
 from tests.audio_presets import BASE, CONFIG, LARGE, theirs, write_audio_preset
 from tests.components.modalities.test_sounds import write_tones
 from tests.conftest import InProcess
+from tests.cuts import Presets, check_every_cut, kept
 
-Presets = Callable[[str], Path]
 SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
 def presets(tmp_path_factory: pytest.TempPathFactory) -> Presets:
-    """Family → the folder of its tiny preset, written when first asked for."""
-    root = tmp_path_factory.mktemp("presets")
-
-    def preset(family: str) -> Path:
-        folder = root / family
-        return folder if folder.exists() else write_audio_preset(family, folder)
-
-    return preset
+    return kept(tmp_path_factory.mktemp("presets"), write_audio_preset)
 
 
 def opened(folder: Path) -> Preset:
@@ -66,24 +58,13 @@ def heard(lengths: list[int], size: int = round(SECONDS * RATE)) -> np.ndarray:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_suffix_of_prefix_is_the_whole_at_every_cut(family: str, presets: Presets) -> None:
     """What crosses is of the length of the layers' outputs, and not that of the samples."""
+
+    def short(crossing: list[Any]) -> None:
+        assert sorted(len(tensor.shape) for tensor in crossing) == [2, 3]
+        assert len({tensor.shape[1] for tensor in crossing}) == 1
+
     network = encoder(family, presets(family))
-    sounds = heard([8000, 5000, 900])
-    whole = np.asarray(network(sounds, training=False))
-    assert np.std(whole[0] - whole[1]) > 1e-3 * np.abs(whole).max() > 0
-    starts = block_starts(network, FAMILIES[family].block)
-    assert len(starts) == 4, starts
-    for block in [*starts, None]:
-        parts = split(network, starts, block)
-        crossing = keras.tree.flatten(parts.prefix(sounds, training=False))
-        if block not in (STEM, None):
-            assert sorted(len(tensor.shape) for tensor in crossing) == [2, 3]
-            assert len({tensor.shape[1] for tensor in crossing}) == 1
-        got = np.asarray(parts.suffix(one_or_all(crossing), training=False))
-        np.testing.assert_allclose(got, whole, atol=1e-5, err_msg=str(block))
-    blocks = layers_of_blocks(network, starts)
-    owned = [id(layer) for layers in blocks.values() for layer in layers]
-    assert len(owned) == len(set(owned))
-    assert not network.trainable_variables
+    check_every_cut(network, FAMILIES[family].block, heard([8000, 5000, 900]), short)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,22 +11,13 @@ import pytest
 
 from models import encoders
 from models.encoders import FAMILIES
-from models.splitting import STEM, block_starts, layers_of_blocks, one_or_all, split
+from tests.cuts import Presets, check_every_cut, kept
 from tests.presets import POSITIONS, write_preset
-
-Presets = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
 def presets(tmp_path_factory: pytest.TempPathFactory) -> Presets:
-    """Family → the folder of its tiny preset, written when first asked for."""
-    root = tmp_path_factory.mktemp("presets")
-
-    def preset(family: str) -> Path:
-        folder = root / family
-        return folder if folder.exists() else write_preset(family, folder)
-
-    return preset
+    return kept(tmp_path_factory.mktemp("presets"), write_preset)
 
 
 def encoder(family: str, folder: Path, pooling: encoders.Pooling = "mean") -> keras.Model:
@@ -43,23 +34,11 @@ def batch(family: str, lengths: list[int], size: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_suffix_of_prefix_is_the_whole_at_every_cut(family: str, presets: Presets) -> None:
-    network = encoder(family, presets(family))
+    def both(crossing: list[Any]) -> None:
+        assert len(crossing) == 2  # The hidden states, and the mask.
+
     inputs = batch(family, [POSITIONS, 7, 3], POSITIONS)
-    whole = np.asarray(network(inputs, training=False))
-    assert np.std(whole[0] - whole[1]) > 1e-3 * np.abs(whole).max() > 0
-    starts = block_starts(network, FAMILIES[family].block)
-    assert len(starts) == 4, starts
-    for block in [*starts, None]:
-        parts = split(network, starts, block)
-        crossing = keras.tree.flatten(parts.prefix(inputs, training=False))
-        if block not in (STEM, None):
-            assert len(crossing) == 2  # The hidden states, and the mask.
-        got = np.asarray(parts.suffix(one_or_all(crossing), training=False))
-        np.testing.assert_allclose(got, whole, atol=1e-5, err_msg=str(block))
-    blocks = layers_of_blocks(network, starts)
-    owned = [id(layer) for layers in blocks.values() for layer in layers]
-    assert len(owned) == len(set(owned))
-    assert not network.trainable_variables
+    check_every_cut(encoder(family, presets(family)), FAMILIES[family].block, inputs, both)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])

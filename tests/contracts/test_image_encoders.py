@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,17 @@ from components.modalities.photos.raw import PhotosConfig
 from models import freezing, image_encoders
 from models.image_encoders import FAMILIES
 from models.mistakes import Mistake
-from models.splitting import STEM, block_starts, layers_of_blocks, one_or_all, split
+from models.splitting import STEM, block_starts, split
 from tests.conftest import InProcess
+from tests.cuts import Presets, check_every_cut, kept
 from tests.image_presets import SIZE, write_image_preset
 
-Presets = Callable[[str], Path]
 SCALE, OFFSET = (1 / 50, 1 / 60, 1 / 70), (-2.0, -1.5, -1.0)
 
 
 @pytest.fixture(scope="module")
 def presets(tmp_path_factory: pytest.TempPathFactory) -> Presets:
-    """Family → the folder of its tiny preset, written when first asked for."""
-    root = tmp_path_factory.mktemp("presets")
-
-    def preset(family: str) -> Path:
-        folder = root / family
-        return folder if folder.exists() else write_image_preset(family, folder)
-
-    return preset
+    return kept(tmp_path_factory.mktemp("presets"), write_image_preset)
 
 
 def opened(family: str, folder: Path, size: int = SIZE) -> Any:
@@ -61,22 +53,11 @@ def pictures(count: int = 3, size: int = SIZE) -> np.ndarray:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_suffix_of_prefix_is_the_whole_at_every_cut(family: str, presets: Presets) -> None:
-    network = encoder(family, presets(family))
-    images = pictures()
-    whole = np.asarray(network(images, training=False))
-    assert np.std(whole[0] - whole[1]) > 1e-3 * np.abs(whole).max() > 0
-    starts = block_starts(network, FAMILIES[family].block)
-    assert len(starts) >= 4, starts
-    for block in [*starts, None]:
-        parts = split(network, starts, block)
-        crossing = keras.tree.flatten(parts.prefix(images, training=False))
+    def one(crossing: list[Any]) -> None:
         assert len(crossing) == 1
-        got = np.asarray(parts.suffix(one_or_all(crossing), training=False))
-        np.testing.assert_allclose(got, whole, atol=1e-5, err_msg=str(block))
-    blocks = layers_of_blocks(network, starts)
-    owned = [id(layer) for layers in blocks.values() for layer in layers]
-    assert len(owned) == len(set(owned))
-    assert not network.trainable_variables
+
+    network = encoder(family, presets(family))
+    check_every_cut(network, FAMILIES[family].block, pictures(), one)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
