@@ -6,7 +6,6 @@ import re
 from contextlib import suppress
 
 from components import bless as blessing
-from components.files import read_json
 from components.judging.judged import ALIKE
 from components.modalities.giants import Giant
 from components.modalities.table import MODALITIES
@@ -16,7 +15,7 @@ from models import splitting
 from models.mistakes import Mistake, nearest
 from models.quiet import import_tensorflow
 from pipeline.config import Config
-from pipeline.store import ARTIFACT, Store, hashed
+from pipeline.store import ARTIFACT, Store, hashed, read_manifest
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -91,7 +90,7 @@ def _known_blocks(config: Config, giant: Giant, store: Store) -> list[str] | Non
     """The blocks of the giant, by what was assembled of it with the same section of its own."""
     for path in (store.root / "assemble").glob(f"*/{ARTIFACT}"):
         with suppress(OSError, ValueError, KeyError):
-            made = read_json(path)
+            made = read_manifest(path.parent)
             inputs, own = made["inputs"], hashed(config.own)
             if inputs["giant"] == {"digest": giant.digest} and inputs["own"] == own:
                 blocks: list[str] = made["stats"]["blocks"]

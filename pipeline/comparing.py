@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.artifacts import Evaluation
-from components.files import read_json
 from components.judging import comparing
 from components.tasks.figures import Comparison
 from components.tasks.protocol import Figure
 from components.tasks.table import figures_of
 from models.mistakes import Mistake, nearest
 from pipeline.records import RunRecord, past_runs
-from pipeline.store import ARTIFACT, Store
+from pipeline.store import Store, read_manifest
 
 # So many examples that flipped are named each way.
 _NAMED = 5
@@ -110,7 +109,7 @@ def _asked(store: Store, one: RunRecord, other: RunRecord) -> Iterator[tuple[str
     for name in refs[0]:
         if name not in refs[1] or refs[0][name] == refs[1][name]:
             continue
-        made = [read_json(store.root / each[name] / ARTIFACT)["inputs"] for each in refs]
+        made = [read_manifest(store.root / each[name])["inputs"] for each in refs]
         yield from _differences(name, *made)
 
 

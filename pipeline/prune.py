@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.extract import extract
 from components.files import read_json
-from pipeline.store import ARTIFACT, Store
+from pipeline.store import ARTIFACT, Store, read_manifest
 
 _VERSION: int = extract.stage_version  # type: ignore[attr-defined]
 
@@ -62,10 +63,10 @@ def _referred_to(store: Store) -> dict[str, set[str]]:
     """Key → the shards of it that a finished `extract` artifact refers to."""
     used: dict[str, set[str]] = defaultdict(set)
     for path in store.root.glob(f"extract/*/{ARTIFACT}"):
-        if read_json(path)["version"] != _VERSION:
-            continue
-        for key, shards in read_json(path.with_name("shards.json")).items():
-            used[key] |= {*shards}
+        with suppress(OSError, ValueError):  # What is damaged is made again.
+            if read_manifest(path.parent)["version"] == _VERSION:
+                for key, shards in read_json(path.with_name("shards.json")).items():
+                    used[key] |= {*shards}
     return used
 
 

@@ -34,12 +34,16 @@ from pydantic import BaseModel, ValidationError
 
 from components.artifacts import Artifact
 from components.files import files_below, manifest_of, read_json, sha256_of_json, write_json
+from components.frozen.activations import Damaged
 from components.section import NOT_HASHED
 from models.mistakes import Mistake
 
 A = TypeVar("A", bound=Artifact)
 
 ARTIFACT = "artifact.json"
+# What reading what is not what was written raises.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_KEYS = {"version", "digest", "inputs", "facts", "stats", "files"}
 _LIBRARIES = ("tensorflow", "keras", "tensorflow-datasets", "apache-beam", "numpy")
 
 
@@ -79,6 +83,14 @@ class Call:
         return sha256_of_json([self.stage, self.version, self.inputs])[:24]
 
 
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """An artifact's `artifact.json`; OSError or ValueError where it is not there or damaged."""
+    found = read_json(directory / ARTIFACT)
+    if not isinstance(found, dict) or not found.keys() >= _KEYS:
+        raise ValueError(f"{directory / ARTIFACT} is not what was written")
+    return found
+
+
 def hashed(value: Any) -> Any:
     """What of an argument goes into the fingerprint: content, never place or time."""
     if isinstance(value, Artifact) or hasattr(value, "digest"):
@@ -98,6 +110,23 @@ def hashed(value: Any) -> Any:
     return value
 
 
+def artifacts_in(value: Any) -> Iterator[Artifact]:
+    """All artifacts that an argument is or has, however deep: what is read first, first."""
+    if isinstance(value, Artifact):
+        for name in type(value).model_fields:
+            yield from artifacts_in(getattr(value, name))
+        yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from artifacts_in(getattr(value, field.name))
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from artifacts_in(each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from artifacts_in(each)
+
+
 class Store:
     """A directory of artifacts."""
 
@@ -106,6 +135,8 @@ class Store:
         self.activations = self.root / "activations"
         self.runs = self.root / "runs"
         self.digests = self.root / "digests"
+        # Artifacts whose files were compared with their digests, or just written, by this process.
+        self._whole: set[str] = set()
 
     def directory(self, call: Call) -> Path:
         return self.root / call.stage / call.fingerprint
@@ -143,13 +174,38 @@ class Store:
         """The artifacts of the stage of this call, whatever its arguments were, the last first."""
         made = []
         for path in (self.root / call.stage).glob(f"*/{ARTIFACT}"):
-            with suppress(OSError, ValueError):  # Another task may be at work on it.
-                if read_json(path)["version"] == call.version:
+            # Another task may be at work on it, or a bad disk was.
+            with suppress(OSError, ValueError):
+                if read_manifest(path.parent)["version"] == call.version:
                     made.append((path.stat().st_mtime, path.parent.name))
         for _, fingerprint in sorted(made, reverse=True):
             found = self.load(call.returns, f"{call.stage}/{fingerprint}")
             if found:
-                yield found
+                with suppress(Damaged):
+                    self.verify(found)
+                    yield found
+
+    def verify(self, artifact: Artifact) -> None:
+        """Compare the files of an artifact, and of all it refers to, with their digests.
+
+        Once for each in a process: what is damaged later, by whom ever, is found the next time.
+
+        Raises:
+            Damaged: a file is not what was written. The artifact is removed: it counts as absent.
+        """
+        for each in artifacts_in(artifact):
+            if each.ref in self._whole:
+                continue
+            try:
+                known = read_manifest(each.directory)["files"]
+                there = manifest_of(each.directory, leave_out=ARTIFACT)
+                broken = next((name for name in known if there.get(name) != known[name]), None)
+            except (OSError, ValueError):
+                broken = ARTIFACT
+            if broken:
+                shutil.rmtree(each.directory, ignore_errors=True)
+                raise Damaged(f"{each.ref}/{broken} is not what was written; it is made again")
+            self._whole.add(each.ref)
 
     def begin(self, call: Call, *, fresh: bool = False) -> Path:
         """An empty directory for the stage to write into; nothing in it exists until `commit`.
@@ -189,12 +245,13 @@ class Store:
             "versions": {"python": platform.python_version()} | {n: version(n) for n in _LIBRARIES},
         }
         write_json(artifact.directory / ARTIFACT, manifest)
+        self._whole.add(committed.ref)
         shutil.rmtree(self.scratch(call), ignore_errors=True)
         return committed
 
     def bytes_of(self, artifact: Artifact) -> int:
         """What it takes on disk."""
-        files = read_json(artifact.directory / ARTIFACT)["files"].values()
+        files = read_manifest(artifact.directory)["files"].values()
         return int(sum(file["size"] for file in files)) + artifact.bytes_elsewhere
 
     def abandon(self, call: Call) -> None:
@@ -205,24 +262,21 @@ class Store:
         """The artifact at `ref`, or None; `digest`, where given, must be its own."""
         directory = self.root / ref
         try:
-            manifest = read_json(directory / ARTIFACT)
-        except (OSError, ValueError):
-            return None
-        if digest is not None and manifest["digest"] != digest:
-            return None
-        try:
+            manifest = read_manifest(directory)
+            if digest is not None and manifest["digest"] != digest:
+                return None
             paths = files_below(directory)
             sizes = {p.relative_to(directory).as_posix(): p.stat().st_size for p in paths}
-        except OSError:  # It is removed meanwhile.
+            if any(sizes.get(name) != file["size"] for name, file in manifest["files"].items()):
+                return None
+            value = manifest["facts"] | {
+                "directory": directory,
+                "ref": ref,
+                "digest": manifest["digest"],
+                "stats": manifest["stats"],
+            }
+        except _UNREADABLE:  # It is removed meanwhile, or damaged.
             return None
-        if any(sizes.get(name) != file["size"] for name, file in manifest["files"].items()):
-            return None
-        value = manifest["facts"] | {
-            "directory": directory,
-            "ref": ref,
-            "digest": manifest["digest"],
-            "stats": manifest["stats"],
-        }
         if "store" in kind.model_fields:
             value["store"] = self.activations
 
@@ -234,9 +288,9 @@ class Store:
 
         try:
             artifact = kind.model_validate(value, context={"load": follow})
-        except (ValidationError, FileNotFoundError):
+            return artifact if not must_be_valid or artifact.still_valid() else None
+        except (ValidationError, *_UNREADABLE):
             return None
-        return artifact if not must_be_valid or artifact.still_valid() else None
 
     @contextmanager
     def lock(self, *, shared: bool = False) -> Iterator[None]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from components.artifacts import ExportedModel
-from components.files import read_json, sha256, sha256_of_json
+from components.files import sha256, sha256_of_json
+from components.frozen.activations import Damaged
 from components.modalities.giants import Giant, Pretrained
 from components.served.manifest import ServedModel
 from components.tasks.protocol import Target
 from components.training.heads import WarmHead
 from models.mistakes import Mistake
-from pipeline.store import ARTIFACT, Store
+from pipeline.store import ARTIFACT, Store, read_manifest
 
 
 def warm_start(
@@ -67,11 +70,14 @@ def warm_start(
 def _exported(store: Store, blessed: ServedModel) -> ExportedModel | None:
     """The artifact whose model was pushed: both have the same manifest."""
     for path in store.root.glob(f"export/*/{ARTIFACT}"):
-        files = read_json(path)["files"]
-        if files.get("model/MANIFEST.json", {}).get("sha256") == blessed.digest:
-            ref = path.parent.relative_to(store.root).as_posix()
-            found: ExportedModel | None = store.load(ExportedModel, ref)
-            return found
+        # What is damaged is as good as gone.
+        with suppress(OSError, ValueError, Damaged):
+            files = read_manifest(path.parent)["files"]
+            if files.get("model/MANIFEST.json", {}).get("sha256") == blessed.digest:
+                ref = path.parent.relative_to(store.root).as_posix()
+                if found := store.load(ExportedModel, ref):
+                    store.verify(found)
+                return found
     return None
 
 

@@ -17,9 +17,11 @@ the example's id and its view, `ID` for the example itself and `ID/VIEW` for an 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -72,14 +74,24 @@ class Activations:
         directory = root / key
         directory.mkdir(parents=True, exist_ok=True)
         meta = {"tensors": [[list(shape), dtype] for shape, dtype in tensors], "meaning": meaning}
-        if not (directory / "meta.json").exists():
-            write_json(directory / "meta.json", meta)
+        with suppress(OSError, ValueError):  # Not there yet, or damaged: what it says is known.
+            if read_json(directory / "meta.json") == json.loads(json.dumps(meta)):
+                return cls.existing(root, key)
+        write_json(directory / "meta.json", meta)
         return cls.existing(root, key)
 
     @classmethod
     def existing(cls, root: Path, key: str) -> Activations:
-        meta = read_json(root / key / "meta.json")
-        return cls(root / key, tuple((tuple(shape), dtype) for shape, dtype in meta["tensors"]))
+        """The store for `key`; `Damaged` where it does not say what is in it."""
+        path = root / key / "meta.json"
+        try:
+            meta = read_json(path)
+            tensors = tuple((tuple(shape), dtype) for shape, dtype in meta["tensors"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            for shard in path.parent.glob("*.json"):  # Of all of them nobody knows what they are.
+                shard.unlink(missing_ok=True)
+            raise Damaged(f"activations were damaged and are computed again: {path}") from error
+        return cls(root / key, tensors)
 
     def row_bytes(self, length: int) -> int:
         """Bytes on disk of one row of all tensors, those that are ragged being of `length`."""
@@ -89,7 +101,13 @@ class Activations:
         """Every row's name → (shard, position in it)."""
         found: dict[str, tuple[str, int]] = {}
         for shard in self.shards():
-            for position, name in enumerate(read_json(self.directory / f"{shard}.json")["rows"]):
+            said = self.directory / f"{shard}.json"
+            try:
+                rows = read_json(said)["rows"]
+            except (ValueError, KeyError, TypeError):
+                said.unlink(missing_ok=True)  # It counts as absent; see `Writer`.
+                continue
+            for position, name in enumerate(rows):
                 found[name] = (shard, position)
         return found
 
@@ -104,7 +122,7 @@ class Activations:
             files = [self.directory / f"{shard}.{n}.bin" for n in range(len(self.tensors))]
             said = self.directory / f"{shard}.json"
             # Another host may have removed it already.
-            if not said.exists() or sha256_of_each(files) != read_json(said)["sha256"]:
+            if not _is_whole(files, said):
                 said.unlink(missing_ok=True)
                 for file in files:
                     file.unlink(missing_ok=True)
@@ -125,6 +143,14 @@ class Activations:
         The shards they are in are compared with their digests first; see `verify`.
         """
         return Reader(self, names)
+
+
+def _is_whole(files: list[Path], said: Path) -> bool:
+    try:
+        known = read_json(said)
+        return bool(known["sha256"] == sha256_of_each(files) and known["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 class Writer:

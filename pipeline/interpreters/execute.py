@@ -17,7 +17,7 @@ from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.processes import do_apart
 from pipeline.records import Step, Watch
 from pipeline.runtime import Runtime
-from pipeline.store import Call, Store
+from pipeline.store import Call, Store, artifacts_in
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class Executor(Interpreter):
 
     def _execute(self, asked: Invocation) -> Artifact:
         call = asked.call
+        for given in artifacts_in([asked.args, asked.kwargs]):
+            self.store.verify(given)
         directory = self.store.begin(call, fresh=self.runtime.fresh)
         self.watch.before(asked.name, directory, trains=asked.trains)
         job = Job(

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.files import read_json
 from components.modalities.table import MODALITIES
 from components.section import Section
 from pipeline.config import Config
 from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.records import Step
-from pipeline.store import ARTIFACT, Absent, Store
+from pipeline.store import Absent, Store, read_manifest
 
 # The key of the config that is said of an argument which is no section of it.
 _KEYS = {
@@ -62,7 +61,7 @@ class Planner(Interpreter):
         if _is_absent(call.inputs):
             return "an earlier stage runs"
         try:
-            made = read_json(self.store.root / self.last[asked.name] / ARTIFACT)
+            made = read_manifest(self.store.root / self.last[asked.name])
         except (KeyError, OSError, ValueError):
             return "never run"
         if made["version"] != call.version:

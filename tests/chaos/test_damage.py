@@ -1,0 +1,101 @@
+"""What a bad disk does to a store: it is found before it is used, said, and made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import InProcess, write_classes
+
+pytestmark = [pytest.mark.slow]
+
+
+def flipped(path: Path) -> None:
+    """One bit in the middle."""
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def zeroed(path: Path) -> None:
+    """A block of 4 KB, or what there is, as a sector that was never written."""
+    raw = bytearray(path.read_bytes())
+    start = len(raw) // 2 // 4096 * 4096
+    raw[start : start + 4096] = bytes(len(raw[start : start + 4096]))
+    path.write_bytes(raw)
+
+
+def emptied(path: Path) -> None:
+    path.write_text("{}")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+# What is damaged, as a pattern in the store, and how.
+FAULTS: list[tuple[str, Any]] = [
+    ("assemble/*/backbone.weights.h5", zeroed),
+    ("assemble/*/backbone.weights.h5", flipped),
+    ("train_head/*/head.weights.h5", flipped),
+    ("ingest/*/**/*.tfrecord*", flipped),
+    ("ingest/*/index.jsonl", flipped),
+    ("validate/*/artifact.json", emptied),
+    ("train_head/*/artifact.json", emptied),
+    ("extract/*/rows.jsonl", flipped),
+    ("extract/*/shards.json", cut),
+    ("extract/*/shards.json", emptied),
+    ("activations/*/meta.json", emptied),
+    ("activations/*/*.0.bin", flipped),
+    ("activations/*/[0-9a-f]*.json", emptied),
+    ("activations/*/[0-9a-f]*.json", cut),
+    ("fine_tune/*/backbone.weights.h5", gone),
+]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    directory = tmp_path_factory.mktemp("damage")
+    write_classes(directory / "photos", 16)
+    return InProcess(directory)
+
+
+def run(here: InProcess, warmups: int, *flags: object) -> Any:
+    """A run whose export is another one each time, so that a stage reads what is damaged."""
+    return here(
+        *("run", "photos", "photos", "--model.backbone", "ConvNet", "--model.weights", "none"),
+        *("--photos.input-size", 16, "--head.epochs", 3, "--head.features", "last"),
+        *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 1, "--bless.no-beat-trivial"),
+        *("--augment.views", 1, "--control.enabled", "false", "--bless.max-drop", 1, "--json"),
+        *("--export.warmup-requests", warmups, *flags),
+    )
+
+
+@pytest.mark.timeout(1800)
+def test_what_is_damaged_is_made_again(here: InProcess) -> None:
+    """By the next run, with no clean-up by hand, to the end that an undamaged one comes to."""
+    done = run(here, 1)
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(done.stdout)["metrics"]["test"]
+    store = here.directory / ".store"
+    for number, (pattern, damage) in enumerate(FAULTS, start=2):
+        files = sorted(
+            p for p in store.glob(pattern) if p.name != "artifact.json" or damage is emptied
+        )
+        assert files, pattern
+        for file in files:
+            damage(file)
+        done = run(here, number)
+        named = f"{pattern}, {damage.__name__}"
+        assert done.returncode == 0, (named, done.stderr)
+        assert json.loads(done.stdout)["metrics"]["test"] == expected, named
+        again = run(here, number)
+        stages = json.loads(again.stdout)["stages"]
+        assert {stage["status"] for stage in stages} <= {"reused", "skipped"}, named
