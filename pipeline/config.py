@@ -19,7 +19,7 @@ from components.ingest import DataConfig
 from components.modalities.giants import ModelConfig
 from components.modalities.photos.raw import PhotosConfig
 from components.modalities.sentences.raw import SentencesConfig
-from components.modalities.sounds.raw import SoundsConfig
+from components.modalities.sounds.form import SoundsConfig
 from components.modalities.table import MODALITIES
 from components.section import AugmentConfig, BeamConfig, Columns, Section, Views
 from components.tasks.learning import Learning

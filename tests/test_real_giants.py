@@ -18,6 +18,7 @@ from components.modalities.photos import giants as photo_giants
 from components.modalities.photos import raw as photos
 from components.modalities.sounds import giants as sound_giants
 from components.modalities.sounds import raw as sounds
+from components.modalities.sounds.form import SoundsConfig
 from models.audio_encoders import FAMILIES
 from models.splitting import block_starts, one_or_all, split
 from tests.conftest import SHARED, InProcess
@@ -56,7 +57,7 @@ def test_efficientnet_lite0_tells_ants_from_bees(tmp_path: Path) -> None:
 
 def test_whisper_hears_digits_of_speakers_that_it_was_not_shown(tmp_path: Path) -> None:
     """Cut at 3 of 6 layers it is the whole; a head on it knows two other speakers' digits."""
-    own = sounds.SoundsConfig(seconds=1.0)
+    own = SoundsConfig(seconds=1.0)
     network, form = begun(sound_giants, own, write_whisper(tmp_path / "preset"), tmp_path)
 
     def features(speakers: tuple[str, ...], each: int) -> tuple[np.ndarray, list[str]]:

@@ -16,6 +16,7 @@ from components.modalities.sounds import giants as sound_giants
 from components.modalities.sounds import pieces as sound_pieces
 from components.modalities.sounds import raw as sound_raw
 from components.modalities.sounds import shown as sound_shown
+from components.modalities.sounds.form import SoundsConfig
 from components.section import Views
 
 with epy.lazy_imports():
@@ -52,7 +53,7 @@ MODALITIES: dict[str, Modality] = {
     ),
     "sound": Modality(
         section="sounds",
-        config=sound_raw.SoundsConfig,
+        config=SoundsConfig,
         view_options=(),
         policies=sound_raw.POLICIES,
         usual=sound_raw.USUAL,

@@ -16,7 +16,7 @@ from scipy.special import erf, softmax
 from components.files import read_json
 from components.modalities.giants import ModelConfig
 from components.modalities.sounds import giants
-from components.modalities.sounds.raw import SoundsConfig
+from components.modalities.sounds.form import SoundsConfig
 from models import audio_encoders, log_mel, waveforms
 from models.audio_encoders import FAMILIES, RATE, Preset
 from models.mistakes import Mistake

@@ -15,11 +15,11 @@ from components.modalities import hub
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.published import home, of_applications
 from components.modalities.sounds import presets
-from components.modalities.sounds.raw import Sound, SoundsConfig
+from components.modalities.sounds.form import Sound, SoundsConfig
+from components.modalities.sounds.published import yamnet_file, yamnet_here
 from models import backbones, splitting
 from models.audio_encoders import FAMILIES, POOLINGS
 from models.mistakes import Mistake
-from models.quiet import import_tensorflow
 from models.taps import Pooled, mean_of_map, of_windows
 
 with epy.lazy_imports():
@@ -30,9 +30,6 @@ with epy.lazy_imports():
 poolings: tuple[str, ...] = POOLINGS
 
 YAMNET = "YAMNet"
-# The published file, and the same with BatchNormalization folded into the convolutions.
-_FILES = ("yamnet.h5", "yamnet_folded.npz")
-_URL = "https://storage.googleapis.com/audioset/yamnet.h5"
 # Of networks for pictures: 16 kHz have all of speech; windows and hop in samples.
 _RATE, _SECONDS, _WINDOWS, _HOP = 16_000, 1.0, (256, 512, 1024), 125
 _LOW, _HIGH = 20.0, 8000.0
@@ -96,26 +93,9 @@ def find_weights(
             f"model.weights must be pretrained, none or a file for {YAMNET}, which was trained on "
             f"AudioSet, got 'imagenet'"
         )
-    file = _yamnet_file() or (_downloaded() if download else None)
+    file = yamnet_file() if download else yamnet_here()
     digest = sha256_of_json(["yamnet", sha256(file) if file else "to be downloaded"])
     return Pretrained(digest, "YAMNet's weights, trained on AudioSet", published=True)
-
-
-def _yamnet_file() -> Path | None:
-    return next((home() / name for name in _FILES if (home() / name).is_file()), None)
-
-
-def _downloaded() -> Path:
-    """YAMNet's weights, from where they are published; a `Mistake` where they cannot be had."""
-    import_tensorflow()
-    try:
-        return Path(keras.utils.get_file(_FILES[0], _URL, cache_subdir="models"))
-    except Exception as error:  # Whatever the network makes Keras raise.
-        reason = str(error).strip().splitlines()[0][:200]
-        raise Mistake(
-            f"model.weights must be within reach, got those of {YAMNET} ({reason}): put "
-            f"{_FILES[0]} into $KERAS_HOME/models (now {home()}), which {_URL} has"
-        ) from error
 
 
 def small(giant: Giant) -> Giant:
@@ -135,7 +115,7 @@ def begin(
         presets.keep(giant.path, directory / "preset")
     network = _built(giant.name, form, pooling, giant.path, published=published)
     if published and giant.name == YAMNET:
-        file = _yamnet_file() or _downloaded()
+        file = yamnet_file()
         yamnet.load(network, file)
         if pooling == "avg":
             kernel, bias = yamnet.head(file)

@@ -11,12 +11,13 @@ from components.modalities.mapped import Mapped
 from components.modalities.protocols import Survey
 from components.modalities.sounds import raw as sounds
 from components.modalities.sounds import views as sound_views
+from components.modalities.sounds.form import Sound
 from components.section import Views
 
 
 def open_reader(model: AssembledModel, views: Views, seed: int) -> Mapped:
     """The network has one input, float32 (batch, samples)."""
-    form = sounds.Sound(**model.form)
+    form = Sound(**model.form)
     return Mapped(
         "samples",
         (form.samples,),
@@ -26,7 +27,7 @@ def open_reader(model: AssembledModel, views: Views, seed: int) -> Mapped:
     )
 
 
-def _survey(form: sounds.Sound, raws: Iterable[bytes]) -> Survey:
+def _survey(form: Sound, raws: Iterable[bytes]) -> Survey:
     """How long the sounds are beside what is heard of them, and what cannot be in them."""
     heard = [sounds.heard(raw) for raw in raws]
     lengths = np.array([len(signal) / rate for signal, rate in heard])

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.modalities.sounds.raw import Sound
+from components.modalities.sounds.form import Sound
 
 # In dB; how loud noise is below a sound; shares of the length; and semitones.
 _GAIN, _SNR, _SHIFT, _MASK, _STRETCH, _PITCH = 6.0, (10.0, 30.0), 0.1, 0.12, 0.2, 2.0

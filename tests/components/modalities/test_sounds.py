@@ -22,13 +22,14 @@ from components.frozen.networks import open_backbone
 from components.modalities.giants import Pretrained
 from components.modalities.sounds import pieces, resampling, shown, views
 from components.modalities.sounds import raw as sounds
+from components.modalities.sounds.form import Sound
 from models.mistakes import Mistake
 from tests.conftest import InProcess
 from tests.helpers import assembled, ingested
 from tests.models.test_log_mel import write_yamnet
 
 RATE = 16_000
-FORM = sounds.Sound(rate=RATE, seconds=0.5)
+FORM = Sound(rate=RATE, seconds=0.5)
 KINDS = [
     *(("WAV", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
     *(("WAVEX", kind) for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
@@ -160,7 +161,7 @@ def test_views_differ_and_are_the_same_tomorrow() -> None:
 
 
 def test_a_higher_view_is_as_long_and_a_faster_one_as_high() -> None:
-    form = sounds.Sound(rate=RATE, seconds=1.0)
+    form = Sound(rate=RATE, seconds=1.0)
     samples = tf.constant(tone(440.0, 1.0), tf.float32)
 
     def pitch(view: Any) -> float:
@@ -236,7 +237,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
     alike = [encoded(tone(310.0), kind=kind, sub=sub) for kind, sub in KINDS]
     answers = model.signatures["serving_default"](tf.constant(alike))["probabilities"].numpy()
     assert np.abs(answers - answers[1])[1:6].max() < 1e-3
-    samples = sounds.decode(sounds.Sound(rate=RATE, seconds=1.0), tf.constant(good))[tf.newaxis]
+    samples = sounds.decode(Sound(rate=RATE, seconds=1.0), tf.constant(good))[tf.newaxis]
     floats = model.signatures["serve_float"](samples)["probabilities"].numpy()
     assert np.abs(floats[0] - served["probabilities"][0]).max() < 1e-5
 
