@@ -16,6 +16,7 @@ import soundfile
 import soxr
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from components.examples import inputs
 from components.frozen.networks import open_backbone
@@ -176,16 +177,25 @@ def test_a_higher_view_is_as_long_and_a_faster_one_as_high() -> None:
         assert 440 * 2 ** (-2 / 12) - 3 < pitch(shifted) < 440 * 2 ** (2 / 12) + 3
 
 
+def mel(hertz: float) -> float:
+    return float(2595 * np.log10(1 + hertz / 700))
+
+
 def test_what_counted_is_red() -> None:
-    """The second quarter is what is asked about."""
+    """The second quarter is what is asked about; the spectrogram has its one tone."""
 
     def ask(raws: list[bytes]) -> np.ndarray:
         heard = [sounds.heard(raw)[0] for raw in raws]
         return np.array([np.abs(x[len(x) // 4 : len(x) // 2]).mean() for x in heard])
 
     page = shown.show(GOOD, ask)
-    played = page.partition("base64,")[2].partition('"')[0]
-    assert sounds.check(base64.b64decode(played))["rate"] == RATE
+    drawn, played = (
+        base64.b64decode(page.partition(f"{kind};base64,")[2].partition('"')[0])
+        for kind in ("image/png", "audio/wav")
+    )
+    bright = np.asarray(Image.open(io.BytesIO(drawn))).sum(axis=2).mean(axis=1)[::-1]
+    assert bright.argmax() == pytest.approx(64 * mel(440.0) / mel(RATE / 2), abs=2)
+    assert sounds.check(played)["rate"] == RATE
     red = [line for line in page.split("<rect")[1:] if "rgb(220 38 38) 0%" not in line]
     assert 35 <= len(red) <= 45
     assert "rgb" in shown.show(GOOD, None)
