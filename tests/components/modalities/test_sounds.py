@@ -194,7 +194,8 @@ def test_what_counted_is_red() -> None:
         for kind in ("image/png", "audio/wav")
     )
     bright = np.asarray(Image.open(io.BytesIO(drawn))).sum(axis=2).mean(axis=1)[::-1]
-    assert bright.argmax() == pytest.approx(64 * mel(440.0) / mel(RATE / 2), abs=2)
+    place = (mel(440.0) - mel(50.0)) / (mel(RATE / 2) - mel(50.0))
+    assert bright.argmax() == pytest.approx(65 * place - 1, abs=1)
     assert sounds.check(played)["rate"] == RATE
     red = [line for line in page.split("<rect")[1:] if "rgb(220 38 38) 0%" not in line]
     assert 35 <= len(red) <= 45
