@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.files import read_json, read_jsonl
+from components.files import MANIFEST, changed, read_json, read_jsonl
 from components.section import Views
 from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
@@ -430,7 +430,13 @@ class PushedModel(Artifact):
     reason: str
 
     def still_valid(self) -> bool:
-        return self.path is None or (self.path / "saved_model.pb").is_file()
+        """Whether it is still there, every byte as it was: else it is pushed again."""
+        if self.path is None:
+            return True
+        try:
+            return not changed(self.path, MANIFEST)
+        except (OSError, ValueError):
+            return False
 
 
 class Report(Artifact):

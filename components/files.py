@@ -65,6 +65,26 @@ def manifest_of(directory: Path, *, leave_out: str = "") -> dict[str, dict[str, 
     }
 
 
+# What says which files a model that is served has.
+MANIFEST = "MANIFEST.json"
+
+
+def changed(directory: Path, manifest: str) -> list[str]:
+    """The files of a directory that are not what its manifest says, or are there without it.
+
+    Args:
+        manifest: its name; the sha256 and the size of each file are under `files` in it.
+
+    Raises:
+        OSError, ValueError: there is no such manifest.
+    """
+    said = read_json(directory / manifest)
+    if not isinstance(said, dict) or not isinstance(said.get("files"), dict):
+        raise ValueError(f"{directory / manifest} must have files, got none")
+    files, found = said["files"], manifest_of(directory, leave_out=manifest)
+    return [name for name in sorted(files.keys() | found) if files.get(name) != found.get(name)]
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file so that it is whole or absent, also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import Blessing, ExportedModel, PushedModel
-from components.files import fsync_directory, fsync_tree
+from components.files import changed, fsync_directory, fsync_tree
 from components.job import Job, stage
 from components.served.manifest import MANIFEST, verify_manifest
 from models.mistakes import Mistake
@@ -86,9 +86,9 @@ def _already_served(model: ExportedModel, serving: ServingDirectory) -> Path | N
     newest = serving.path / str(versions[-1])
     try:
         same = (newest / MANIFEST).read_bytes() == (model.path / MANIFEST).read_bytes()
-    except OSError:
+        return newest if same and not changed(newest, MANIFEST) else None
+    except (OSError, ValueError):  # What is damaged is superseded.
         return None
-    return newest if same else None
 
 
 def _clear_up(serving: ServingDirectory) -> None:

@@ -16,14 +16,14 @@ from components.examples.hashing import Hashes
 from components.examples.patching import Patch
 from components.examples.source import Source
 from components.examples.sources import find_source
-from components.files import read_json, sha256, sha256_of_json
+from components.files import sha256, sha256_of_json
 from components.ingest import DataConfig, chosen_targets
 from components.job import silence
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
 from components.push import ServingDirectory
 from components.report import About
-from components.served.manifest import MANIFEST, ServedModel, targets_of
+from components.served.manifest import MANIFEST, ServedModel, targets_of, verify_manifest
 from components.tasks.protocol import UNKNOWN, Column, Target
 from models.mistakes import Mistake
 from pipeline.config import Config
@@ -104,17 +104,28 @@ def resolve_request(
 
 
 def resolve(
-    request: Request, runtime: Runtime, earlier: list[RunRecord], recipe: str, run_id: str = ""
+    request: Request,
+    runtime: Runtime,
+    earlier: list[RunRecord],
+    recipe: str,
+    run_id: str = "",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Outside:
     """Add the last blessed model, and check that the serving directory can be written.
 
     Args:
         recipe: its name.
         run_id: of the run; none where there is only a plan.
+        say: told what a person should know.
     """
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
     newest = _newest(serving)
+    if damaged := [v for v in serving.versions() if newest is None or v > int(newest.path.name)]:
+        told = ", ".join(str(serving.path / str(version)) for version in damaged)
+        say(
+            f"{told} is not a whole model of ours: it is no baseline, and the next push is above it"
+        )
     other = newest is not None and asked_of(newest.targets) != asked_of(request.targets)
     blessed = (
         newest if runtime.fresh else _baseline(newest, request.digest, serving.digest, earlier)
@@ -182,10 +193,10 @@ def _newest(serving: ServingDirectory) -> ServedModel | None:
 
 
 def _served(path: Path) -> ServedModel | None:
-    """The model at `path`, if it has a manifest of ours; it is checked before it is loaded."""
+    """The model at `path`, if it has a manifest of ours and is what that says, byte for byte."""
     try:
-        targets = targets_of(read_json(path / MANIFEST))
-    except (OSError, ValueError, KeyError, TypeError):
+        targets = targets_of(verify_manifest(path))
+    except (Mistake, ValueError, KeyError, TypeError):
         return None
     return ServedModel(path.resolve(), sha256(path / MANIFEST), targets)
 

@@ -119,7 +119,7 @@ def begin(
         Boards(store.root, killed.run_id).abort("killed")
     begun = time.strftime(STARTED, time.gmtime())
     run_id = new_run_id(name, begun)
-    outside = resolve(request, runtime, earlier, name, run_id)
+    outside = resolve(request, runtime, earlier, name, run_id, say)
     entry = RunRecord(
         run_id=run_id,
         recipe=name,

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import manifest_of, read_json
+from components.files import MANIFEST as MANIFEST
+from components.files import changed, read_json
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
-
-MANIFEST = "MANIFEST.json"
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,9 @@ def verify_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         manifest: dict[str, Any] = read_json(path / MANIFEST)
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        wrong = changed(path, MANIFEST)
+    except (OSError, ValueError) as error:
         raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
-    found = manifest_of(path, leave_out=MANIFEST)
-    names = sorted(files.keys() | found)
-    if wrong := [name for name in names if files.get(name) != found.get(name)]:
+    if wrong:
         raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
     return manifest

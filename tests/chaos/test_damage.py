@@ -99,3 +99,31 @@ def test_what_is_damaged_is_made_again(here: InProcess) -> None:
         again = run(here, number)
         stages = json.loads(again.stdout)["stages"]
         assert {stage["status"] for stage in stages} <= {"reused", "skipped"}, named
+
+
+def damage_of_a_version(version: Path, how: str) -> None:
+    if how == "a byte flipped":
+        flipped(version / "saved_model.pb")
+    else:
+        (version / how).unlink()
+
+
+@pytest.mark.timeout(900)
+def test_a_version_that_is_damaged_is_superseded(here: InProcess) -> None:
+    """It is said, is no baseline, and neither what is pushed again nor the next one minds it."""
+    serving = here.directory / "served"
+    flags: tuple[object, ...] = ("--serving-dir", serving)
+    done = run(here, 1, *flags)
+    assert json.loads(done.stdout)["version"] == 1, done.stderr
+    faults = ("saved_model.pb", "MANIFEST.json", "a byte flipped", "assets/labels.txt")
+    for number, how in enumerate(faults, start=1):
+        damage_of_a_version(serving / str(number), how)
+        done = run(here, 1, *flags)
+        assert done.returncode == 0, (how, done.stderr)
+        assert "is not a whole model of ours" in done.stderr, how
+        assert json.loads(done.stdout)["version"] == number + 1, how
+        again = json.loads(run(here, 1, *flags).stdout)
+        assert (again["outcome"], again["version"]) == ("unchanged", number + 1), how
+    damage_of_a_version(serving / "5", "a byte flipped")
+    done = run(here, 3, *flags)
+    assert json.loads(done.stdout)["version"] == 6, done.stderr
