@@ -10,7 +10,7 @@ from typing import Any
 
 from components.extract import extract
 from components.files import read_json
-from pipeline.store import ARTIFACT, Store, read_manifest
+from pipeline.store import ARTIFACT, Store
 
 _VERSION: int = extract.stage_version  # type: ignore[attr-defined]
 
@@ -63,8 +63,9 @@ def _referred_to(store: Store) -> dict[str, set[str]]:
     """Key → the shards of it that a finished `extract` artifact refers to."""
     used: dict[str, set[str]] = defaultdict(set)
     for path in store.root.glob(f"extract/*/{ARTIFACT}"):
-        with suppress(OSError, ValueError):  # What is damaged is made again.
-            if read_manifest(path.parent)["version"] == _VERSION:
+        # What is damaged is made again.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if read_json(path)["version"] == _VERSION:
                 for key, shards in read_json(path.with_name("shards.json")).items():
                     used[key] |= {*shards}
     return used

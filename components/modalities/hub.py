@@ -48,7 +48,7 @@ def find(
         family_of: … and which of them a `config.json` is of; KeyError for none.
         others: names that could have been meant, too.
     """
-    folder = _folder(backbone, others, download)
+    folder = _folder(backbone, families, others, download)
     if folder is None:
         return Giant(backbone, _NOT_THERE)
     config = description(folder)
@@ -95,14 +95,16 @@ def description(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _folder(name: str, others: Iterable[str], download: bool) -> Path | None:
+def _folder(
+    name: str, families: Mapping[str, Row], others: Iterable[str], download: bool
+) -> Path | None:
     """Where the preset called `name` is; None where it would have to be downloaded first."""
     if Path(name).is_dir():
         return Path(name)
     try:
         if name.startswith("hf://"):
             return _from_hugging_face(name, download)
-        handle = (name if name.startswith("kaggle://") else _handle(name, others))[
+        handle = (name if name.startswith("kaggle://") else _handle(name, families, others))[
             len("kaggle://") :
         ]
         parsed = kagglehub.handle.parse_model_handle(handle)
@@ -136,16 +138,18 @@ def _from_hugging_face(name: str, download: bool) -> Path | None:
         return None
 
 
-def _handle(name: str, others: Iterable[str]) -> str:
-    """The Kaggle handle of one of KerasHub's own presets."""
+def _handle(name: str, families: Mapping[str, Row], others: Iterable[str]) -> str:
+    """The Kaggle handle of one of KerasHub's own presets, of a family that is read."""
     import_tensorflow()
-    presets: Mapping[str, Any] = keras_hub.models.Backbone.presets
+    presets: dict[str, Any] = {}
+    for row in families.values():
+        presets |= getattr(keras_hub.models, row.backbone).presets if row.backbone else {}
     if name not in presets:
         known = list(others)
         table = "a name in the table of backbones, " if known else ""
         raise Mistake(
-            f"model.backbone must be {table}the name of a KerasHub preset, hf://…, kaggle://… or a "
-            f"folder, got {name!r}: {nearest(name, [*known, *presets])}"
+            f"model.backbone must be {table}the name of a KerasHub preset of {', '.join(families)}"
+            f", hf://…, kaggle://… or a folder, got {name!r}: {nearest(name, [*known, *presets])}"
         )
     handle: str = presets[name]["kaggle_handle"]
     return handle
