@@ -145,6 +145,15 @@ def found(folder: Path | str, pooling: str = "auto") -> Any:
     return giants.find(config, PhotosConfig(), download=False)
 
 
+def test_the_small_network_beside_one_with_tokens_has_none(
+    presets: Presets, tmp_path: Path
+) -> None:
+    config = ModelConfig(backbone=str(presets("ViT")), pooling="both")
+    small = giants.small(found(presets("ViT"), "both"))
+    network, form, pooling = giants.begin(config, PhotosConfig(), small, tmp_path, published=False)
+    assert (form.family, pooling, len(network.output_shape)) == ("", "avg", 2)
+
+
 def test_what_cannot_be_read_is_said(presets: Presets, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"model\.pooling must be one of auto, avg, max for ResNet"):
         encoder("ResNet", presets("ResNet"), "cls")

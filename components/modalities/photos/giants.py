@@ -72,7 +72,8 @@ def begin(
     size = own.input_size or usual
     if giant.small:
         size = min(size, usual)
-    pooling: Any = "avg" if config.pooling == "auto" else config.pooling
+    # The small one has no tokens, whatever the giant has.
+    pooling: Any = config.pooling if config.pooling in _POOLINGS else "avg"
     network = backbones.build_backbone(
         giant.name, input_size=size, pooling=pooling, weights="imagenet" if published else None
     )
