@@ -271,6 +271,8 @@ def predict(
     if check:
         return commands.check_model(model, inputs, store, as_json=json)
     if every is not None:
+        if output:
+            raise Mistake("--output must be left out with --every, which prints, as --json too")
         moments = commands.Moments(every, events, release, batch_size)
         return commands.predict_timeline(model, inputs, store, moments, as_json=json)
     if events is not None or release is not None:
