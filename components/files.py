@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """A regular file, to be read: OSError for a FIFO, which nobody may ever write to, or a device.
+
+    What is named by data, such as in a row of a table, can be anything.
+    """
+    # Without waiting for who writes.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        yield file
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file; see `opened`."""
+    with opened(path) as file:
+        return file.read()
+
+
 def sha256(path: Path) -> str:
-    """The hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    """The hexadecimal sha256 of a regular file's bytes."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

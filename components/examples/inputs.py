@@ -11,7 +11,7 @@ from etils import epy
 
 from components.examples.in_tfds import feature_of, open_builder
 from components.examples.tables import READERS, raw_text, read_rows
-from components.files import content_id
+from components.files import content_id, read_regular
 from components.modalities.table import MODALITIES
 from models.mistakes import Mistake
 
@@ -32,7 +32,7 @@ class Input:
         """The raw form; OSError or ValueError where it cannot be read."""
         if self.problem:
             raise ValueError(self.problem)
-        return Path(self.path).read_bytes() if self.raw is None else self.raw
+        return read_regular(Path(self.path)) if self.raw is None else self.raw
 
 
 def listed(location: str, modality: str) -> Iterator[Input]:

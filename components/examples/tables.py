@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.files import read_regular
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Answer, Column
 from components.tasks.table import TASKS
@@ -96,7 +97,7 @@ class Record:
         """Its raw form; OSError or ValueError where it cannot be read."""
         if self.problem:
             raise ValueError(self.problem)
-        return Path(self.path).read_bytes() if self.raw is None else self.raw
+        return read_regular(Path(self.path)) if self.raw is None else self.raw
 
 
 _UNPACK, _SAVE_AS = ": unpack it, and name the folder", ": save it as CSV"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.files import read_regular
 from components.modalities.table import MODALITIES
 from components.served.opening import KNOWN, Opened, named_said
 from components.tasks.protocol import Said, Target
@@ -83,7 +84,7 @@ def check_inputs(inputs: tuple[str, ...], modality: str) -> None:
 
 def _read(name: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        return read_regular(Path(name))
     except OSError as error:
         raise Mistake(
             f"INPUT must be a file that can be read, got {name!r}: {error.strerror}"
