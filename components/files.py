@@ -125,7 +125,15 @@ def cell(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parsed(path.read_text(encoding="utf-8"))
+
+
+def parsed(text: str) -> Any:
+    """What JSON says; ValueError where it is none, or is nested deeper than anybody means."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

@@ -124,6 +124,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
     def take(name: str, value: Any) -> None:
+        if getattr(value, "external", None) or getattr(value, "is_virtual", False):
+            raise ValueError(f"{name} must have its own numbers, got those of another file")
         if (known := _NAME.search(name)) and hasattr(value, "shape"):
             found[known[1]] = np.asarray(value, np.float32)
 

@@ -67,7 +67,7 @@ def asset(target: Target, name: str) -> str:
 def _render(
     model: TrainedModel, targets: tuple[Target, ...], examples: Examples, **more: Any
 ) -> str:
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # noqa: S701 (it is Markdown)
         loader=jinja2.FileSystemLoader(Path(__file__).parent), keep_trailing_newline=True
     )
     environment.filters["said"] = lambda target: task_of(target).card(target.space)

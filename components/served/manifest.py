@@ -8,6 +8,7 @@ from typing import Any
 
 from components.files import MANIFEST as MANIFEST
 from components.files import changed, read_json
+from components.modalities.table import MODALITIES
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 
@@ -57,8 +58,8 @@ def find_model(named: Path, serving: Path) -> Path:
 def verify_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the model at `path`; a `Mistake` if a file is not what it says.
 
-    This finds what was damaged. It does not make a model of somebody else's safe to load: a
-    SavedModel is a program, and whoever can change it can write a manifest, too.
+    This finds what was damaged. Whoever can change a model can write a manifest, too: what it
+    would do is looked at before it is loaded, see `inspecting`.
     """
     try:
         manifest: dict[str, Any] = read_json(path / MANIFEST)
@@ -67,4 +68,15 @@ def verify_manifest(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
     if wrong:
         raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
+    if manifest.get("modality") not in MODALITIES:
+        raise Mistake(
+            f"{path / MANIFEST} must have one of the modalities {', '.join(MODALITIES)}, got "
+            f"{manifest.get('modality')!r}"
+        )
+    try:
+        targets_of(manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Mistake(
+            f"{path / MANIFEST} must have targets, or labels, got none of ours"
+        ) from error
     return manifest

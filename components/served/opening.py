@@ -14,6 +14,7 @@ from etils import epy
 from components.files import read_json, sha256
 from components.modalities.table import MODALITIES
 from components.served import golden
+from components.served.inspecting import inspect
 from components.served.manifest import MANIFEST, targets_of
 from components.tasks.protocol import Said, Target
 from components.tasks.table import task_of
@@ -117,7 +118,8 @@ def open_signatures(path: Path, modality: str) -> Any:
     """All signatures of the model at `path`, loaded once while its manifest is the same.
 
     Raises:
-        Mistake: it does not say what it said when it was exported; see `golden`.
+        Mistake: it would do more than to compute, see `inspecting`, or does not say what it said
+            when it was exported, see `golden`.
     """
     return _opened(path.resolve(), sha256(path / MANIFEST), modality)[0].signatures
 
@@ -132,6 +134,7 @@ def _opened(path: Path, digest: str, modality: str) -> tuple[Any, int]:
     """The model, and how many golden examples it was compared on."""
     del digest
     MODALITIES[modality].giants.load_ops()
+    inspect(path)
     opened = tf.saved_model.load(path)
     targets = targets_of(read_json(path / MANIFEST))
     return opened, golden.check(path, opened.signatures, targets)
