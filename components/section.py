@@ -40,6 +40,13 @@ class _NotHashed:
 NOT_HASHED = _NotHashed()
 
 
+class _Program:
+    """Marks a config field that names code to be run: flags alone have it, for a recipe is data."""
+
+
+PROGRAM = _Program()
+
+
 def _home(value: Any) -> Any:
     return os.path.expanduser(value) if isinstance(value, str) else value
 
@@ -60,6 +67,7 @@ Places = Annotated[
 Columns = Annotated[tuple[str, ...], BeforeValidator(_split)]
 UnhashedBool = Annotated[bool, NOT_HASHED]
 UnhashedStr = Annotated[str, NOT_HASHED]
+Program = Annotated[str, NOT_HASHED, PROGRAM]
 
 
 class AugmentConfig(Section):

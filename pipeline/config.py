@@ -21,7 +21,7 @@ from components.modalities.photos.raw import PhotosConfig
 from components.modalities.sentences.raw import SentencesConfig
 from components.modalities.sounds.form import SoundsConfig
 from components.modalities.table import MODALITIES
-from components.section import AugmentConfig, BeamConfig, Columns, Section, Views
+from components.section import PROGRAM, AugmentConfig, BeamConfig, Columns, Section, Views
 from components.tasks.learning import Learning
 from components.tasks.number import NumberConfig
 from components.tasks.one_label import OneLabelConfig
@@ -184,7 +184,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Mistake(f"{path.name} must be TOML, got {error}") from error
-    _check_keys(content, Config, path.name, "")
+    _check_keys(content, Config, path.name, "", may_run=False)
     return content
 
 
@@ -250,7 +250,15 @@ def _is_union_member(part: int | str) -> bool:
     return part in ("int", "str", "float", "bool", "none")
 
 
-def _check_keys(content: dict[str, Any], section: type[Section], where: str, prefix: str) -> None:
+def _check_keys(
+    content: dict[str, Any],
+    section: type[Section],
+    where: str,
+    prefix: str,
+    *,
+    may_run: bool = True,
+) -> None:
+    """A `Mistake` names a key that there is not; or one of code to be run, where none may be."""
     fields = section.model_fields
     for key, value in content.items():
         if new := MOVED.get(f"{prefix}{key}"):
@@ -258,6 +266,11 @@ def _check_keys(content: dict[str, Any], section: type[Section], where: str, pre
         if key not in fields:
             raise Mistake(
                 f"{where} must have keys of the config, got {prefix}{key!r}: {nearest(key, fields)}"
+            )
+        if value and PROGRAM in fields[key].metadata and not may_run:
+            raise Mistake(
+                f"{where} must not have {prefix}{key}, got {value!r}: a recipe is data, and what "
+                f"this names would be run; say --{prefix}{key} {value}"
             )
         kind = fields[key].annotation
         sections = {}
@@ -270,4 +283,4 @@ def _check_keys(content: dict[str, Any], section: type[Section], where: str, pre
         for name, (inner, given) in sections.items():
             if not isinstance(given, dict):
                 raise Mistake(f"{where}: {prefix}{name} must be a section, got {given!r}")
-            _check_keys(given, inner, where, f"{prefix}{name}.")
+            _check_keys(given, inner, where, f"{prefix}{name}.", may_run=may_run)

@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 
-from components.section import NOT_HASHED, Section
+from components.section import NOT_HASHED, PROGRAM, Section
 
 
 def to_toml(config: Section) -> str:
@@ -53,8 +53,8 @@ def _fill(table: Any, config: Section) -> None:
                     inner[key] = tomlkit.table()
                     _fill(inner[key], each)
                 table[name] = inner
-        elif value is None:
-            table.add(tomlkit.comment(f"{name} =   # {meaning}"))
+        elif value is None or PROGRAM in field.metadata:
+            table.add(tomlkit.comment(f"{name} = {value or ''}  # {meaning}"))
         else:
             item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
             table.add(name, item.comment(meaning) if meaning else item)

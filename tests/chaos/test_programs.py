@@ -91,7 +91,7 @@ def test_the_saver_is_for_the_saver_alone(tmp_path: Path) -> None:
 
     for number, change in enumerate((as_a_signature, as_an_initializer, as_what_restores)):
         model = programs.edited(programs.model(tmp_path / str(number)), change)
-        refused(model, "MergeV2Checkpoints|SaveV2|ShardedFilename")
+        refused(model, "MergeV2Checkpoints|SaveV2|ShardedFilename|RestoreV2")
 
 
 def test_files_of_a_model(tmp_path: Path, never: str) -> None:

@@ -11,7 +11,7 @@ from etils import epy
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.modalities.statistics import spread
-from components.section import NOT_HASHED, Section, UnhashedStr
+from components.section import NOT_HASHED, Program, Section
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
@@ -41,9 +41,9 @@ class SentencesConfig(Section):
     where that is fewer, where not given."""
     rate: Annotated[float, NOT_HASHED] = Field(0.1, gt=0, le=0.5)
     """The share of an example's words that a policy of `augment` changes."""
-    translator: UnhashedStr = ""
+    translator: Program = ""
     """MODULE:FUNCTION of your own that translates a text there and back, for the policy
-    `backtranslation`."""
+    `backtranslation`; a flag, never in a recipe, which is data and names nothing to be run."""
 
 
 class Sentence(BaseModel):

@@ -99,7 +99,15 @@ def _insert(
 
 def _translate(translator: str, words: Words, rate: float, rng: np.random.Generator) -> Words:
     del rate, rng
-    result = _translator(translator)(" ".join(words))
+    try:
+        result = _translator(translator)(" ".join(words))
+    except Mistake:
+        raise
+    except Exception as error:  # It is the user's own.
+        raise Mistake(
+            f"sentences.translator must translate texts, got {type(error).__name__} from "
+            f"{translator}: {error}"
+        ) from error
     if not isinstance(result, str) or not result.strip():
         raise Mistake(f"sentences.translator must give text, got {result!r} from {translator}")
     return result.split()

@@ -316,9 +316,27 @@ MISTAKES = [
         ["--augment.views", "2", "--augment.policies", "backtranslation"],
         "sentences.translator must be MODULE:FUNCTION that can be imported",
     ),
+    (
+        [
+            *("--augment.views", "2", "--augment.policies", "backtranslation"),
+            *("--sentences.translator", "math:sin"),
+        ],
+        "sentences.translator must translate texts, got TypeError from math:sin: must be real",
+    ),
     (["--augment.views", "2", "--augment.policies", "wordnet"], "got 'wordnet' without NLTK"),
     (["--fine-tune.unfreeze", "all", "--fine-tune.mixup", "0.2"], "mixup must be 0 where tokens"),
 ]
+
+
+def test_a_recipe_names_nothing_to_be_run(in_process: Call, recipe: Path, tmp_path: Path) -> None:
+    translator = "subprocess:getoutput"
+    status, shown, _ = in_process("show", recipe, "--sentences.translator", translator)
+    assert status == 0
+    assert f"# translator = {translator}" in shown
+    recipe.write_text(f'sentences.translator = "{translator}"\n')
+    status, _, err = in_process("run", recipe, "--store", tmp_path / "store")
+    assert status == 2
+    assert "must not have sentences.translator, got 'subprocess:getoutput'" in err
 
 
 def test_mistakes_are_named(in_process: Call, recipe: Path, tmp_path: Path) -> None:
