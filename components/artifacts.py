@@ -86,11 +86,16 @@ class Examples(Artifact):
     ```
     examples/1.0.0/      the TFDS dataset: splits train, validation, test
     index.jsonl          a row an example: id, name, answers, split, facts (sizes …)
-    quarantine.jsonl     a row a file that could not be used: name, answers, reason
+    quarantine.jsonl     a row an example that cannot be used: name, answers, reason, its code
     ```
     """
 
-    shown = ("train", "validation", "test", "quarantined")
+    shown = ("train", "validation", "test", "quarantined", "ignored")
+
+    account: ClassVar[tuple[str, ...]] = (
+        *("found", "used", "quarantined", "ignored", "ignored_files"),
+    )
+    """What the statistics say of what became of all that is there."""
 
     # The ids in the index are those of the content; TFDS writes the same content in many ways.
     not_content: ClassVar[tuple[str, ...]] = ("examples/",)

@@ -20,7 +20,7 @@ with epy.lazy_imports():
     import keras
 
 
-@stage(version=4)
+@stage(version=5)
 def assemble(
     job: Job,
     checks: Checks,

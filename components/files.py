@@ -15,29 +15,39 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+# No example is larger: whatever a file says of itself, so much of it fits into memory.
+MOST_BYTES = 1 << 30
+
 
 @contextmanager
-def opened(path: Path) -> Iterator[BufferedReader]:
+def opened(path: Path, most: int | None = None) -> Iterator[BufferedReader]:
     """A regular file, to be read: OSError for a FIFO, which nobody may ever write to, or a device.
 
     What is named by data, such as in a row of a table, can be anything.
+
+    Args:
+        most: OSError where it has more bytes.
     """
     # Without waiting for who writes.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if most is not None and found.st_size > most:
+            why = f"it has {found.st_size:,} bytes, and {most:,} at most are read"
+            raise OSError(errno.EFBIG, why, str(path))
         yield file
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path, most: int | None = None) -> bytes:
     """The bytes of a regular file; see `opened`."""
-    with opened(path) as file:
+    with opened(path, most) as file:
         return file.read()
 
 
-def sha256(path: Path) -> str:
-    """The hexadecimal sha256 of a regular file's bytes."""
-    with opened(path) as file:
+def sha256(path: Path, most: int | None = None) -> str:
+    """The hexadecimal sha256 of a regular file's bytes; see `opened`."""
+    with opened(path, most) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -46,12 +56,12 @@ def content_id(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:32]
 
 
-def sha256_of_each(paths: Iterable[Path]) -> list[str]:
+def sha256_of_each(paths: Iterable[Path], most: int | None = None) -> list[str]:
     """`sha256` of many files at once; a file that cannot be read has an empty one."""
 
     def digest(path: Path) -> str:
         try:
-            return sha256(path)
+            return sha256(path, most)
         except OSError:
             return ""
 
@@ -137,7 +147,8 @@ def parsed(text: str) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
+    # Half a character, which is no UTF-8, is escaped as JSON escapes it.
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -146,7 +157,7 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     """The rows of a JSON Lines file; none where it does not exist."""
     if path.exists():
         with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file if line.strip())
+            yield from (parsed(line) for line in file if line.strip())
 
 
 def fsync_directory(directory: Path) -> None:

@@ -16,6 +16,7 @@ from components.artifacts import Examples
 from components.examples import placing, sources
 from components.examples.patching import Patch
 from components.examples.placing import INDEX, Row, Wanted
+from components.examples.reasons import code_of
 from components.examples.source import Source
 from components.examples.tables import SPLITS, Headings, Record
 from components.files import content_id, write_jsonl
@@ -43,6 +44,9 @@ class DataConfig(Section):
     path: Place = ""
     """Folder of class folders, folder of splits, CSV, TSV or JSONL file, `tfds:NAME`, or
     `digits`."""
+    root: Place = ""
+    """Files of examples must be in this folder, wherever links and the rows of tables lead: the
+    folder itself, or that of the table, where not given; / for anywhere."""
     modality: Literal["image", "text", "sound"] = "image"
     """What kind of input the examples are."""
     classes: tuple[str, ...] = ()
@@ -106,7 +110,7 @@ class DataConfig(Section):
         return str(value) if isinstance(value, int) else value
 
 
-@stage(version=5)
+@stage(version=6)
 def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = None) -> Examples:
     """Read, check, split and write the examples of `source`.
 
@@ -132,7 +136,8 @@ def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = N
     tfds.disable_progress_bar()
     rows = ingest_on_beam.write(job, wanted) if job.beam.runner else _write(job, wanted)
     index = _sorted([row for row in rows if "reason" not in row], "id", "name", "key")
-    quarantine = _sorted([row for row in rows if "reason" in row], "name", "reason")
+    aside = [row | {"code": code_of(row["reason"])} for row in rows if "reason" in row]
+    quarantine = _sorted(aside, "name", "reason")
     _check_patch(patch, rows)
     counts = Counter(row["split"] for row in index)
     if not all(counts[split] for split in SPLITS):
@@ -153,13 +158,29 @@ def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = N
         slices=source.headings.slices,
         stats={
             **{split: counts[split] for split in SPLITS},
-            "quarantined": len(quarantine),
+            **_accounted(source, len(index), len(quarantine)),
             "quarantine": quarantine[:20],
             "set_aside": _set_aside(quarantine),
             "location": source.location,
             "convert": config.convert,
         },
     )
+
+
+def _accounted(source: Source, used: int, quarantined: int) -> dict[str, Any]:
+    """What became of everything that is there: found = used + quarantined + ignored.
+
+    Ignored are files that are no examples, and examples that were not asked for, such as those of
+    other classes, or more than so many of a class.
+    """
+    examples = sum(source.splits.values())
+    return {
+        "found": examples + len(source.ignored),
+        "used": used,
+        "quarantined": quarantined,
+        "ignored": len(source.ignored) + examples - used - quarantined,
+        "ignored_files": list(source.ignored[:20]),
+    }
 
 
 def _check_patch(patch: Patch | None, rows: list[Row]) -> None:

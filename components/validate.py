@@ -21,7 +21,7 @@ with epy.lazy_imports():
     from components.on_beam import count as on_beam_count
 
 
-@stage(version=4, plain=True)
+@stage(version=5, plain=True)
 def validate(
     job: Job, examples: Examples, other_targets: tuple[Target, ...] | None, allow_new_labels: bool
 ) -> Checks:
@@ -69,6 +69,7 @@ def validate(
         "duplicates": total - counted[("ids",)],
         "conflicting_labels": counted[("conflicts",)],
         "quarantined": quarantined,
+        "found": {name: examples.stats[name] for name in examples.account},
         "facts": facts,
         "warnings": warnings,
     }

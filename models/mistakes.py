@@ -1,5 +1,6 @@
 """The one exception for what a person got wrong: a field, a rule, the value received."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -11,7 +12,27 @@ class Mistake(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
+
+
+def printable(text: str) -> str:
+    """A text as one line that does nothing to a terminal: what cannot be seen is escaped.
+
+    Names of files, labels and texts are data: a line break in them forges a line, and an escape
+    sequence moves the cursor.
+    """
+    return UNSEEN.sub(lambda found: _escaped(found[0]), text)
+
+
+# Control characters, other ends of lines, what turns the direction of writing, half characters.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escaped(character: str) -> str:
+    """A byte that is no UTF-8, which Python has as half of a character, as that byte."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 # More names than these are not read.

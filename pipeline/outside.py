@@ -217,6 +217,7 @@ def _source(
             headings=config.headings,
             download=download,
             hashes=Hashes(digests, config.read_all, say),
+            root=config.root,
         )
     except Mistake as mistake:
         raise Mistake(str(mistake).replace("data.path", f"{section}.path", 1)) from mistake

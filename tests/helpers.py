@@ -53,7 +53,11 @@ def ingested(directory: Path, path: Path | str, **config: Any) -> Examples:
     settings = Config(data=DataConfig(path=str(path), **config), **asked)
     data = settings.data
     source = find_source(
-        data.path, modality=data.modality, columns=settings.columns, headings=data.headings
+        data.path,
+        modality=data.modality,
+        columns=settings.columns,
+        headings=data.headings,
+        root=data.root,
     )
     return ingest(job(directory), source, data)
 

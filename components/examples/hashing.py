@@ -48,7 +48,7 @@ class Hashes:
             location: of all of them, by which they are kept.
         """
         if self.directory is None:
-            return files.sha256_of_each(paths)
+            return files.sha256_of_each(paths, files.MOST_BYTES)
         file = self.directory / f"{files.sha256_of_json(location)[:32]}.json"
         known = {} if self.read_all else self._read(file)
         began = time.time_ns()
@@ -60,7 +60,7 @@ class Hashes:
             if stamp and name in known and tuple(known[name][:4]) == stamp
         }
         new = [path for path, name in zip(paths, names, strict=True) if name not in found]
-        digests = dict(zip(map(str, new), files.sha256_of_each(new), strict=True))
+        digests = dict(zip(map(str, new), files.sha256_of_each(new, files.MOST_BYTES), strict=True))
         if new or len(known) != len(found):
             kept = {
                 name: [*stamp, digest]

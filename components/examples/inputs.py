@@ -10,10 +10,11 @@ from typing import Any
 from etils import epy
 
 from components.examples.in_tfds import feature_of, open_builder
-from components.examples.tables import READERS, raw_text, read_rows
-from components.files import content_id, read_regular
+from components.examples.tables import READERS, NoRow, raw_text, read_rows
+from components.examples.walking import walk
+from components.files import MOST_BYTES, content_id, read_regular
 from components.modalities.table import MODALITIES
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 
 with epy.lazy_imports():
     import tensorflow_datasets as tfds
@@ -32,15 +33,16 @@ class Input:
         """The raw form; OSError or ValueError where it cannot be read."""
         if self.problem:
             raise ValueError(self.problem)
-        return read_regular(Path(self.path)) if self.raw is None else self.raw
+        return read_regular(Path(self.path), MOST_BYTES) if self.raw is None else self.raw
 
 
 def listed(location: str, modality: str) -> Iterator[Input]:
     """The examples at `location`: a folder, a CSV or JSON Lines file, or one example's file."""
     path = Path(location)
     if path.is_dir():
-        found = (p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p, path))
-        yield from (_of_file(p) for p in found)
+        for found in walk(path, None):
+            if not found.hidden:
+                yield Input(printable(found.path), found.path, problem=found.problem)
     elif path.is_file() and path.suffix in READERS:
         yield from _of_table(path, modality)
     elif path.is_file():
@@ -83,7 +85,7 @@ def of_value(value: Any, feature: Any, modality: str) -> Input:
 
 def _of_file(path: Path, name: str = "") -> Input:
     """A name that is not UTF-8 could not be written down."""
-    return Input((name or str(path)).encode("utf-8", "backslashreplace").decode(), str(path))
+    return Input(printable(name or str(path)), str(path))
 
 
 def _of_table(table: Path, modality: str) -> Iterator[Input]:
@@ -92,13 +94,11 @@ def _of_table(table: Path, modality: str) -> Iterator[Input]:
         name, value = f"{table.name}:{number}", None
         if isinstance(values, dict):
             value = values.get(row.column)
-        if value is None:
+        if isinstance(values, NoRow):
+            yield Input(name, problem=values.problem)
+        elif value is None:
             yield Input(name, problem=f"there is no {row.column}")
         elif row.is_path:
             yield _of_file(table.parent / str(value), str(value))
         else:
             yield Input(name, raw=raw_text(str(value)))
-
-
-def _is_hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)

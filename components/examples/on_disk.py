@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from components.examples.source import Source, Wish, check_is_one_label
 from components.examples.tables import READERS, SPLIT_NAMES, Record, read
+from components.examples.walking import is_hidden, kind_of, walk
 from components.files import sha256_of_json, sha256_of_rows
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Space, Target
 from components.tasks.table import TASKS
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 
 # One to validate with, one to test with, and two to train with.
 _FEWEST = 4
@@ -29,42 +31,58 @@ def find_folder(wish: Wish) -> Source:
         records = [r if r.split else _with_split(r, tables[table]) for table, r in listed]
         return _of_records(wish, records)
     check_is_one_label(wish)
-    folders = [path for path in sorted(root.iterdir()) if _is_visible_folder(path)]
-    if any(path.name in ("train", "test") for path in folders):
-        unknown = [path.name for path in folders if path.name not in SPLIT_NAMES]
-        if unknown:
-            raise Mistake(
-                f"data.path must hold either splits or classes, got {location!r} with both "
-                f"train/ or test/ and {unknown[0]}/"
-            )
-        splits = {path: SPLIT_NAMES[path.name] for path in folders}
-    else:
-        splits = {root: ""}
-    classes = [
-        (label, split)
-        for folder, split in splits.items()
-        for label in sorted(folder.iterdir())
-        if _is_visible_folder(label)
-    ]
-    records = [
-        Record(path.relative_to(root).as_posix(), (label.name,), split, str(path))
-        for label, split in classes
-        for path in sorted(label.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    ]
+    bound = wish.bound(root)
+    splits = _split_folders(root, bound, location)
+    depth = 2 if splits else 1
+    records, ignored = list[Record](), list[str]()
+    for found in walk(root, bound):
+        name = os.path.relpath(found.path, root)
+        parts = name.split(os.sep)
+        if found.hidden or len(parts) <= depth:
+            ignored.append(printable(f"{name} {found.problem}".rstrip()))
+            continue
+        split = splits[parts[0]] if splits else ""
+        label, name = printable(parts[depth - 1]), printable(name)
+        records.append(Record(name, (label,), split, found.path, problem=found.problem))
     if not records:
-        loose = sum(path.is_file() for path in root.iterdir())
-        raise Mistake(
-            f"data.path must hold class folders with examples in them, got {location!r}"
-            + (f" with {loose} files in no class folder: {location}/CLASS/FILE" if loose else "")
-        )
+        raise Mistake(_no_examples(location, ignored))
     _check_modality(wish, records)
-    for name in sorted({label.name for label, _ in classes} - {r.answers[0] for r in records}):
+    containers = [root / name for name in splits] or [root]
+    classes = {printable(each.name) for held in containers for each in _folders(held, bound)}
+    for name in sorted(classes - {record.answers[0] for record in records}):
         raise Mistake(
             f"data.path must have examples of every class, got {location!r} with an empty folder "
             f"{name!r}"
         )
-    return _of_records(wish, records)
+    return _of_records(wish, records, ignored)
+
+
+def _folders(root: Path, bound: Path) -> list[Path]:
+    """The folders of splits or classes in a folder."""
+    there = (path for path in sorted(root.iterdir()) if not is_hidden(path.name))
+    return [path for path in there if kind_of(str(path), bound)[0] == "folder"]
+
+
+def _split_folders(root: Path, bound: Path, location: str) -> dict[str, str]:
+    """The name of each folder of a split → the split; none where the folders are classes."""
+    names = [path.name for path in _folders(root, bound)]
+    if not {"train", "test"} & {*names}:
+        return {}
+    if unknown := [name for name in names if name not in SPLIT_NAMES]:
+        raise Mistake(
+            f"data.path must hold either splits or classes, got {location!r} with both train/ or "
+            f"test/ and {unknown[0]}/"
+        )
+    return {name: SPLIT_NAMES[name] for name in names}
+
+
+def _no_examples(location: str, ignored: list[str]) -> str:
+    loose = [name for name in ignored if "/" not in name and not is_hidden(name)]
+    said = f"data.path must hold class folders with examples in them, got {location!r}"
+    if loose:
+        said += f" with {len(loose)} files in no class folder, such as {loose[0]!r}: "
+        said += f"{location}/CLASS/FILE"
+    return said
 
 
 def find_table(wish: Wish) -> Source:
@@ -73,7 +91,8 @@ def find_table(wish: Wish) -> Source:
 
 
 def _read(table: Path, wish: Wish) -> Iterator[Record]:
-    return read(table, wish.modality, wish.columns, wish.headings)
+    bound = wish.bound(table.parent)
+    return read(table, wish.modality, wish.columns, wish.headings, bound)
 
 
 def _check_modality(wish: Wish, records: list[Record]) -> None:
@@ -114,11 +133,11 @@ def _check_enough(wish: Wish, records: list[Record], targets: list[Target]) -> N
         )
 
 
-def _of_records(wish: Wish, records: list[Record]) -> Source:
+def _of_records(wish: Wish, records: list[Record], ignored: Sequence[str] = ()) -> Source:
     location, columns = wish.location, wish.columns
     if all(record.problem for record in records):
         raise Mistake(
-            f"data.path must have answers, got {location!r}, where no row has any: "
+            f"data.path must have examples that can be used, got {location!r} with none: the first "
             f"{records[0].problem}"
         )
     paths = [Path(record.path) for record in records if record.path]
@@ -147,16 +166,14 @@ def _of_records(wish: Wish, records: list[Record]) -> Source:
         tuple(targets),
         dict(Counter(record.split for record in records)),
         wish.headings,
+        wish.root,
+        tuple(ignored),
         tuple(records),
     )
 
 
 def _with_split(record: Record, split: str) -> Record:
     return replace(record, split=split)
-
-
-def _is_visible_folder(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
 
 
 def _is_split_table(path: Path) -> bool:

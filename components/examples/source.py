@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from components.examples.hashing import READ_ALL, Hashes
 from components.examples.tables import OUR_HEADINGS, Headings, Record
@@ -20,6 +21,7 @@ class Wish:
         headings: where the rest is, in a table.
         download: prepare a TFDS dataset that is not there yet.
         hashes: of its files.
+        root: where its files may be, wherever links lead; empty for the folder of its own.
     """
 
     location: str
@@ -28,6 +30,15 @@ class Wish:
     headings: Headings = OUR_HEADINGS
     download: bool = True
     hashes: Hashes = READ_ALL
+    root: str = ""
+
+    def bound(self, own: Path) -> Path:
+        """`root`, resolved.
+
+        Args:
+            own: the folder itself, or that of the table.
+        """
+        return Path(self.root or own).resolve()
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,8 @@ class Source:
         digest: over everything that decides what the examples are.
         columns: where the answers are, at that place.
         headings: where the rest is.
+        root: see `Wish`.
+        ignored: what else is there, and why where that does not show.
         targets: what is asked, and which answers there are.
         splits: how many records are in each split; "" counts those not assigned to any.
         listing: the records, where they are files or rows of tables. It is not sent to other
@@ -52,6 +65,8 @@ class Source:
     targets: tuple[Target, ...]
     splits: dict[str, int]
     headings: Headings = OUR_HEADINGS
+    root: str = ""
+    ignored: tuple[str, ...] = ()
     listing: tuple[Record, ...] | None = field(default=None, repr=False, compare=False)
 
 

@@ -19,7 +19,7 @@ from components.examples.hashing import READ_ALL, Hashes
 from components.examples.source import Source, Wish
 from components.examples.tables import OUR_HEADINGS, Headings, Record
 from components.tasks.protocol import Column
-from models.mistakes import Mistake
+from models.mistakes import UNSEEN, Mistake
 
 with epy.lazy_imports():
     import apache_beam as beam
@@ -33,6 +33,7 @@ def find_source(
     headings: Headings = OUR_HEADINGS,
     download: bool = True,
     hashes: Hashes = READ_ALL,
+    root: str = "",
 ) -> Source:
     """List and hash the examples at `location`, see `Wish`; a `Mistake` says what is wrong."""
     if not location:
@@ -40,10 +41,14 @@ def find_source(
             "data.path must name labelled examples, got nothing: name them behind the recipe, "
             "run RECIPE PATH"
         )
-    wish = Wish(location, modality, columns, headings, download, hashes)
+    if UNSEEN.search(location):
+        raise Mistake(f"data.path must be UTF-8 without control characters, got {location!r}")
+    if root and not Path(root).is_dir():
+        raise Mistake(f"data.root must be a folder, got {root!r}")
+    wish = Wish(location, modality, columns, headings, download, hashes, root)
     for kind in KINDS:
         if kind.matches(location):
-            return kind.find(wish)
+            return _with_labels_of_a_line(kind.find(wish))
     if "://" in location:
         raise Mistake(
             f"data.path must be on a disk of this machine, got {location!r}: download it, or "
@@ -53,6 +58,18 @@ def find_source(
     close = get_close_matches(Path(location).name, near, n=1)
     hint = f": did you mean {Path(location).parent / close[0]}?" if close else ""
     raise Mistake(f"data.path must exist, got {location!r}{hint}")
+
+
+def _with_labels_of_a_line(source: Source) -> Source:
+    """It stands in files of a label a line, which a server's clients read."""
+    for target in source.targets:
+        for label in target.space.labels:
+            if UNSEEN.search(label):
+                raise Mistake(
+                    f"data.path must have labels without line breaks and control characters, got "
+                    f"{label!r} in {source.location!r}"
+                )
+    return source
 
 
 def is_place(location: str) -> bool:
@@ -78,7 +95,11 @@ def listed(source: Source) -> Source:
     if source.listing is not None or not is_place(source.location):
         return source
     again = find_source(
-        source.location, modality=source.modality, columns=source.columns, headings=source.headings
+        source.location,
+        modality=source.modality,
+        columns=source.columns,
+        headings=source.headings,
+        root=source.root,
     )
     if again.digest != source.digest:
         raise Mistake(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import read_regular
+from components.examples.walking import outside
+from components.files import MOST_BYTES, parsed, read_regular
 from components.modalities.table import MODALITIES
 from components.tasks.protocol import Answer, Column
 from components.tasks.table import TASKS
-from models.mistakes import Mistake, nearest
+from models.mistakes import Mistake, nearest, printable
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": "validation"}
@@ -24,8 +25,15 @@ SPLIT_NAMES = {**{name: name for name in SPLITS}, "val": "validation", "valid": 
 READERS: dict[str, Callable[[str, Sequence[str]], list[dict[str, Any]]]] = {
     ".csv": lambda text, columns: _csv(text, columns),
     ".tsv": lambda text, columns: _csv(text, columns),
-    ".jsonl": lambda text, _: [json.loads(line) for line in text.split("\n") if line.strip()],
+    ".jsonl": lambda text, _: [
+        _parsed(line, number)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ],
 }
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# As Python reads a file of text.
+_NEW_LINES = re.compile("\r\n?")
 # What stands between cells; spreadsheets of half of Europe write semicolons.
 _DELIMITERS = (",", ";", "\t", "|")
 
@@ -52,6 +60,21 @@ class Headings:
 
 
 OUR_HEADINGS = Headings()
+
+
+@dataclass(frozen=True)
+class NoRow:
+    """A line that is no row."""
+
+    problem: str
+
+
+def _parsed(line: str, number: int) -> Any:
+    try:
+        return parsed(line)
+    except ValueError as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        return NoRow(f"line {number} is no JSON: {why}")
 
 
 def _csv(text: str, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,7 +120,7 @@ class Record:
         """Its raw form; OSError or ValueError where it cannot be read."""
         if self.problem:
             raise ValueError(self.problem)
-        return read_regular(Path(self.path)) if self.raw is None else self.raw
+        return read_regular(Path(self.path), MOST_BYTES) if self.raw is None else self.raw
 
 
 _UNPACK, _SAVE_AS = ": unpack it, and name the folder", ": save it as CSV"
@@ -118,42 +141,58 @@ def read_rows(
         field: that named the table, for errors.
         others: further columns that it should have, which tell what stands between cells.
     """
-    try:
+    reader = READERS.get(table.suffix.lower())
+    if reader:
+        raw = read_regular(table)
+        if raw.startswith(_UTF_16):
+            raise Mistake(
+                f"{field} must be in UTF-8, got {str(table)!r} in UTF-16: save it as UTF-8"
+            )
         # A row that is not UTF-8 keeps its bytes, and is quarantined for them: see `ingest`.
-        content = table.read_text(encoding="utf-8", errors="surrogateescape")
-        content = content.removeprefix("\ufeff")
-        reader = READERS.get(table.suffix.lower())
-        rows = reader(content, (column, *others)) if reader else None
-    except (json.JSONDecodeError, csv.Error) as error:
-        raise Mistake(
-            f"{field} must be readable as {table.suffix}, got {str(table)!r}: {error}"
-        ) from error
-    if rows is None:
+        text = raw.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        try:
+            rows = reader(_NEW_LINES.sub("\n", text), (column, *others))
+        except csv.Error as error:
+            raise Mistake(
+                f"{field} must be readable as {table.suffix}, got {str(table)!r}: {error}"
+            ) from error
+    else:
         raise Mistake(
             f"{field} must be a folder, .csv, .tsv or .jsonl, got {str(table)!r}"
             + _ADVICE.get(table.suffix.lower(), "")
         )
     if not rows:
         raise Mistake(f"{field} must have rows, got {str(table)!r} with none")
+    if all(isinstance(row, NoRow) for row in rows):
+        first: Any = rows[0]
+        raise Mistake(
+            f"{field} must be readable as {table.suffix}, got {str(table)!r}, whose {first.problem}"
+        )
     _check_has(table, rows, field, column)
     return rows
 
 
 def read(
-    table: Path, modality: str, columns: tuple[Column, ...], headings: Headings = OUR_HEADINGS
+    table: Path,
+    modality: str,
+    columns: tuple[Column, ...],
+    headings: Headings = OUR_HEADINGS,
+    bound: Path | None = None,
 ) -> Iterator[Record]:
     """The records of a table.
 
     Args:
         columns: where the answers are. A cell that is no answer makes its row unusable.
         headings: where the rest is.
+        bound: where the files that it names must be, resolved; anywhere where there is none.
     """
     kind = MODALITIES[modality].raw
     column, is_path = headings.input or kind.column, kind.is_path
     named = [name for each in columns for name in each.columns]
     if headings.split != OUR_HEADINGS.split:
         named = [*named, headings.split]
-    rows = read_rows(table, "data.path", column, named)
+    all_rows = read_rows(table, "data.path", column, named)
+    rows = [row for row in all_rows if not isinstance(row, NoRow)]
     # An empty text is quarantined; a row without a path is no row.
     _check_column(table, rows, column, may_be_empty=not is_path)
     for name in named:
@@ -166,7 +205,11 @@ def read(
         _check_folds(table, rows, headings)
     if not is_path:
         _check_texts(table, [str(row[column]) for row in rows], column)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(all_rows, start=1):
+        if isinstance(row, NoRow):
+            none = (None,) * len(columns)
+            yield Record(f"{table.name}:{number}", none, "", raw=b"", problem=row.problem)
+            continue
         value, split = str(row[column]), str(row.get(headings.split) or "").strip()
         if split and split not in SPLIT_NAMES:
             raise Mistake(
@@ -174,13 +217,14 @@ def read(
                 f"{split!r}: {nearest(split, SPLIT_NAMES)}"
             )
         answers, problem = _answers(table, number, row, columns)
+        path = str(table.parent / value) if is_path else ""
         yield Record(
-            value if is_path else f"{table.name}:{number}",
+            printable(value) if is_path else f"{table.name}:{number}",
             answers,
             _tested(row, headings) if headings.tested else SPLIT_NAMES.get(split, ""),
-            str(table.parent / value) if is_path else "",
+            path,
             None if is_path else raw_text(value),
-            problem,
+            problem or (outside(path, bound) if is_path else ""),
             tuple(_plain(row.get(name)) for name in headings.slices),
             _plain(row.get(headings.group)) if headings.group else "",
         )
@@ -254,6 +298,8 @@ def _check_has(table: Path, rows: list[Any], field: str, column: str) -> None:
 
 def _other_column(column: str, there: list[str]) -> str:
     """What to say where the column has another name, or the modality is another one."""
+    if same := [name for name in there if name.lower() == column.lower()]:
+        return f": say --data.input-column {same[0]}, or --data.columns, if that is it"
     kinds = {name: row.raw.column for name, row in MODALITIES.items()}
     if column not in kinds.values():
         return f": {nearest(column, there)}"

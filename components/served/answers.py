@@ -18,6 +18,7 @@ from typing import Any
 from etils import epy
 
 from components.examples.inputs import Input
+from components.examples.reasons import code_of
 from components.served.manifest import targets_of, verify_manifest
 from components.served.opening import LIKENESS, Opened, named_said
 from components.tasks.protocol import Target
@@ -86,7 +87,7 @@ def ask(model: Opened, examples: list[tuple[str, bytes]]) -> Iterator[Row]:
         if answered.valid:
             yield {"input": name, **named_said(model.targets, answered.said), **answered.likeness}
         else:
-            yield {"input": name, "reason": UNREADABLE}
+            yield _set_aside(name, UNREADABLE)
 
 
 def read(example: Input) -> tuple[str, bytes] | Row:
@@ -94,8 +95,12 @@ def read(example: Input) -> tuple[str, bytes] | Row:
     try:
         return example.name, example.read()
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        return {"input": example.name, "reason": f"cannot be read: {why}"}
+        cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return _set_aside(example.name, cause)
+
+
+def _set_aside(name: str, reason: str) -> Row:
+    return {"input": name, "reason": reason, "code": code_of(reason)}
 
 
 def as_json(row: Row) -> str:

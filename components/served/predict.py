@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import read_regular
+from components.files import MOST_BYTES, read_regular
 from components.modalities.table import MODALITIES
 from components.served.opening import KNOWN, Opened, named_said
 from components.tasks.protocol import Said, Target
@@ -84,7 +84,7 @@ def check_inputs(inputs: tuple[str, ...], modality: str) -> None:
 
 def _read(name: str) -> bytes:
     try:
-        return read_regular(Path(name))
+        return read_regular(Path(name), MOST_BYTES)
     except OSError as error:
         raise Mistake(
             f"INPUT must be a file that can be read, got {name!r}: {error.strerror}"

@@ -126,7 +126,7 @@ def contract(model: AssembledModel) -> dict[str, Any]:
         "formats": list(raw.FORMATS),
         "max_pixels": raw.MAX_PIXELS,
         "decoder": "TensorFlow, JPEG with dct_method=INTEGER_ACCURATE",
-        "exif_orientation": "ignored",
+        "exif_orientation": "applied to JPEG",
         "channels": "RGB",
         "resize": f"{form.resize}, bilinear, antialiased",
         "size": [form.input_size, form.input_size],

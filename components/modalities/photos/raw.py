@@ -1,11 +1,13 @@
 """Photographs: JPEG and PNG bytes in, RGB pixels out.
 
 TensorFlow's decoder is the only one: Pillow differs from it on 16-bit PNG and, by about 1, on
-JPEG. Neither training nor serving turns a picture the way its EXIF orientation says.
+JPEG, and refuses others. A JPEG is turned the way its EXIF orientation says, in training and in
+what is served alike.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections import Counter
@@ -15,13 +17,14 @@ import numpy as np
 from etils import epy
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.modalities.photos import orientation
 from components.modalities.statistics import spread
 from components.section import Section
 
 with epy.lazy_imports():
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from PIL import Image
+    from PIL import Image, ImageOps
 
 in_tfds = "image"
 plural = "pictures"
@@ -47,7 +50,8 @@ COLOURS = ("red", "green", "blue", "red_varies", "green_varies", "blue_varies")
 LARGE = 4_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-_EXIF_ORIENTATION = 0x0112
+# The least that a JPEG takes: each block of 64 pixels has its mean, be it one bit.
+_PIXELS_A_BYTE = 1024
 # What `photo_views` can do; here, so that a config is checked without TensorFlow.
 POLICIES = (
     *("flip", "rotation", "crop", "shift", "colour", "randaugment", "augmix"),
@@ -75,6 +79,8 @@ class Picture(BaseModel):
     resize: Literal["stretch", "crop", "pad"]
     family: str = ""
     """Of presets: a row of `models.image_encoders.FAMILIES`."""
+    orientation: Literal["upright"] = "upright"
+    """A JPEG is turned the way its EXIF orientation says."""
     scale: tuple[float, ...] = ()
     """Of presets: what the network multiplies each channel with, …"""
     offset: tuple[float, ...] = ()
@@ -93,29 +99,56 @@ def of_tfds(feature: Any, value: bytes) -> bytes:
 
 
 def check(raw: bytes) -> dict[str, Any]:
-    """Width, height, format and EXIF orientation; ValueError with the reason if unusable."""
+    """What is known of a picture; ValueError with the reason where it cannot be served.
+
+    Whether it can is for the served decoder to say: Pillow knows other files.
+
+    width, height: in pixels, upright.
+    exif: its EXIF orientation, where it is a JPEG.
+    """
+    try:
+        pixels, turned = seen(raw)
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:  # It quotes the bytes.
+        raise ValueError(_why_not(raw)) from error
+    height, width, _ = pixels.shape
+    facts = {"width": width, "height": height, "bytes": len(raw)}
+    kind = "PNG" if raw.startswith(_PNG) else "JPEG"
+    return {**facts, "format": kind, "exif": turned, **_colours(pixels)}
+
+
+def _why_not(raw: bytes) -> str:
+    """Why a picture cannot be served."""
     try:
         with Image.open(io.BytesIO(raw)) as picture:
             kind, (width, height) = picture.format or "unknown", picture.size
             deep = _is_deep(picture)
-            kind = _ALSO_KNOWN_AS.get(kind, kind)
     except Image.DecompressionBombError as error:
-        raise ValueError(f"has too many pixels: {error}") from error
-    except Exception as error:
-        raise ValueError("is not an image" if raw else "is empty") from error
+        return f"has too many pixels: {error}"
+    except Exception:  # Pillow's parsers raise whatever they meet.
+        served = raw.startswith((_PNG, _JPEG))
+        return "is damaged" if served else "is not an image" if raw else "is empty"
     if width * height > MAX_PIXELS:
-        raise ValueError(f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded")
-    if kind not in FORMATS:
-        only = f"is a {kind} image; only {' and '.join(FORMATS)} are served"
-        if deep:
-            raise ValueError(f"{only}, and one of more than 8 bits a channel is not converted")
-        raise ValueError(f"{only}: --data.convert")
-    try:
-        pixels = _pixels(tf.constant(raw)).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError("is damaged: TensorFlow cannot decode it") from error
-    size = {"width": width, "height": height, "bytes": len(raw)}
-    return {**size, "format": kind, "exif": _exif_orientation(raw), **_colours(pixels)}
+        return f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded"
+    if width * height > _PIXELS_A_BYTE * len(raw) and kind == "JPEG":
+        return f"has {width} × {height} pixels in {len(raw)} bytes, which cannot be"
+    if _ALSO_KNOWN_AS.get(kind, kind) in FORMATS:
+        return "is damaged: TensorFlow cannot decode it"
+    only = f"is a {kind} image; only {' and '.join(FORMATS)} are served"
+    if deep:
+        return f"{only}, and one of more than 8 bits a channel is not converted"
+    return f"{only}: --data.convert"
+
+
+def seen(raw: bytes) -> tuple[np.ndarray, int]:
+    """uint8 (height, width, 3), upright, and the EXIF orientation, by the served decoder."""
+    pixels, turned = _reader()(raw)
+    return pixels.numpy(), int(turned)
+
+
+@functools.cache
+def _reader() -> Any:
+    """`_pixels`, traced once."""
+    return tf.function(_pixels, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def _colours(pixels: np.ndarray) -> dict[str, int]:
@@ -142,7 +175,7 @@ def converted(raw: bytes) -> bytes:
 
     From `LARGE` pixels on as JPEG of quality 100 without chroma subsampling, which differs by at
     most a few of 255 levels and takes a third of the room. Of several frames it is the first one;
-    as everywhere, transparency is dropped and the EXIF orientation is not applied. What is JPEG or
+    as everywhere, transparency is dropped and the EXIF orientation is applied. What is JPEG or
     PNG already, or cannot be read, stays as it is.
     """
     try:
@@ -152,7 +185,7 @@ def converted(raw: bytes) -> bytes:
             if kind in FORMATS or _is_deep(picture) or width * height > MAX_PIXELS:
                 return raw
             buffer = io.BytesIO()
-            pixels = picture.convert("RGB")
+            pixels = ImageOps.exif_transpose(picture).convert("RGB")
             if width * height < LARGE:
                 pixels.save(buffer, "PNG")
             else:
@@ -172,26 +205,15 @@ def canonical(raw: bytes) -> bytes:
     return raw
 
 
-def _exif_orientation(raw: bytes) -> int:
-    """1, upright, where it does not say, or says it wrongly: nothing else depends on it."""
-    try:
-        with Image.open(io.BytesIO(raw)) as picture:
-            orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # Pillow's parsers raise whatever they meet.
-        return 1
-    return orientation if isinstance(orientation, int) else 1
-
-
 def decode(form: Picture, raw: Any) -> Any:
     """Scalar string tensor of JPEG or PNG bytes → float32 (size, size, 3), RGB in 0 … 255.
 
-    The only decoder: ingest, extract and the served model all use it.
-
-    Bilinear with antialiasing. Fails with InvalidArgumentError on anything else, and on more
-    than `MAX_PIXELS` pixels, before it decodes them.
+    The only decoder: ingest, extract and the served model all use it. Bilinear with antialiasing.
+    Fails with InvalidArgumentError on anything else, and on more than `MAX_PIXELS` pixels, before
+    it decodes them.
     """
     size = form.input_size
-    pixels = _pixels(raw)
+    pixels, _ = _pixels(raw)
     if form.resize == "pad":
         resized = tf.image.resize_with_pad(pixels, size, size, antialias=True)
     else:
@@ -202,7 +224,7 @@ def decode(form: Picture, raw: Any) -> Any:
 
 
 def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
-    """Least, median and greatest size, formats, and how many an EXIF orientation would turn."""
+    """Least, median and greatest size, formats, and how many an EXIF orientation turns."""
     if not facts:
         return {}
     kinds, turns = facts["format"], facts["exif"]
@@ -215,13 +237,9 @@ def summary(facts: dict[str, Counter[Any]]) -> dict[str, Any]:
 
 
 def warnings(facts: dict[str, Any]) -> list[str]:
-    """That pictures lie on their side."""
-    if not facts.get("exif_turned"):
-        return []
-    return [
-        f"{facts['exif_turned']} pictures have an EXIF orientation, which neither training nor "
-        f"serving applies."
-    ]
+    """None: what pictures have in common shows in the figures."""
+    del facts
+    return []
 
 
 def sample() -> bytes:
@@ -231,19 +249,30 @@ def sample() -> bytes:
     return buffer.getvalue()
 
 
-def _pixels(raw: Any) -> Any:
-    """Scalar string tensor → uint8 (height, width, 3)."""
+def _pixels(raw: Any) -> tuple[Any, Any]:
+    """Scalar string tensor → uint8 (height, width, 3), upright, and the EXIF orientation.
+
+    What the header says is looked at before anything is decoded.
+    """
     is_png = tf.strings.substr(raw, 0, len(_PNG)) == _PNG
     is_jpeg = tf.strings.substr(raw, 0, len(_JPEG)) == _JPEG
     with _after(tf.debugging.Assert(is_png | is_jpeg, ["neither JPEG nor PNG"])):
         size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
-    small_enough = tf.reduce_prod(size) <= MAX_PIXELS
-    with _after(tf.debugging.Assert(small_enough, ["too many pixels"])):
-        return tf.cond(
+    most = tf.cond(is_png, lambda: tf.constant(MAX_PIXELS, tf.int64), lambda: _most_pixels(raw))
+    with _after(tf.debugging.Assert(tf.reduce_prod(size) <= most, ["too many pixels"])):
+        pixels = tf.cond(
             is_png,
             lambda: tf.io.decode_png(raw, channels=3),
             lambda: tf.io.decode_jpeg(raw, channels=3, dct_method="INTEGER_ACCURATE"),
         )
+        turned = tf.cond(is_jpeg, lambda: orientation.of_jpeg(raw), lambda: tf.constant(1))
+    return orientation.upright(pixels, turned), turned
+
+
+def _most_pixels(raw: Any) -> Any:
+    """As many as a JPEG of so many bytes can have; behind an end that came too soon all is grey."""
+    octets = tf.cast(tf.strings.length(raw), tf.int64)
+    return tf.minimum(tf.constant(MAX_PIXELS, tf.int64), _PIXELS_A_BYTE * octets)
 
 
 def _after(check: Any) -> Any:

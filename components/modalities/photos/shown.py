@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from components.modalities.photos.raw import seen
+
 with epy.lazy_imports():
     from PIL import Image
 
@@ -25,13 +27,12 @@ _RED = (220, 38, 38)
 
 
 def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
-    """An `<img>` that carries its data, and one with what drove the answer; Pillow must read it.
+    """An `<img>` that carries its data, and one with what drove the answer.
 
     By occlusion (Zeiler & Fergus 2014, arXiv:1311.2901): how much less probable the answer is
     with a part covered by the mean colour.
     """
-    with Image.open(io.BytesIO(raw)) as picture:
-        whole = picture.convert("RGB")
+    whole = Image.fromarray(seen(raw)[0])
     plain = whole.copy()
     plain.thumbnail((_SHOWN, _SHOWN))
     if ask is None:

@@ -93,8 +93,8 @@ def heard(raw: bytes) -> tuple[np.ndarray, int]:
     """(samples,) in -1 … 1, the mean of the channels, and their rate; ValueError if unusable."""
     try:
         signal, rate = _parsed()(raw)
-    except tf.errors.InvalidArgumentError as error:
-        told = re.search(r"assertion failed: \[(.*?)\]", error.message)
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError) as error:  # It quotes the bytes.
+        told = re.search(r"assertion failed: \[(.*?)\]", str(error))
         raise ValueError(told[1] if told else "is damaged: it cannot be read") from error
     return signal.numpy(), int(rate)
 

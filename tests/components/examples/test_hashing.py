@@ -24,9 +24,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     names: Read = []
     real = files.sha256_of_each
 
-    def counted(paths: list[Path]) -> list[str]:
+    def counted(paths: list[Path], most: int | None = None) -> list[str]:
         names.extend(path.name for path in paths)
-        return real(paths)
+        return real(paths, most)
 
     monkeypatch.setattr(files, "sha256_of_each", counted)
     monkeypatch.setattr(hashing, "_YOUNG_NS", 0)

@@ -105,7 +105,10 @@ def test_a_folder_of_tables_named_after_splits(tmp_path: Path, photos: Path) -> 
     for split, some in (("train", paths[::2]), ("test", paths[1::2])):
         lines = [f"{path},{path.parent.name}" for path in some]
         (tables / f"{split}.csv").write_text("\n".join(["path,label", *lines]))
-    assert ingested(tmp_path / "a", tables).counts == {"train": 16, "validation": 4, "test": 20}
+    examples = ingested(tmp_path / "a", tables, root=str(tmp_path))
+    assert examples.counts == {"train": 16, "validation": 4, "test": 20}
+    with pytest.raises(Mistake, match=rf"is outside {tables}: --data.root"):
+        ingested(tmp_path / "b", tables)
 
 
 def test_a_dataset_of_tfds(tmp_path: Path, photos: Path) -> None:

@@ -11,8 +11,9 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
+from components.modalities.photos import orientation as orientations
 from components.modalities.photos import raw as photos
 from components.modalities.photos import shown
 from tests.conftest import picture
@@ -26,13 +27,22 @@ def encoded(mode: str, kind: str, size: tuple[int, int] = (20, 12)) -> bytes:
     return buffer.getvalue()
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Of a PNG."""
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def lying_jpeg() -> bytes:
+    """A small JPEG whose header says 8,000 × 7,900 pixels; the decoder would fill them up."""
+    raw = bytearray(encoded("RGB", "JPEG", (40, 32)))
+    start = raw.index(b"\xff\xc0") + 5
+    raw[start : start + 4] = struct.pack(">HH", 7900, 8000)
+    return bytes(raw)
+
+
 def huge_png() -> bytes:
     """A few bytes that claim to be 20,000 × 20,000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -53,8 +63,9 @@ def huge_png() -> bytes:
         (picture(0, 0, size=64, kind="JPEG")[:-900], "is damaged"),
         (picture(0, 0, size=64)[:4000], "is damaged"),
         (huge_png(), "pixels"),
+        (lying_jpeg(), "has 8000 × 7900 pixels in \\d+ bytes"),
     ],
-    ids=["empty", "text", "gif", "bmp", "webp", "cut jpeg", "cut png", "huge"],
+    ids=["empty", "text", "gif", "bmp", "webp", "cut jpeg", "cut png", "huge", "lying"],
 )
 def test_unusable_pictures_have_a_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -114,17 +125,67 @@ def test_what_phones_write_is_usable() -> None:
     assert photos.decode(STRETCHED, tf.constant(buffer.getvalue())).shape == (16, 16, 3)
 
 
-def test_exif_is_read_and_its_damage_ignored() -> None:
+def turned_jpeg(orientation: object, *, endian: str = "<") -> bytes:
+    """Blocks of colours, with an EXIF orientation."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 5, 3))
+    exif = Image.Exif()
+    exif.endian = endian
+    exif[0x010F], exif[0x0112] = "a maker", orientation
     buffer = io.BytesIO()
+    blocks = np.kron(pixels, np.ones((16, 16, 1))).astype(np.uint8)
+    Image.fromarray(blocks).save(buffer, "JPEG", exif=exif, quality=95)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("endian", "<>")
+def test_a_jpeg_is_turned_as_its_exif_says(orientation: int, endian: str) -> None:
+    """As Pillow does it; where it is checked and where it is served."""
+    raw = turned_jpeg(orientation, endian=endian)
+    with Image.open(io.BytesIO(raw)) as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    pixels, told = photos.seen(raw)
+    assert told == orientation
+    np.testing.assert_array_equal(pixels, expected)
+    facts = photos.check(raw)
+    assert (facts["height"], facts["width"], facts["exif"]) == (*expected.shape[:2], orientation)
+    served = photos.decode(photos.Picture(input_size=16, resize="stretch"), tf.constant(raw))
+    wanted = tf.image.resize(expected, (16, 16), antialias=True)
+    np.testing.assert_allclose(served, wanted, atol=1e-3)
+
+
+def test_what_is_converted_is_turned_for_good() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (20, 12)).save(buffer, "JPEG", exif=exif)
-    assert photos.check(buffer.getvalue())["exif"] == 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 12)).save(buffer, "WEBP", exif=exif)
+    facts = photos.check(photos.converted(buffer.getvalue()))
+    assert (facts["width"], facts["height"], facts["exif"]) == (12, 20, 1)
+
+
+def test_damaged_exif_is_ignored() -> None:
+    rng = np.random.default_rng(0)
+    raw = turned_jpeg(6)
+    for _ in range(300):
+        damaged = bytearray(raw[: int(rng.integers(60, len(raw)))])
+        for place in rng.integers(2, 60, 2):
+            damaged[place] = rng.integers(256)
+        told = orientations.of_jpeg(tf.constant(bytes(damaged)))
+        assert 1 <= int(told) <= 8
+    assert photos.check(turned_jpeg(9))["exif"] == 1
     png = encoded("RGB", "PNG")
-    body = b"eXIf" + b"nonsense"
-    chunk = struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body))
-    damaged = png[:33] + chunk + png[33:]
-    assert photos.check(damaged)["exif"] == 1
+    assert photos.check(png[:33] + chunk(b"eXIf", b"nonsense") + png[33:])["exif"] == 1
+
+
+def test_one_verdict_for_one_file() -> None:
+    """A text that unpacks to 64 MB, which Pillow refuses and the decoder passes over."""
+    png = encoded("RGB", "PNG")
+    bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(64 << 20)))
+    raw = png[:33] + bomb + png[33:]
+    assert photos.check(raw)["width"] == 20
+    assert photos.decode(STRETCHED, tf.constant(raw)).shape == (16, 16, 3)
+    assert photos.converted(raw) == raw
+    assert shown.show(raw, None).startswith("<img")
 
 
 def test_resizing_keeps_what_it_says() -> None:

@@ -249,7 +249,7 @@ def test_bulk_inference(
         assert aside == {
             str(folder / "bad.png"): "the model cannot read it",
             "folder/gone.png": "cannot be read: No such file or directory",
-            "table.csv:3": "cannot be read: there is no path",
+            "table.csv:3": "there is no path",
         }
     for wrong, said in (
         (("nowhere", "-o", "x.jsonl"), "INPUT must be a folder, a file or tfds:NAME"),

@@ -1,0 +1,107 @@
+"""The files in a folder: which of them may be read, and which are passed over.
+
+Folders have more in them than examples: what a notebook, a Mac or a version control left there,
+links to what was never fetched (DVC, git-annex) or to elsewhere, pipes. Nothing of it is passed
+over without a word: every file is found once, and is used, set aside with a reason, or ignored.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.mistakes import printable
+
+# What is hidden where names do not begin with a dot.
+_HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN", "System Volume Information")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something in a folder that is no folder.
+
+    Attributes:
+        problem: why it cannot be read, where it cannot.
+        hidden: it, or a folder that it is in.
+    """
+
+    path: str
+    problem: str = ""
+    hidden: bool = False
+
+
+def is_hidden(name: str) -> bool:
+    """Whether what is called so is there for a program, not for a person."""
+    return name.startswith(".") or name in _HIDDEN
+
+
+def walk(folder: Path, bound: Path | None, *, hidden: bool = False) -> Iterator[Found]:
+    """All that is in a folder and its folders, by name.
+
+    Args:
+        bound: where links may lead to, resolved; anywhere where there is none.
+        hidden: the folder itself is.
+    """
+    yield from _walk(str(folder), bound, (os.path.realpath(folder),), hidden)
+
+
+def _walk(
+    folder: str, bound: Path | None, within: tuple[str, ...], hidden: bool
+) -> Iterator[Found]:
+    """Args: within: the folders that it is in, resolved."""
+    try:
+        with os.scandir(folder) as entries:
+            there = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield Found(folder, f"cannot be read: {error.strerror}", hidden)
+        return
+    for entry in there:
+        kind, problem = kind_of(entry.path, bound)
+        if kind != "folder":
+            yield Found(entry.path, problem, hidden or is_hidden(entry.name))
+        elif (real := os.path.realpath(entry.path)) in within:
+            yield Found(entry.path, "is a link to a folder that it is in", hidden)
+        else:
+            below = hidden or is_hidden(entry.name)
+            yield from _walk(entry.path, bound, (*within, real), below)
+
+
+def kind_of(path: str, bound: Path | None) -> tuple[Literal["file", "folder", "other"], str]:
+    """What is at `path`, and why it cannot be read, where it cannot."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            if problem := outside(path, bound):
+                return "other", problem
+            mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return "other", "is a link to nothing" if os.path.islink(path) else "is not there"
+    if stat.S_ISDIR(mode):
+        return "folder", ""
+    return ("file", "") if stat.S_ISREG(mode) else ("other", "is no regular file")
+
+
+def outside(path: str, bound: Path | None) -> str:
+    """Where a file is not below `bound`, wherever links lead: what is wrong; empty otherwise."""
+    if bound is None:
+        return ""
+    try:
+        real = os.path.join(_real(os.path.dirname(path)), os.path.basename(path))
+        if os.path.islink(path) or os.path.basename(path) in ("", ".", ".."):
+            real = os.path.realpath(path)
+    except (OSError, ValueError):  # No name that there can be.
+        return ""
+    if Path(real).is_relative_to(bound):
+        return ""
+    what = "is a link out of" if os.path.islink(path) else "is outside"
+    return f"{what} {printable(str(bound))}: --data.root"
+
+
+@functools.lru_cache(maxsize=100_000)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
