@@ -16,6 +16,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 import cyclopts
 from pydantic import ValidationError
 
+from components import disk
 from components.section import BeamConfig
 from models.mistakes import Mistake
 from models.version import described
@@ -314,7 +315,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(
             f"{str(stopped) or 'stopped'}; run the same command again to go on", status, as_json
         )
-    except Exception:
+    except Exception as error:
+        if of_disk := disk.mistake_of(error):
+            return _fail(str(of_disk), MISTAKE, as_json)
         if not as_json:
             raise
         return _fail(traceback.format_exc(), BUG, as_json)

@@ -8,6 +8,7 @@ from pathlib import Path
 from etils import epy
 
 from components.artifacts import AssembledModel, Checks, HeadForm, TrainedModel
+from components.disk import save_weights
 from components.frozen.networks import block_starts, keep_frozen
 from components.job import Job, stage
 from components.modalities.giants import Giant, ModelConfig, Pretrained
@@ -69,7 +70,7 @@ def assemble(
         },
     )
     model.stats["blocks"] = list(block_starts(model, network))
-    network.save_weights(model.weights)
+    save_weights(network, model.weights)
     keep_frozen(model.weights, network)
     return model
 

@@ -11,6 +11,7 @@ from etils import epy
 from pydantic import ByteSize, Field
 
 from components.artifacts import TRAINED_ON, AssembledModel, Examples, Features
+from components.disk import require_room
 from components.files import read_jsonl, sha256, sha256_of_json, write_json, write_jsonl
 from components.frozen import budget
 from components.frozen.activations import DType
@@ -165,7 +166,8 @@ def _compute(
     job.doing("looking for what is stored already")
     outputs = feature_pass.outputs
     missing = _missing(counts, outputs, feature_pass.variants)
-    budget.require_room(job.activations, _bytes_of(missing, outputs, length))
+    needed = _bytes_of(missing, outputs, length)
+    require_room(job.activations, needed, "activations, see --extract.budget")
     computed = 0
     for names, wanted in missing.items():
         if job.beam.runner:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,24 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from models.mistakes import UNSEEN, Mistake
+
 # No example is larger: whatever a file says of itself, so much of it fits into memory.
 MOST_BYTES = 1 << 30
+
+
+# Of a path, to TensorFlow: what begins a pattern, or hides what comes after it.
+_OF_PATTERNS = re.compile(r"[\[\]*?\\]")
+
+
+def check_place(path: Path, field: str) -> Path:
+    """The path; a `Mistake` where TensorFlow could not load from there what is written there."""
+    if found := _OF_PATTERNS.search(str(path)) or UNSEEN.search(str(path)):
+        raise Mistake(
+            f"{field} must be a path without {found[0]!r}, which TensorFlow takes for a pattern or "
+            f"cannot write, got {str(path)!r}"
+        )
+    return path
 
 
 @contextmanager
@@ -121,11 +138,15 @@ def changed(directory: Path, manifest: str) -> list[str]:
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file so that it is whole or absent, also after a power cut."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=indent, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=indent, default=str)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     fsync_directory(path.parent)
 
 

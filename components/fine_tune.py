@@ -11,6 +11,7 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import HELD_OUT, AssembledModel, Features, TrainedModel
+from components.disk import save_weights
 from components.files import write_json
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
@@ -168,8 +169,8 @@ def fine_tune(
                 f"{fell:.4f} ± {error:.4f})"
             )
             return _unchanged(job, model, features, kept, stats)
-    head.save_weights(job.directory / "head.weights.h5")
-    network.save_weights(job.directory / "backbone.weights.h5")
+    save_weights(head, job.directory / "head.weights.h5")
+    save_weights(network, job.directory / "backbone.weights.h5")
     way = f", {share:.0%} of the way there" if share < 1.0 else ""
     kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1}{way} ({phase.change})"
     return _next(job, model, features, kept, stats, backbone_changed=True)

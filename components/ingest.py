@@ -13,13 +13,14 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import Examples
+from components.disk import require_room
 from components.examples import placing, sources
 from components.examples.patching import Patch
 from components.examples.placing import INDEX, Row, Wanted
 from components.examples.reasons import code_of
 from components.examples.source import Source
 from components.examples.tables import SPLITS, Headings, Record
-from components.files import content_id, write_jsonl
+from components.files import MOST_BYTES, content_id, write_jsonl
 from components.job import Job, stage
 from components.section import Columns, Place, Places, Section, UnhashedBool, UnhashedStr
 from components.tasks.protocol import Target
@@ -284,6 +285,8 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     def examples(split: str) -> Callable[[], Iterator[Any]]:
         return lambda: job.track(_examples(wanted, at, split), sizes[split], f"{split} written")
 
+    sizes_of = (_size(record) for record in wanted.source.listing or ())
+    require_room(job.directory, sum(sizes_of), "the examples")
     builder = dataset.Builder(
         splits={split: examples(split) for split in SPLITS},
         modality=wanted.source.modality,
@@ -292,6 +295,17 @@ def _write(job: Job, wanted: Wanted) -> list[Row]:
     )
     builder.write()
     return rows
+
+
+def _size(record: Record) -> int:
+    """Of its raw form, in bytes; 0 where it is known to be unusable."""
+    if record.problem or record.raw is not None:
+        return len(record.raw or b"")
+    try:
+        size = Path(record.path).stat().st_size
+    except OSError:
+        return 0
+    return size if size <= MOST_BYTES else 0
 
 
 def _checked(job: Job, wanted: Wanted) -> Iterator[Row]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import Blessing, ExportedModel, PushedModel
-from components.files import changed, fsync_directory, fsync_tree
+from components.disk import require_room
+from components.files import changed, files_below, fsync_directory, fsync_tree
 from components.job import Job, stage
 from components.served.manifest import MANIFEST, verify_manifest
 from models.mistakes import Mistake
@@ -56,6 +57,8 @@ def push(
         stats = {"version": int(already.name), "path": str(already), "already": True}
         return PushedModel(directory=job.directory, path=already, reason=reason, stats=stats)
     _clear_up(serving)
+    needed = sum(path.stat().st_size for path in files_below(model.path))
+    require_room(serving.path, needed, "the model to be pushed")
     incoming = serving.path / f"{_INCOMING}{uuid.uuid4().hex}"
     try:
         shutil.copytree(model.path, incoming)

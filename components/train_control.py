@@ -9,6 +9,7 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import AssembledModel, Features, TrainedModel
+from components.disk import save_weights
 from components.files import write_json
 from components.frozen.networks import new_backbone, open_backbone
 from components.job import Job, stage
@@ -111,8 +112,8 @@ def train_control(
         tried.append(_train(job, "same", title, transferred, whole, config, seed))
     best = min(tried, key=lambda each: each.phase.history.best["val_loss"])
     best.phase.write(job.directory)
-    best.whole.head.save_weights(job.directory / "head.weights.h5")
-    best.whole.network.save_weights(job.directory / "backbone.weights.h5")
+    save_weights(best.whole.head, job.directory / "head.weights.h5")
+    save_weights(best.whole.network, job.directory / "backbone.weights.h5")
     rows = [{"network": each.title, **each.phase.history.best} for each in tried]
     write_json(job.directory / "rivals.json", {"tried": rows, "left_out": left_out})
     history = best.phase.history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.artifacts import Features, TrainedModel
+from components.disk import save_weights
 from components.frozen.networks import open_backbone
 from components.ingest import DataConfig
 from components.job import Job, stage
@@ -27,8 +28,8 @@ def train_from_scratch(
     whole = Whole.of(job, model, network, features, config, learning, seed)
     phase = whole.train(job, "train_from_scratch", config, seed, section="pretrain")
     phase.write(job.directory)
-    whole.head.save_weights(job.directory / "head.weights.h5")
-    network.save_weights(job.directory / "backbone.weights.h5")
+    save_weights(whole.head, job.directory / "head.weights.h5")
+    save_weights(network, job.directory / "backbone.weights.h5")
     history = phase.history
     return TrainedModel(
         directory=job.directory,

@@ -10,6 +10,7 @@ from etils import epy
 from pydantic import Field, field_validator
 
 from components.artifacts import TRAINED_ON, Features, HeadForm, TrainedModel
+from components.disk import save_weights
 from components.files import read_jsonl, write_json
 from components.frozen.networks import block_starts, open_body, open_frozen
 from components.job import Job, stage
@@ -109,7 +110,7 @@ def train_head(
     phase.write(job.directory)
     history = phase.history
     require_finite(history, "head", config)
-    head.save_weights(job.directory / "head.weights.h5")
+    save_weights(head, job.directory / "head.weights.h5")
     return TrainedModel(
         directory=job.directory,
         features=features,
@@ -139,7 +140,7 @@ def _handed_on(job: Job, features: Features, start: WarmHead) -> TrainedModel:
     head = new_head(model.targets, start.form, features=width)
     head.load_weights(start.path)
     carry(head, start.targets, model.targets)
-    head.save_weights(job.directory / "head.weights.h5")
+    save_weights(head, job.directory / "head.weights.h5")
     trained_on = {row["id"] for row in read_jsonl(start.seen) if row["split"] in TRAINED_ON}
     index = read_jsonl(features.examples.directory / "index.jsonl")
     test = [row["id"] for row in index if row["split"] == "test"]

@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 from etils import epy
 
+from components import disk
+from components.files import check_place
 from components.modalities.table import MODALITIES
 from components.served.manifest import find_model, targets_of, verify_manifest
 from components.tasks.protocol import Target
@@ -114,13 +116,20 @@ def run(
             f"{runtime.hosts.rank + 1}: the others help by the command line"
         )
     console = open_log(log) if isinstance(log, str) else log
-    with opened.lock(), deadline(config.runtime.deadline), contextlib.ExitStack() as stack:
+    with (
+        _told_of_the_disk(opened, runtime.serving),
+        opened.lock(),
+        opened.temporary(),
+        deadline(config.runtime.deadline),
+        contextlib.ExitStack() as stack,
+    ):
         started = time.monotonic()
         earlier = past_runs(opened.runs)
         session = begin(name, config, runtime, opened, console.say)
         steps: list[Step] = []
         try:
             planned = _plan(name, config, runtime, opened, session.outside, earlier)
+            disk.require_room(opened.root, planned.written, "what runs, by the last time")
             console.open(name, planned.steps, planned.known)
             several = runtime.hosts.count > 1
             announce = stack.enter_context(leading(session)) if several else None
@@ -134,9 +143,23 @@ def run(
                 has_stopped()
             console.stop()
             why = "stopped" if stopped else f"failed: {error}"
-            session.fail(time.monotonic() - started, why, steps)
+            with contextlib.suppress(OSError):  # Of a disk that is full.
+                session.fail(time.monotonic() - started, why, steps)
             raise
         return session.end(config, time.monotonic() - started, outcome, steps)
+
+
+@contextlib.contextmanager
+def _told_of_the_disk(store: Store, serving: Path) -> Iterator[None]:
+    """A `Mistake` where a disk is full, or fails, instead of what a library made of that."""
+    try:
+        yield
+    except Mistake:
+        raise
+    except Exception as error:
+        if mistake := disk.mistake_of(error, *dict.fromkeys((store.root, serving))):
+            raise mistake from error
+        raise
 
 
 def plan(
@@ -232,6 +255,7 @@ def load(model: Path | str, store: Path | str = STORE) -> Model:
         Mistake: it is not there, or not what was written.
     """
     path = find_model(Path(model).expanduser(), Store(Path(store)).root / "serving")
+    check_place(path.resolve(), "MODEL")
     manifest = verify_manifest(path)
     return Model(path.resolve(), manifest["modality"], targets_of(manifest))
 

@@ -11,10 +11,11 @@ from pipeline.records import RunRecord
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage took the last time that it ran."""
+    """What a stage took the last time that it ran; see `Step`."""
 
     seconds: float
     bytes: int
+    written: int = 0
 
 
 def estimates(records: Iterable[RunRecord], recipe: str) -> Mapping[str, Estimate]:
@@ -30,5 +31,7 @@ def estimates(records: Iterable[RunRecord], recipe: str) -> Mapping[str, Estimat
         if record.recipe == recipe and record.host == platform.node():
             for stage in record.stages:
                 if stage["status"] == "ran":
-                    found[stage["name"]] = Estimate(stage["seconds"], stage.get("bytes", 0))
+                    found[stage["name"]] = Estimate(
+                        stage["seconds"], stage.get("bytes", 0), stage.get("written", 0)
+                    )
     return found

@@ -32,6 +32,7 @@ class Step:
         stats: the artifact's.
         why: it would run.
         bytes: on disk: its files, and activations that it refers to.
+        written: of these, its files, which are written again whenever it runs.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Step:
     stats: dict[str, Any]
     why: str = ""
     bytes: int = 0
+    written: int = 0
 
     @property
     def row(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class Step:
             "seconds": self.seconds,
             "artifact": ref,
             "bytes": self.bytes,
+            "written": self.written,
         }
 
 

@@ -106,6 +106,16 @@ class Plan:
     known: Mapping[str, Estimate]
 
     @property
+    def written(self) -> int:
+        """So many bytes what would run wrote the last time, as far as that is known.
+
+        But for activations, of which those that are there already are not written again: extract
+        looks for room for the others.
+        """
+        left = (step.name for step in self.steps if step.status == "would run")
+        return sum(self.known[name].written for name in left if name in self.known)
+
+    @property
     def stages(self) -> pd.DataFrame:
         """A row a stage: what would become of it, why, and what it took the last time."""
         rows = [

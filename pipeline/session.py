@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.files import check_place
 from components.job import silence
 from components.tasks.table import main_figures
 from models.quiet import hide_gpus
@@ -193,7 +194,9 @@ def runtime_of(
     backend = choose_backend(config.runtime)
     runtime = Runtime(
         store=store.root,
-        serving=(serving_dir or store.root / "serving" / recipe).resolve(),
+        serving=check_place(
+            (serving_dir or store.root / "serving" / recipe).resolve(), "--serving-dir"
+        ),
         fresh=fresh,
         config=config.runtime,
         backend=backend,

@@ -9,6 +9,7 @@ STORE/
     runs/RUN_ID.json             past runs
     serving/RECIPE/              the default serving directory
     locks/                       what the tasks of a cluster wait for each other with
+    tmp/                         what libraries write for a moment
     lock
 ```
 """
@@ -21,6 +22,7 @@ import inspect
 import os
 import platform
 import shutil
+import tempfile
 import time
 import typing
 from collections.abc import Callable, Iterator
@@ -33,7 +35,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from components.artifacts import Artifact
-from components.files import files_below, manifest_of, read_json, sha256_of_json, write_json
+from components.files import (
+    check_place,
+    files_below,
+    manifest_of,
+    read_json,
+    sha256_of_json,
+    write_json,
+)
 from components.frozen.activations import Damaged
 from components.section import NOT_HASHED
 from models.mistakes import Mistake
@@ -131,7 +140,7 @@ class Store:
     """A directory of artifacts."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
+        self.root = check_place(root.expanduser().resolve(), "--store")
         self.activations = self.root / "activations"
         self.runs = self.root / "runs"
         self.digests = self.root / "digests"
@@ -250,9 +259,9 @@ class Store:
         return committed
 
     def bytes_of(self, artifact: Artifact) -> int:
-        """What it takes on disk."""
+        """What its files take on disk."""
         files = read_manifest(artifact.directory)["files"].values()
-        return int(sum(file["size"] for file in files)) + artifact.bytes_elsewhere
+        return int(sum(file["size"] for file in files))
 
     def abandon(self, call: Call) -> None:
         """Remove what a stage that failed has written."""
@@ -321,6 +330,30 @@ class Store:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """What libraries write for a moment goes into the store, which nobody else holds.
+
+        What a run leaves there that is killed, or in the middle of a small file, the next removes.
+        """
+        place = self.root / "tmp"
+        for litter in (*self.runs.glob(".*"), *self.digests.glob(".*")):
+            litter.unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        before, tempfile.tempdir = tempfile.tempdir, str(place)
+        known = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = str(place)  # For processes that are started.
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            if known is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = known
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _content(facts: dict[str, Any]) -> dict[str, Any]:

@@ -80,8 +80,7 @@ def _no_examples(location: str, ignored: list[str]) -> str:
     loose = [name for name in ignored if "/" not in name and not is_hidden(name)]
     said = f"data.path must hold class folders with examples in them, got {location!r}"
     if loose:
-        said += f" with {len(loose)} files in no class folder, such as {loose[0]!r}: "
-        said += f"{location}/CLASS/FILE"
+        said += f" with {len(loose)} files in no class folder: {location}/CLASS/FILE"
     return said
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from etils import epy
 
 from components.artifacts import AssembledModel
 from components.frozen.activations import DType, row_bytes, stored_as
 from components.frozen.networks import block_starts, cut
-from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
@@ -67,13 +64,3 @@ def what_fits(
             return Keep(name, (*outputs, "at_cut"), f"activations before {name}")
     why = f"no activations before {block} are kept: at no cut do they fit {room} bytes"
     return Keep(block, outputs, why)
-
-
-def require_room(directory: Path, needed: int) -> None:
-    """Raise a `Mistake` unless `needed` bytes are free on the disk of `directory`."""
-    free = shutil.disk_usage(directory.parent).free
-    if needed > free:
-        raise Mistake(
-            f"extract.budget must leave what fits the {free / 1e6:,.0f} MB free for "
-            f"{str(directory)!r}, got {needed / 1e6:,.0f} MB to write"
-        )

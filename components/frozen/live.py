@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from components.artifacts import Examples, Features
+from components.disk import require_room
 from components.examples import dataset
 from components.files import files_below
-from components.frozen.budget import require_room
 from components.frozen.forward import Forward
 from components.frozen.networks import cut, open_frozen
 from components.modalities.table import open_reader
@@ -25,7 +25,8 @@ class Records:
 
     def __init__(self, path: Path, examples: Examples, split: str) -> None:
         self._path = path
-        require_room(path.parent, sum(p.stat().st_size for p in files_below(examples.dataset)))
+        needed = sum(p.stat().st_size for p in files_below(examples.dataset))
+        require_room(path.parent, needed, "the examples, in one file")
         self._at: dict[str, tuple[int, int]] = {}
         end = 0
         with path.open("wb") as file:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from components.artifacts import HELD_OUT, Features, HeadForm, TrainedModel
+from components.disk import save_weights
 from components.files import write_json, write_jsonl
 from components.frozen.batches import Inputs, columns_of, inputs_of
 from components.job import Job
@@ -57,7 +58,7 @@ def fit_head(
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)
-    head.save_weights(job.directory / "head.weights.h5")
+    save_weights(head, job.directory / "head.weights.h5")
     write_jsonl(job.directory / HELD_OUT, choosing.held_out(chooser, chosen))
     figures, named = choosing.figures_of(chooser, chosen), choosing.named(chosen, features)
     write_json(

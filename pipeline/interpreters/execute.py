@@ -53,7 +53,8 @@ class Executor(Interpreter):
             round(seconds, 3),
             str(artifact.directory),
             artifact.stats,
-            bytes=self.store.bytes_of(artifact),
+            bytes=self.store.bytes_of(artifact) + artifact.bytes_elsewhere,
+            written=self.store.bytes_of(artifact),
         )
         self.steps.append(step)
         self.console.end(step, artifact.shown, artifact.remarks if status == "ran" else ())

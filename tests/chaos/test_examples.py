@@ -76,13 +76,16 @@ def test_files(tmp_path: Path, modality: str) -> None:
     assert {expected for expected, _ in kinds.values()} <= {USED, IGNORED, *CODES}
 
 
-@pytest.mark.parametrize("modality", ["image", "sound"])
-def test_serving_is_of_the_same_mind(tmp_path: Path, modality: str) -> None:
+@pytest.mark.parametrize(
+    ("modality", "resize"),
+    [("image", "pad"), ("image", "crop"), ("image", "stretch"), ("sound", "")],
+)
+def test_serving_is_of_the_same_mind(tmp_path: Path, modality: str, resize: Any) -> None:
     """What ingest uses the served decoder reads, and nothing else."""
     kinds = corpus.PICTURES if modality == "image" else corpus.SOUNDS
     (tmp_path / "data").mkdir()
     decoded: Any = {
-        "image": lambda raw: photos.decode(photos.Picture(input_size=16, resize="pad"), raw),
+        "image": lambda raw: photos.decode(photos.Picture(input_size=16, resize=resize), raw),
         "sound": lambda raw: sounds.decode(Sound(rate=16_000, seconds=0.5), raw),
     }[modality]
     for name, (expected, make) in kinds.items():

@@ -215,7 +215,7 @@ def decode(form: Picture, raw: Any) -> Any:
     size = form.input_size
     pixels, _ = _pixels(raw)
     if form.resize == "pad":
-        resized = tf.image.resize_with_pad(pixels, size, size, antialias=True)
+        resized = _padded(pixels, size)
     else:
         if form.resize == "crop":
             pixels = _central_square(pixels)
@@ -289,6 +289,17 @@ def _png_size(raw: Any) -> Any:
     octets = tf.io.decode_raw(tf.strings.substr(raw, 16, 8), tf.uint8)
     places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64)
     return tf.linalg.matvec(tf.reshape(tf.cast(octets, tf.int64), (2, 4)), places)
+
+
+def _padded(pixels: Any, size: int) -> Any:
+    """As `tf.image.resize_with_pad`, which fails where the shorter side would be no pixel."""
+    sides = tf.cast(tf.shape(pixels)[:2], tf.float32)
+    exact = sides / tf.reduce_max(sides / size)
+    least = tf.maximum(1, tf.cast(tf.floor(exact), tf.int32))
+    before = tf.cast(tf.floor((size - exact) / 2), tf.int32)
+    after = size - before - least
+    resized = tf.image.resize(pixels, least, antialias=True)
+    return tf.pad(resized, [[before[0], after[0]], [before[1], after[1]], [0, 0]])
 
 
 def _central_square(pixels: Any) -> Any:

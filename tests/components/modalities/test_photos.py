@@ -199,6 +199,13 @@ def test_resizing_keeps_what_it_says() -> None:
     pad = photos.decode(photos.Picture(input_size=30, resize="pad"), raw).numpy()
     assert pad[0].max() == 0
     assert pad[15, 15, 0] == 200
+    noise = np.random.default_rng(0).integers(0, 255, (23, 37, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    np.testing.assert_array_equal(
+        photos.decode(photos.Picture(input_size=16, resize="pad"), buffer.getvalue()),
+        tf.image.resize_with_pad(noise, 16, 16, antialias=True),
+    )
     stretch = photos.decode(photos.Picture(input_size=30, resize="stretch"), raw).numpy()
     assert stretch[:, 15].min() == 200
     assert stretch[:, 2].max() == 0

@@ -233,7 +233,7 @@ BAD: list[tuple[list[str], list[list[Any]], list[str], str]] = [
         ["path", "label"],
         [[f"{i}.png", "ab"[i % 2]] for i in range(9)],
         ["--task", "number"],
-        "must have answers, got",
+        "must have examples that can be used, got",
     ),
     (
         ["path", "label"],
