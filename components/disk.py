@@ -13,7 +13,10 @@ from models.mistakes import Mistake
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FAILED = (errno.EIO, errno.EROFS, errno.ESTALE)
 # Libraries in C++ say it in words alone.
-_WORDS = ("no space left on device", "disk quota exceeded", "input/output error")
+_WORDS = (
+    *("no space left on device", "not enough disk space", "disk quota exceeded"),
+    "input/output error",
+)
 
 
 def mistake_of(error: BaseException, *places: Path) -> Mistake | None:

@@ -45,14 +45,19 @@ def opened(path: Path, most: int | None = None) -> Iterator[BufferedReader]:
     Args:
         most: OSError where it has more bytes.
     """
-    # Without waiting for who writes.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
+    # Without waiting for who writes; of a folder there is a handle, too, and no file.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         if most is not None and found.st_size > most:
             why = f"it has {found.st_size:,} bytes, and {most:,} at most are read"
             raise OSError(errno.EFBIG, why, str(path))
+    except OSError:
+        os.close(handle)
+        raise
+    with open(handle, "rb") as file:
         yield file
 
 
@@ -107,11 +112,14 @@ def files_below(directory: Path) -> list[Path]:
 
 
 def manifest_of(directory: Path, *, leave_out: str = "") -> dict[str, dict[str, Any]]:
-    """Relative path → size and sha256 of every file below `directory`."""
+    """Relative path → size and sha256 of every file below `directory`; OSError if one cannot be
+    read."""
     paths = [path for path in files_below(directory) if path.name != leave_out]
+    with ThreadPoolExecutor(4) as pool:
+        digests = list(pool.map(sha256, paths))
     return {
         path.relative_to(directory).as_posix(): {"size": path.stat().st_size, "sha256": digest}
-        for path, digest in zip(paths, sha256_of_each(paths), strict=True)
+        for path, digest in zip(paths, digests, strict=True)
     }
 
 

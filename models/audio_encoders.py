@@ -71,8 +71,8 @@ def _whisper(preset: Preset, weights: bool, samples: Any) -> tuple[Any, Any]:
     """
     sizes = {} if weights else {"vocabulary_size": 1, "max_decoder_sequence_length": 1}
     backbone = presets.open_backbone("WhisperBackbone", preset.folder, weights=weights, **sizes)
-    # Two convolutions with padding, the second of stride 2: a place for every 320 samples.
-    samples, seen = waveforms.Heard([(1, 320)], name="heard")(samples)
+    # A frame for every 160 samples; two convolutions with padding, the second of stride 2.
+    samples, seen = waveforms.Heard([(160, 160), (1, 2)], name="heard")(samples)
     features = log_mel.WhisperMel(mels=backbone.num_mels, name="log_mel")(samples)
     encoder = keras.Model(
         backbone.input["encoder_features"], backbone.output["encoder_sequence_output"]

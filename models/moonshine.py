@@ -9,8 +9,6 @@ import keras
 
 from models import presets, waveforms
 
-BLOCK = r"encoder_block_\d+"
-
 
 def encode(folder: Path, weights: bool, samples: Any) -> tuple[Any, Any]:
     """Symbolic (batch, samples) → (batch, places, features), and which places are of the sound."""

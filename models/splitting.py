@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from etils import epy
@@ -32,11 +32,45 @@ class Split:
         block: the first block of the suffix; empty where the suffix is.
         prefix: inputs → the list of tensors that cross, in graph order.
         suffix: that list → the network's output.
+        crossing: the tensors of the network's own graph that cross.
+        windows: of an example, where they are an axis of what crosses; see `models.windows`.
     """
 
     block: str
     prefix: keras.Model
     suffix: keras.Model
+    crossing: list[Any]
+    windows: int = 0
+
+    def onwards(
+        self, outputs: Any, *, others: Sequence[Any] = (), folded: bool = False, name: str = ""
+    ) -> keras.Model:
+        """From what crosses to other tensors of the network's graph.
+
+        Args:
+            outputs: one, a list, or by name; ValueError where they need more than what crosses.
+            others: further inputs, which are no windows.
+            folded: with the windows as an axis of each output, too, as of what crosses.
+        """
+        named = {"name": name} if name else {}
+        plain = keras.Model(one_or_all([*self.crossing, *others]), _one(outputs), **named)
+        if not self.windows:
+            return plain
+        inputs = [
+            keras.Input((self.windows, *tensor.shape[1:]), dtype=tensor.dtype, name=f"folded_{n}")
+            for n, tensor in enumerate(self.crossing)
+        ]
+        unfolded = [windows.Unfold()(tensor) for tensor in inputs]
+        found = plain._run_through_graph(
+            one_or_all([*unfolded, *others]), lambda operation: operation
+        )
+        if folded:
+            found = keras.tree.map_structure(windows.Fold(self.windows), found)
+        return keras.Model(one_or_all([*inputs, *others]), found, **named)
+
+
+def _one(outputs: Any) -> Any:
+    return one_or_all(outputs) if isinstance(outputs, list) else outputs
 
 
 def block_starts(network: keras.Model, pattern: str, *, ends: bool = False) -> dict[str, int]:
@@ -104,33 +138,20 @@ def split(network: keras.Model, starts: dict[str, int], block: str | None) -> Sp
     if block is None:
         output = network.outputs[0]
         suffix = keras.Model(output, keras.layers.Identity()(output), name="suffix")
-        return Split("", network, suffix)
+        return Split("", network, suffix, [output])
     tensors = list(network.inputs) if block == STEM else crossing(network, starts[block])
-    prefix = keras.Model(one_or_all(network.inputs), tensors, name="prefix")
-    suffix = keras.Model(one_or_all(tensors), one_or_all(network.outputs), name="suffix")
-    if cut := _windows(network, starts[block]):
-        prefix, suffix = _folded(prefix, suffix, cut.count)
-    return Split(block, prefix, suffix)
+    cut = _windows(network, starts[block])
+    count = cut.count if cut else 0
+    # A row an example, whatever it has windows.
+    given = [windows.Fold(count)(tensor) for tensor in tensors] if count else tensors
+    prefix = keras.Model(one_or_all(network.inputs), given, name="prefix")
+    found = Split(block, prefix, prefix, tensors, count)
+    return replace(found, suffix=found.onwards(list(network.outputs), name="suffix"))
 
 
 def _windows(network: keras.Model, position: int) -> windows.Windows | None:
     """What makes windows of an example, where it is before the cut."""
     return windows.find([step.operation for step in steps(network)[:position]])
-
-
-def _folded(
-    prefix: keras.Model, suffix: keras.Model, count: int
-) -> tuple[keras.Model, keras.Model]:
-    """The same, with the windows of an example as an axis of what crosses: a row an example."""
-    folded = [windows.Fold(count)(tensor) for tensor in prefix.outputs]
-    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=f"folded_{t.name}") for t in folded]
-    outputs = suffix._run_through_graph(
-        one_or_all([windows.Unfold()(tensor) for tensor in inputs]), lambda operation: operation
-    )
-    return (
-        keras.Model(one_or_all(prefix.inputs), folded, name="prefix"),
-        keras.Model(one_or_all(inputs), outputs, name="suffix"),
-    )
 
 
 def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:

@@ -19,8 +19,6 @@ import safetensors.numpy
 from models import presets, waveforms
 from models.mistakes import Mistake
 
-RATE = 16_000
-BLOCK = r"layers_\d+"
 _INDEX, _FILE = "model.safetensors.index.json", "model.safetensors"
 
 

@@ -55,6 +55,13 @@ def check(config: Config) -> None:
 
 
 def _check_features(config: Config) -> None:
+    for name in ("head", "fine_tune", "control"):
+        phase = getattr(config, name)
+        if phase.mixup_with != "any" and not phase.mixup:
+            raise Mistake(
+                f"{name}.mixup_with must be left out where {name}.mixup is 0, which mixes nothing, "
+                f"got {phase.mixup_with!r}: say --{name.replace('_', '-')}.mixup 0.4 as well"
+            )
     head = config.head
     if head.features != "taps":
         return

@@ -201,6 +201,7 @@ class Store:
 
         Raises:
             Damaged: a file is not what was written. The artifact is removed: it counts as absent.
+            OSError: one cannot be read, which says nothing about what is in it.
         """
         for each in artifacts_in(artifact):
             if each.ref in self._whole:
@@ -209,10 +210,10 @@ class Store:
                 known = read_manifest(each.directory)["files"]
                 there = manifest_of(each.directory, leave_out=ARTIFACT)
                 broken = next((name for name in known if there.get(name) != known[name]), None)
-            except (OSError, ValueError):
+            except (FileNotFoundError, ValueError):
                 broken = ARTIFACT
             if broken:
-                shutil.rmtree(each.directory, ignore_errors=True)
+                shutil.rmtree(each.directory)
                 raise Damaged(f"{each.ref}/{broken} is not what was written; it is made again")
             self._whole.add(each.ref)
 

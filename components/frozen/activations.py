@@ -87,7 +87,7 @@ class Activations:
         try:
             meta = read_json(path)
             tensors = tuple((tuple(shape), dtype) for shape, dtype in meta["tensors"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             for shard in path.parent.glob("*.json"):  # Of all of them nobody knows what they are.
                 shard.unlink(missing_ok=True)
             raise Damaged(f"activations were damaged and are computed again: {path}") from error

@@ -106,13 +106,13 @@ def tail(
     order = list(block_starts(model, network))
     at = order.index(block) if block else len(order)
     below = tuple(name for name in names if order.index(known[name].block) < at)
-    inputs, vectors = list(split.prefix.outputs), [known[name].vector for name in names]
+    others, vectors = list["keras.KerasTensor"](), [known[name].vector for name in names]
     if below:
         width = sum(known[name].width for name in below)
         stored = keras.Input((width,), name="stored_taps")
-        inputs, vectors = [*inputs, stored], [stored, *vectors[len(below) :]]
+        others, vectors = [stored], [stored, *vectors[len(below) :]]
     try:
-        found = keras.Model(splitting.one_or_all(inputs), taps.beside(vectors), name="tail")
+        found = split.onwards(taps.beside(vectors), others=others, name="tail")
     except ValueError as error:
         raise Mistake(
             f"head.features must be last where {block} is unfrozen in {model.backbone}, whose taps "

@@ -56,10 +56,11 @@ def find(
         family = family_of(config)
     except KeyError as error:
         theirs = "model_type" in config and "class_name" not in config
-        names = [name for name, row in families.items() if row.model_type or not theirs]
+        form_of = {name: (row.backbone, row.model_type)[theirs] for name, row in families.items()}
+        known = [name for name, own in form_of.items() if own]
         form = "in Hugging Face's form" if theirs else "in KerasHub's form"
         raise Mistake(
-            f"model.backbone must be of one of the families {', '.join(names)} where it is {form}, "
+            f"model.backbone must be of one of the families {', '.join(known)} where it is {form}, "
             f"got {backbone!r}, which is {error.args[0]}"
         ) from error
     name = f"{_title(folder)} ({family})" if Path(backbone).is_dir() else backbone
@@ -142,13 +143,14 @@ def _handle(name: str, families: Mapping[str, Row], others: Iterable[str]) -> st
     """The Kaggle handle of one of KerasHub's own presets, of a family that is read."""
     import_tensorflow()
     presets: dict[str, Any] = {}
-    for row in families.values():
-        presets |= getattr(keras_hub.models, row.backbone).presets if row.backbone else {}
+    ours = {name: row for name, row in families.items() if row.backbone}
+    for row in ours.values():
+        presets |= getattr(keras_hub.models, row.backbone).presets
     if name not in presets:
         known = list(others)
         table = "a name in the table of backbones, " if known else ""
         raise Mistake(
-            f"model.backbone must be {table}the name of a KerasHub preset of {', '.join(families)}"
+            f"model.backbone must be {table}the name of a KerasHub preset of {', '.join(ours)}"
             f", hf://…, kaggle://… or a folder, got {name!r}: {nearest(name, [*known, *presets])}"
         )
     handle: str = presets[name]["kaggle_handle"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,10 @@ def steps(
     cut = MODALITIES[modality].pieces
     if cut is None:
         raise Mistake(f"--every must be left out for {modality}, which has no duration")
-    if every < 0.01:
+    if not 0.01 <= every < math.inf:
         raise Mistake(f"--every must be at least 0.01 s, got {every:g}")
+    if batch_size < 1:
+        raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
     seconds, pieces = cut(path, read_json(model / _CONTRACT), every)
     opened = Opened(model, modality, targets)
     return _steps(opened, seconds, pieces, every, batch_size)

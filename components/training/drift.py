@@ -47,19 +47,19 @@ class Drift:
             block: [weight for layer in layers[block] for weight in layer.weights]
             for block in self._unfrozen
         }
-        crossing = list(cut(model, network, features.cut).prefix.outputs)
+        at = cut(model, network, features.cut)
         vectors = {
             tap.name: tap.vector
             for tap in taps_of(model, network)
             if tap.name in self._unfrozen  # Those of another kind say nothing else.
         }
         try:
-            self._probe = keras.Model(splitting.one_or_all(crossing), vectors) if vectors else None
+            self._probe = at.onwards(vectors) if vectors else None
         except ValueError:  # A tap reads what does not cross there.
             self._probe = None
         inputs, _, _ = data.gather(np.arange(min(len(data), _EXAMPLES)), 0)
         given = inputs if isinstance(inputs, list) else [inputs]
-        self._inputs = splitting.one_or_all(given[: len(crossing)])
+        self._inputs = splitting.one_or_all(given[: len(at.crossing)])
         self._said, self._weights = self._say(), self._weigh()
         self._own = OwnHead.of(job, model, network, features, self._inputs)
 

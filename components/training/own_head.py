@@ -24,6 +24,9 @@ with epy.lazy_imports():
 _EXAMPLES = 128
 
 
+_OF_ITS_OWN = ("accuracy_before", "accuracy", "source_examples")
+
+
 @dataclass(frozen=True)
 class OwnHead:
     """The head of the model that the backbone came from, on the backbone as it is by now.
@@ -51,10 +54,10 @@ class OwnHead:
         Args:
             here: some of our examples, at the cut.
         """
-        crossing = list(cut(model, network, features.cut).prefix.outputs)
+        at = cut(model, network, features.cut)
         source = model.source
         if model.own_head.is_file():
-            probe = keras.Model(splitting.one_or_all(crossing), _published(model, network))
+            probe = at.onwards(_published(model, network))
             return cls(probe, _classes(probe, here))
         # What is not stored would be computed anew for this.
         if source is None or source.form.taps or "at_cut" not in source.features.keys:
@@ -64,25 +67,29 @@ class OwnHead:
             return None
         head = open_head(source, features=network.output_shape[-1])
         outputs = head(network.outputs[0])[:, columns]
-        probe = keras.Model(splitting.one_or_all(crossing), outputs)
-        given, truth = _examples(job, model, network, source, crossing, columns)
+        probe = at.onwards(outputs)
+        given, truth = _examples(job, model, network, source, at, columns)
         return cls(probe, _classes(probe, here), given, truth, _classes(probe, given))
 
     def told(self, here: Any) -> dict[str, Any]:
-        """How often it says the same of our examples as before, and is right about its own."""
+        """How often it says the same of our examples as before, and is right about its own.
+
+        None for what is said of its own task, where there are no examples of that.
+        """
         ours = _classes(self.probe, here)
         told: dict[str, Any] = {
             "agreement": float(np.mean(self.before == ours)),
             "examples": len(ours),
         }
         if self.truth is None:
-            return told
+            return told | dict.fromkeys(_OF_ITS_OWN)
         own = _classes(self.probe, self.source)
-        return told | {
-            "accuracy_before": float(np.mean(self.source_before == self.truth)),
-            "accuracy": float(np.mean(own == self.truth)),
-            "source_examples": len(self.truth),
-        }
+        found = (
+            float(np.mean(self.source_before == self.truth)),
+            float(np.mean(own == self.truth)),
+            len(self.truth),
+        )
+        return told | dict(zip(_OF_ITS_OWN, found, strict=True))
 
 
 def _published(model: AssembledModel, network: keras.Model) -> Any:
@@ -96,14 +103,13 @@ def _examples(
     model: AssembledModel,
     network: keras.Model,
     source: TrainedModel,
-    crossing: list[Any],
+    at: splitting.Split,
     columns: slice,
 ) -> tuple[Any, np.ndarray]:
     """What crosses for validation examples of the source task, which its training has stored."""
     _, validation = inputs_of(job, source.features, "at_cut")
     some = np.arange(min(len(validation), _EXAMPLES))
-    starts = list(cut(model, network, source.features.cut).prefix.outputs)
-    way = keras.Model(splitting.one_or_all(starts), splitting.one_or_all(crossing))
+    way = cut(model, network, source.features.cut).onwards(at.crossing, folded=True)
     truth = wanted(validation, source.base.targets)[some][:, columns].argmax(axis=1)
     return way(validation.gather(some, 0), training=False), truth
 

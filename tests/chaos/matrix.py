@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -181,9 +182,11 @@ def start(arguments: tuple[str, ...], place: Path, trial: Trial | None) -> tuple
             if trial:
                 arm(trial, place)
             status = run_pipeline.main([*arguments, "--store", str(place / "disk" / "store")])
+        except BaseException:
+            traceback.print_exc()
+        finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:
             os._exit(status)
     _, waited = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(waited), time.time()
@@ -264,7 +267,7 @@ def judged(trial: Trial, place: Path, expected: Expected) -> str:
         wanted = status in (0, 2)
         lines = (place / "err").read_text().splitlines()
         if "Traceback (most recent call last):" in lines:
-            return "a traceback"
+            return "a traceback: " + "\n".join(lines[-25:])
     if not wanted:
         return f"exit {status}: {(place / 'err').read_text()[-300:]}"
     for version in (place / "disk" / "store" / "serving").glob("*/[0-9]*"):
@@ -286,6 +289,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.matrix", description=__doc__)
     parser.add_argument("--some", type=int, default=0, help="so many trials, spread over all")
     parser.add_argument("--stage", default="", help="one stage alone")
+    parser.add_argument("--fault", default="", help="one fault alone")
     parser.add_argument("--part", default="1/1", help="every so-manieth: 1/2 and 2/2 are all")
     asked = parser.parse_args(words)
     from models.quiet import import_tensorflow
@@ -304,6 +308,7 @@ def main(words: list[str] | None = None) -> int:
         stages = {s["name"]: "/".join(s["artifact"].split("/")[-2:]) for s in result["stages"]}
         expected = Expected(store, stages, digests(store))
         chosen = [t for t in trials([*stages], disk=has_disk) if asked.stage in ("", t.stage)]
+        chosen = [t for t in chosen if asked.fault in ("", t.fault)]
         if asked.some:
             chosen = chosen[:: max(1, len(chosen) // asked.some)][: asked.some]
         part, parts = map(int, asked.part.split("/"))

@@ -43,12 +43,14 @@ class Sound(BaseModel):
 
     @property
     def samples(self) -> int:
+        if self.window:
+            return self.at_once + (self.windows - 1) * self.step
         return round(self.rate * self.seconds)
 
     @property
     def at_once(self) -> int:
         """Samples that are heard at once."""
-        return round(self.rate * self.window) or self.samples
+        return round(self.rate * (self.window or self.seconds))
 
     @property
     def step(self) -> int:
@@ -57,4 +59,4 @@ class Sound(BaseModel):
 
     @property
     def windows(self) -> int:
-        return 1 + (self.samples - self.at_once) // self.step if self.window else 1
+        return 1 + round((self.seconds - self.window) / self.hop) if self.window else 1

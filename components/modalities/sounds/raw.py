@@ -57,7 +57,7 @@ def feature() -> Any:
 def of_tfds(feature: Any, value: Any) -> bytes:
     """A file as it came, or the integers or floats of `tfds.features.Audio` as WAV.
 
-    ValueError where the dataset does not say how many samples it has a second.
+    ValueError where the dataset does not say how many samples it has a second, or has others.
     """
     if isinstance(value, bytes):
         return value
@@ -66,7 +66,12 @@ def of_tfds(feature: Any, value: Any) -> bytes:
         raise ValueError("is of a feature of TFDS without a sample_rate")
     samples = value if value.ndim == 2 else value[:, None]
     if np.issubdtype(samples.dtype, np.floating):
+        if not np.isfinite(samples).all():
+            raise ValueError("has samples that are no numbers")
         samples = np.rint(samples * 32768.0)
+    # A little more than the loudest is clipped; more than that is of another scale.
+    if samples.size and np.abs(samples.astype(np.float64)).max() > 32768 * 1.1:
+        raise ValueError("must have samples of 16 bits, or from -1 to 1")
     return written(np.clip(samples, -32768, 32767), int(rate))
 
 
