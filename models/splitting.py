@@ -53,7 +53,13 @@ class Split:
             folded: with the windows as an axis of each output, too, as of what crosses.
         """
         named = {"name": name} if name else {}
-        plain = keras.Model(one_or_all([*self.crossing, *others]), _one(outputs), **named)
+        given = {id(tensor) for tensor in self.crossing}
+        # Keras does not find an output again that is an input in the middle of a graph.
+        apart = keras.tree.map_structure(
+            lambda tensor: keras.layers.Identity()(tensor) if id(tensor) in given else tensor,
+            _one(outputs),
+        )
+        plain = keras.Model(one_or_all([*self.crossing, *others]), apart, **named)
         if not self.windows:
             return plain
         inputs = [

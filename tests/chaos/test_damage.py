@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components import files
+from components.artifacts import ExportedModel
+from pipeline.store import Store
 from tests.conftest import InProcess, write_classes
 
 pytestmark = [pytest.mark.slow]
@@ -99,6 +104,27 @@ def test_what_is_damaged_is_made_again(here: InProcess) -> None:
         again = run(here, number)
         stages = json.loads(again.stdout)["stages"]
         assert {stage["status"] for stage in stages} <= {"reused", "skipped"}, named
+
+
+def test_what_cannot_be_read_is_no_damage(here: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails for a moment costs no artifact."""
+    assert run(here, 90).returncode == 0
+    store = Store(here.directory / ".store")
+    path = next(store.root.glob("export/*"))
+    exported = store.load(ExportedModel, f"export/{path.name}")
+    assert exported is not None
+    real = files.opened
+
+    def failing(path: Path, most: int | None = None) -> Any:
+        if path.name == "saved_model.pb":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "opened", failing)
+        with pytest.raises(OSError, match="Input/output error"):
+            store.verify(exported)
+    store.verify(exported)
 
 
 def damage_of_a_version(version: Path, how: str) -> None:

@@ -176,8 +176,11 @@ def test_rows_that_name_what_is_no_file(tmp_path: Path) -> None:
         said = verdicts(examples)
         assert {name: said[name] for name in strange} == {n: c[number] for n, c in strange.items()}
         check_accounted(examples, 24 + len(strange))
-    with pytest.raises(OSError, match="it is no regular file"):
-        read_regular(Path("/dev/zero"))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for name in ("/dev/zero", "/tmp", str(tmp_path / "fifo.jpg")):
+        with pytest.raises(OSError, match="it is no regular file"):
+            read_regular(Path(name))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_lines_of_a_table(tmp_path: Path) -> None:

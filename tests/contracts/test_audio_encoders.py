@@ -101,6 +101,13 @@ def test_places_are_counted_through_the_convolutions() -> None:
     assert int(np.asarray(silent).sum()) == 1
 
 
+@pytest.mark.parametrize("samples", [16_000, 16_080, 18_000, 2_000, 16_159, 16_160, 16_319])
+def test_whisper_hears_any_length(presets: Presets, samples: int) -> None:
+    """Also where the last places are of less than 320 samples."""
+    network = encoder("Whisper", presets("Whisper"), seconds=samples / RATE)
+    assert np.isfinite(network(heard([samples], samples), training=False)).all()
+
+
 def test_whisper_reads_what_keras_hub_gives_it(presets: Presets) -> None:
     """Its converter, its encoder, of all of 30 s; and the longest that is allowed."""
     sounds = heard([8000, 300_000], 30 * RATE)

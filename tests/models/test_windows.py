@@ -83,6 +83,26 @@ def test_taps_are_means_of_the_windows(network: keras.Model, alone: keras.Model)
     np.testing.assert_allclose(vectors(network, given), np.mean(each, axis=0), atol=1e-5)
 
 
+def test_from_a_cut_to_other_tensors(network: keras.Model) -> None:
+    """What crosses has the windows of an example as an axis; a head or a probe reads taps of it."""
+    given = sounds(SAMPLES, 8_000)
+    starts = block_starts(network, yamnet.BLOCK)
+    found = taps.find(network, starts, taps.of_windows(network, taps.mean_of_map))
+    whole = np.asarray(taps.tapped(network, found)(given, training=False))
+    block, later = list(starts)[2], list(starts)[-2]
+    at = split(network, starts, block)
+    crossing = one_or_all(keras.tree.flatten(at.prefix(given, training=False)))
+    last = {found[-1].name: found[-1].vector}
+    said = at.onwards(last)(crossing, training=False)
+    width = found[-1].width
+    np.testing.assert_allclose(said[found[-1].name], whole[:, -width:], atol=1e-5)
+    further = split(network, starts, later)
+    way = at.onwards(further.crossing, folded=True)(crossing, training=False)
+    straight = keras.tree.flatten(further.prefix(given, training=False))
+    for got, wanted in zip(keras.tree.flatten(way), straight, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
 def test_pictures_of_windows() -> None:
     """A network for pictures sees the spectrogram of each."""
     samples = keras.Input((SAMPLES,), name="samples")

@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,43 @@ def test_a_dataset_of_tfds_with_audio(tmp_path: Path, rate: int | None) -> None:
     builder = inputs.open_tfds(place, "sound")
     heard, _ = sounds.heard(next(inputs.of_tfds(builder, "sound")).read())
     assert np.abs(heard - tone(1500.0, 0.2, 8_000, 0)).max() < 1e-4
+
+
+def test_audio_of_tfds_of_another_scale() -> None:
+    feature = tfds.features.Audio(sample_rate=16_000)
+    wave_of = np.sin(np.arange(1600) / 9.0)
+    for samples in (wave_of * 2**22, wave_of * 20_000, np.r_[wave_of, np.nan]):
+        kind = "int32" if samples.max() > 30_000 else "float32"
+        with pytest.raises(ValueError, match="samples"):
+            sounds.of_tfds(feature, samples.astype(kind))
+    heard, _ = sounds.heard(sounds.of_tfds(feature, (1.02 * wave_of).astype("float32")))
+    assert np.abs(heard - np.clip(1.02 * wave_of, -1, 1)).max() < 1e-4
+
+
+@pytest.mark.parametrize(("hop", "longest"), [(0.3333, 10.0), (0.06251, 600.0), (0.5, 30.0)])
+def test_windows_are_as_many_as_were_counted(hop: float, longest: float) -> None:
+    count = 1 + math.ceil((longest - 0.975) / hop)
+    form = Sound(rate=16_000, seconds=0.975 + (count - 1) * hop, window=0.975, hop=hop)
+    assert form.windows == count
+    assert form.samples == form.at_once + (count - 1) * form.step
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.raw", bytes(9000)), ("cut.flac", encoded(np.zeros((9000, 1)), 8_000, "FLAC")[:60])],
+)
+def test_recordings_that_are_none(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Mistake, match="INPUT must be a recording"):
+        list(pieces.pieces(tmp_path / name, {"seconds": 1.0}, 0.4)[1])
+
+
+def test_pieces_far_apart_have_all_a_length(tmp_path: Path) -> None:
+    (tmp_path / "long.wav").write_bytes(encoded(np.ones((24_000, 1)) / 2, 8_000))
+    for every, count in ((100.0, 1), (2.0, 2), (1.5, 2), (1.0, 3)):
+        _, found = pieces.pieces(tmp_path / "long.wav", {"seconds": 1.0}, every)
+        lengths = [len(sounds.heard(raw)[0]) for _, raw in found]
+        assert lengths == [8_000] * count, every
 
 
 def test_pieces_are_what_is_heard_there(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 
 from components.served.opening import Answered
 from components.served.timeline import Event, Step, events
+from components.served.timeline import steps as steps_of
 from models.mistakes import Mistake
 
 
@@ -32,3 +36,16 @@ def test_several_at_once_and_one_that_is_never_loud_enough() -> None:
 def test_thresholds_that_make_no_sense(threshold: float, release: float) -> None:
     with pytest.raises(Mistake, match="--release must be above 0 and at most --events"):
         events(heard(), threshold, release)
+
+
+@pytest.mark.parametrize(
+    ("every", "batch_size", "said"),
+    [
+        (math.nan, 1, "--every must be at least 0.01 s, got nan"),
+        (math.inf, 1, "--every must be"),
+        (1.0, 0, "--batch-size must be at least 1, got 0"),
+    ],
+)
+def test_steps_that_make_no_sense(every: float, batch_size: int, said: str) -> None:
+    with pytest.raises(Mistake, match=said):
+        list(steps_of(Path("model"), "sound", (), Path("long.wav"), every, batch_size))
