@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal --durations 10
 
-.PHONY: run test test-slow test-all bench check docs format lock clean .venv
+.PHONY: run test test-slow test-all bench check docs format lock audit clean .venv
 
 run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
@@ -59,6 +59,10 @@ format: .venv/installed
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --upgrade --output-file requirements.lock
+
+# Known holes in what is locked. Needs uv, and a registry that tells of them.
+audit:
+	uvx pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 clean:
 	rm -rf .venv .store .site

@@ -231,6 +231,29 @@ def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = Fal
 
 
 @app.command
+def rollback(
+    model: Path,
+    *,
+    to: int,
+    reason: str,
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+) -> int:
+    """Publish an earlier version again, as the next one, and withdraw those above it.
+
+    Args:
+        model: The name of what was pushed, such as photos, or its serving directory.
+        to: The version to go back to.
+        reason: Why; it is kept with the versions.
+        store: Where a name is looked for.
+        json: Print what was published as one JSON object.
+    """
+    from pipeline import commands
+
+    return commands.rollback(model, to, reason, store, as_json=json)
+
+
+@app.command
 def predict(
     model: Path,
     inputs: tuple[str, ...] = (),

@@ -433,6 +433,8 @@ class PushedModel(Artifact):
 
     path: Path | None
     reason: str
+    withdrawn: bool = False
+    """A person went back from it; it is not pushed again by itself."""
 
     def still_valid(self) -> bool:
         """Whether it is still there, every byte as it was: else it is pushed again."""

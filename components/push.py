@@ -1,114 +1,94 @@
-"""push (TFX: Pusher): a blessed model into the directory that TensorFlow Serving watches."""
+"""push (TFX: Pusher, after InfraValidator): a blessed model into the directory that a server
+watches."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
-import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
+
+from pydantic import ByteSize, Field, field_validator
 
 from components.artifacts import Blessing, ExportedModel, PushedModel
-from components.disk import require_room
-from components.files import changed, files_below, fsync_directory, fsync_tree
+from components.files import sha256
 from components.job import Job, stage
-from components.served.manifest import MANIFEST, verify_manifest
+from components.section import NOT_HASHED, Section, UnhashedBool, seconds_of
+from components.served import fresh
+from components.served.manifest import MANIFEST
+from components.served.versions import ServingDirectory
 from models.mistakes import Mistake
 
-# A name that TensorFlow Serving, which looks for integers, passes over.
-_INCOMING = ".incoming-"
-_ABANDONED_SECONDS = 3600
+
+class PushConfig(Section):
+    """Versions in the serving directory."""
+
+    check: UnhashedBool = True
+    """Before it is pushed, load the model in a new process, compare its golden vectors and replay
+    its warm-up requests."""
+    check_memory: Annotated[ByteSize, NOT_HASHED] = Field(ByteSize(fresh.MEMORY), ge=100_000_000)
+    """Memory that the new process may take."""
+    check_seconds: Annotated[float, NOT_HASHED] = Field(fresh.SECONDS, gt=0)
+    """Seconds that it may take."""
+    keep: Annotated[int | None, NOT_HASHED] = Field(None, ge=1)
+    """Remove all but so many versions, the highest ones; all stay where not given."""
+    grace: Annotated[str, NOT_HASHED] = "24h"
+    """With `keep`: a version that is younger stays, such as 30m or 24h."""
+
+    @field_validator("grace")
+    @classmethod
+    def _is_duration(cls, grace: str) -> str:
+        if not seconds_of(grace):
+            raise Mistake(f"push.grace must be a duration, such as 30m or 24h, got {grace!r}")
+        return grace
 
 
-@dataclass(frozen=True)
-class ServingDirectory:
-    """Where versions go; a value from outside, known by its path."""
-
-    path: Path
-
-    @property
-    def digest(self) -> str:
-        return str(self.path.resolve())
-
-    def versions(self) -> list[int]:
-        """The versions that are there, in ascending order."""
-        if not self.path.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.path.iterdir() if path.name.isdecimal())
-
-
-@stage(version=1, plain=True)
+@stage(version=2, plain=True)
 def push(
-    job: Job, model: ExportedModel, blessing: Blessing, serving: ServingDirectory
+    job: Job,
+    model: ExportedModel,
+    blessing: Blessing,
+    serving: ServingDirectory,
+    config: PushConfig,
 ) -> PushedModel:
-    """Put a blessed model into `serving` as its highest version, in one rename.
+    """Put a blessed model into `serving` as its highest version; see `ServingDirectory.put`.
 
-    The server takes the largest integer, so a version must never be half there: it is copied
-    beside, made durable, checked against its manifest, renamed, and checked again.
+    A model that a person went back from is not pushed again by itself.
+
+    Raises:
+        Mistake: a new process cannot load it, or it says something else there.
     """
+    skipped = {"skipped": True}
     if not blessing.blessed:
         reason = "It was not blessed, so nothing was pushed."
-        skipped = {"skipped": True}
         return PushedModel(directory=job.directory, path=None, reason=reason, stats=skipped)
-    serving.path.mkdir(parents=True, exist_ok=True)
-    if already := _already_served(model, serving):
+    if row := serving.withdrawn().get(sha256(model.path / MANIFEST)):
+        reason = (
+            f"It was withdrawn on {row['time'][:10]} ({row['reason']}), so it was not pushed again."
+        )
+        job.say(reason)
+        return PushedModel(
+            directory=job.directory, path=None, reason=reason, withdrawn=True, stats=skipped
+        )
+    if already := serving.holds(model.path):
         reason = f"It is served already, as version {already.name}."
         stats = {"version": int(already.name), "path": str(already), "already": True}
         return PushedModel(directory=job.directory, path=already, reason=reason, stats=stats)
-    _clear_up(serving)
-    needed = sum(path.stat().st_size for path in files_below(model.path))
-    require_room(serving.path, needed, "the model to be pushed")
-    incoming = serving.path / f"{_INCOMING}{uuid.uuid4().hex}"
-    try:
-        shutil.copytree(model.path, incoming)
-        os.utime(incoming)
-        verify_manifest(incoming)
-        fsync_tree(incoming)
-        version = _rename_to_next_version(incoming, serving)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
-    try:
-        verify_manifest(version)
-    except Mistake:
-        version.rename(serving.path / f"{_INCOMING}broken-{uuid.uuid4().hex}")
-        raise
+    if config.check:
+        job.doing("loading it in a new process")
+        fresh.check(model.path, model.modality, int(config.check_memory), config.check_seconds)
+    gone = serving.gone(model.path)
+    version = serving.put(model.path)
+    if gone:
+        job.say(
+            f"version {gone} was this model, and was removed by hand; it is version {version.name} "
+            f"now: to go back for good, say rollback"
+        )
+    removed = serving.trim(config.keep, seconds_of(config.grace)) if config.keep else []
     return PushedModel(
         directory=job.directory,
         path=version,
         reason=f"Pushed as version {version.name}.",
-        stats={"version": int(version.name), "path": str(version)},
+        stats={
+            "version": int(version.name),
+            "path": str(version),
+            **({"removed": removed} if removed else {}),
+        },
     )
-
-
-def _already_served(model: ExportedModel, serving: ServingDirectory) -> Path | None:
-    """The highest version, if it is this very model: nothing is pushed twice."""
-    versions = serving.versions()
-    if not versions:
-        return None
-    newest = serving.path / str(versions[-1])
-    try:
-        same = (newest / MANIFEST).read_bytes() == (model.path / MANIFEST).read_bytes()
-        return newest if same and not changed(newest, MANIFEST) else None
-    except (OSError, ValueError):  # What is damaged is superseded.
-        return None
-
-
-def _clear_up(serving: ServingDirectory) -> None:
-    """Remove what a push that was killed left behind, if it is too old to be going on."""
-    for left in serving.path.glob(f"{_INCOMING}*"):
-        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _rename_to_next_version(incoming: Path, serving: ServingDirectory) -> Path:
-    while True:
-        version = serving.path / str(max(serving.versions(), default=0) + 1)
-        try:
-            incoming.rename(version)
-        except OSError:
-            if not version.exists():
-                raise
-            continue  # Somebody else pushed in this moment: the number after that, then.
-        fsync_directory(serving.path)
-        return version

@@ -23,11 +23,13 @@ from typing import Any, Literal
 from etils import epy
 
 from components import disk
-from components.files import check_place
+from components.files import check_place, sha256
 from components.modalities.table import MODALITIES
-from components.served.manifest import find_model, targets_of, verify_manifest
+from components.served import fresh
+from components.served.manifest import MANIFEST, find_model, targets_of, verify_manifest
+from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
 from pipeline.checks import check, check_blocks
 from pipeline.config import Config, merged, read_recipe, recipe_path, validate
@@ -43,7 +45,7 @@ from pipeline.results import Plan, Predictions, RunResult
 from pipeline.runtime import Runtime
 from pipeline.session import Account, begin, runtime_of
 from pipeline.stopping import Stopped, deadline, has_stopped
-from pipeline.store import Store, StoreIsHeld
+from pipeline.store import Store, StoreIsHeld, held
 
 with epy.lazy_imports():
     from components.served import opening, timeline
@@ -60,6 +62,7 @@ __all__ = [
     "configured",
     "load",
     "plan",
+    "rollback",
     "run",
     "runs",
 ]
@@ -119,6 +122,7 @@ def run(
     with (
         _told_of_the_disk(opened, runtime.serving),
         opened.lock(),
+        _held(runtime.serving, opened),
         opened.temporary(),
         deadline(config.runtime.deadline),
         contextlib.ExitStack() as stack,
@@ -147,6 +151,13 @@ def run(
                 session.fail(time.monotonic() - started, why, steps)
             raise
         return session.end(config, time.monotonic() - started, outcome, steps)
+
+
+def _held(serving: Path, store: Store) -> contextlib.AbstractContextManager[None]:
+    """Where runs of other stores push to as well, one is at work at a time."""
+    if serving.is_relative_to(store.root):
+        return contextlib.nullcontext()
+    return held(serving / LOCK, "serving directory", "--serving-dir", keep="if used")
 
 
 @contextlib.contextmanager
@@ -182,6 +193,48 @@ def plan(
     earlier = past_runs(opened.runs)
     outside = resolve(request, runtime, earlier, name)
     return _plan(name, config, runtime, opened, outside, earlier)
+
+
+def rollback(
+    model: Path | str, to: int, reason: str, *, store: Path | str = STORE, check: bool = True
+) -> Path:
+    """Publish an earlier version again, as the next one; the directory of that.
+
+    The versions above it are withdrawn: a scheduled run does not push such a model again by itself.
+
+    Args:
+        model: a serving directory, or the name of one in `STORE/serving`.
+        to: the version to go back to.
+        reason: is kept with the versions.
+        check: load it in a new process before.
+
+    Raises:
+        Mistake: there is no such version, or it is damaged, or does not say what it said.
+        StoreIsHeld: a run is at work in this serving directory.
+    """
+    named = Path(model).expanduser()
+    below = Store(Path(store)).root / "serving" / named
+    serving = ServingDirectory((named if ServingDirectory(named).versions() else below).resolve())
+    versions = serving.versions()
+    if to not in versions:
+        known = ", ".join(map(str, versions)) or "none"
+        raise Mistake(
+            f"--to must be a version of {str(serving.path)!r}, got {to}: there are {known}"
+        )
+    if to == versions[-1]:
+        raise Mistake(f"--to must be an earlier version than what is served, got {to}")
+    if not reason.strip():
+        raise Mistake("--reason must say why, got nothing")
+    with held(serving.path / LOCK, "serving directory", "MODEL"):
+        path = serving.version(to)
+        manifest = verify_manifest(path)
+        if check:
+            fresh.check(path, manifest["modality"], fresh.MEMORY, fresh.SECONDS)
+        kept = sha256(path / MANIFEST)
+        above = (serving.version(each) / MANIFEST for each in versions if each > to)
+        digests = {sha256(each) for each in above if each.is_file()} - {kept}
+        said = {"to": to, "reason": printable(reason.strip()), "withdrawn": sorted(digests)}
+        return serving.put(path, ROLLED_BACK, **said)
 
 
 def runs(store: Path | str = STORE, recipe: str = "") -> list[RunRecord]:

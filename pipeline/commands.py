@@ -138,6 +138,16 @@ def _sum_up(found: Plan) -> None:
     sys.stdout.write(f"\n{said}\n")
 
 
+def rollback(model: Path, to: int, reason: str, store: Path, *, as_json: bool) -> int:
+    """Publish an earlier version again."""
+    path = api.rollback(model, to, reason, store=store)
+    if as_json:
+        _print_json({"version": int(path.name), "path": str(path), "to": to, "reason": reason})
+    else:
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
 def compile_pipeline(
     recipe: str, config: Config, store: str, serving_dir: str | None, output: Path, *, fresh: bool
 ) -> int:

@@ -21,6 +21,7 @@ from components.modalities.photos.raw import PhotosConfig
 from components.modalities.sentences.raw import SentencesConfig
 from components.modalities.sounds.form import SoundsConfig
 from components.modalities.table import MODALITIES
+from components.push import PushConfig
 from components.section import PROGRAM, AugmentConfig, BeamConfig, Columns, Section, Views
 from components.tasks.learning import Learning
 from components.tasks.number import NumberConfig
@@ -82,6 +83,7 @@ class Config(Section):
     serve: ServeConfig = ServeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     bless: BlessConfig = BlessConfig()
+    push: PushConfig = PushConfig()
     control: ControlConfig = ControlConfig()
     pretrain: PretrainConfig = PretrainConfig()
     mlflow: MlflowConfig = MlflowConfig()

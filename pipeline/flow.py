@@ -34,10 +34,11 @@ from components.fine_tune import fine_tune
 from components.ingest import ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
-from components.push import ServingDirectory, push
+from components.push import push
 from components.report import About, report
 from components.section import Views
 from components.served.manifest import ServedModel
+from components.served.versions import ServingDirectory
 from components.shortcut import shortcut
 from components.suspect import suspect
 from components.tasks.protocol import Target
@@ -138,7 +139,7 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
         rivals = replace(rivals, control=control, shortcut=known)
 
     blessing = run(bless, evaluation, rivals, config.bless)
-    pushed = run(push, exported, blessing, outside.serving)
+    pushed = run(push, exported, blessing, outside.serving, config.push)
     so_far = SoFar(
         checks, features, suspects, head, tuned, exported, evaluation, rivals, blessing, pushed
     )

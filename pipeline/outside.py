@@ -21,9 +21,9 @@ from components.ingest import DataConfig, chosen_targets
 from components.job import silence
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
-from components.push import ServingDirectory
 from components.report import About
 from components.served.manifest import MANIFEST, ServedModel, targets_of, verify_manifest
+from components.served.versions import ServingDirectory
 from components.tasks.protocol import UNKNOWN, Column, Target
 from models.mistakes import Mistake
 from pipeline.config import Config
@@ -127,9 +127,7 @@ def resolve(
             f"{told} is not a whole model of ours: it is no baseline, and the next push is above it"
         )
     other = newest is not None and asked_of(newest.targets) != asked_of(request.targets)
-    blessed = (
-        newest if runtime.fresh else _baseline(newest, request.digest, serving.digest, earlier)
-    )
+    blessed = newest if runtime.fresh else _baseline(newest, request.digest, serving.place, earlier)
     pretrained, head = request.pretrained, None
     if blessed and request.config.model.warm_start == "blessed":
         pretrained, head = warm_start(

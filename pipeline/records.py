@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from components.files import read_json, write_json
 
 # Outcomes of runs that came to their end.
-FINISHED = ("pushed", "unchanged", "not blessed")
+FINISHED = ("pushed", "unchanged", "not blessed", "withdrawn")
 STARTED = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -80,7 +80,7 @@ class RunRecord(BaseModel):
         baseline: the blessed model it was compared with.
         host: where the process is; of a run on a cluster, nowhere.
         figures: the main one of each target.
-        outcome: running, pushed, unchanged, not blessed, stopped, or failed; and why.
+        outcome: running, pushed, unchanged, not blessed, withdrawn, stopped, or failed; and why.
         pushed: where the model is served; of an unchanged run, since an earlier one.
         stages: those that are done, by `Step.row`.
     """

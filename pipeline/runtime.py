@@ -71,8 +71,8 @@ class _Stages(Section):
 
 
 def _stage_names() -> list[str]:
-    """`components/` has a module for each stage, and four that all stages share."""
-    shared = {"artifacts", "files", "job", "section"}
+    """`components/` has a module for each stage, and five that all stages share."""
+    shared = {"artifacts", "disk", "files", "job", "section"}
     found = pkgutil.iter_modules(components.__path__)
     return sorted(module.name for module in found if not module.ispkg and module.name not in shared)
 

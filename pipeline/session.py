@@ -125,7 +125,7 @@ def begin(
         run_id=run_id,
         recipe=name,
         request=request.digest,
-        serving=outside.serving.digest,
+        serving=outside.serving.place,
         baseline=str(outside.blessed.path) if outside.blessed else None,
         started=begun,
         **record,
@@ -160,7 +160,7 @@ def result(
     return RunResult(
         run_id=record.run_id,
         recipe=record.recipe,
-        outcome=_outcome(steps, pushed, known),
+        outcome="withdrawn" if outcome.pushed.withdrawn else _outcome(steps, pushed, known),
         seconds=seconds,
         steps=tuple(steps),
         metrics=metrics,

@@ -30,7 +30,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -45,7 +45,7 @@ from components.files import (
 )
 from components.frozen.activations import Damaged
 from components.section import NOT_HASHED
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 
 A = TypeVar("A", bound=Artifact)
 
@@ -64,7 +64,7 @@ class Absent:
 
 
 class StoreIsHeld(Exception):
-    """Another run holds this store."""
+    """Another run holds this store, or this serving directory."""
 
 
 @dataclass(frozen=True)
@@ -309,27 +309,7 @@ class Store:
         Args:
             shared: the tasks of a run on a cluster hold it together.
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            file = (self.root / "lock").open("a+")
-        except OSError as error:
-            raise Mistake(
-                f"--store must be a directory that can be written, got {str(self.root)!r}: "
-                f"{error.strerror}"
-            ) from error
-        with file:
-            try:
-                how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-                fcntl.flock(file, how | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise StoreIsHeld(
-                    f"the store {self.root} is held by another run (process {holder})"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with held(self.root / "lock", "store", "--store", shared=shared):
             yield
 
     @contextmanager
@@ -355,6 +335,56 @@ class Store:
             else:
                 os.environ["TMPDIR"] = known
             shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def held(
+    lock: Path,
+    what: str,
+    flag: str,
+    *,
+    shared: bool = False,
+    keep: Literal["always", "if used"] = "always",
+) -> Iterator[None]:
+    """Hold the folder that `lock` is in; the kernel frees it when the process dies.
+
+    Args:
+        what: the folder is, and the flag that names it.
+        shared: with others who say so, too.
+        keep: the folder, where it was made for this and there is nothing else in it at the end.
+
+    Raises:
+        StoreIsHeld: somebody else holds it, who is named.
+        Mistake: it cannot be written.
+    """
+    folder = lock.parent
+    new = [path for path in [folder, *folder.parents] if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+")
+    except OSError as error:
+        raise Mistake(
+            f"{flag} must be a directory that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = printable(file.read(200).strip()) or "unknown"
+            raise StoreIsHeld(
+                f"the {what} {folder} is held by another run (process {holder})"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            if keep == "if used" and [*folder.iterdir()] == [lock]:
+                lock.unlink()
+                for path in new:
+                    path.rmdir()
 
 
 def _content(facts: dict[str, Any]) -> dict[str, Any]:

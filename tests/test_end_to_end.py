@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.served.versions import JOURNAL, ServingDirectory
 from tests.conftest import ROOT, CommandLine, InProcess, picture
 
 HEAD_ONLY = ("train_head", "fine_tune", "export", "evaluate", "blessed.evaluate", "bless", "push")
@@ -42,7 +43,7 @@ def test_pulse(command_line: CommandLine, here: InProcess, tiny_recipe: Path, ph
     listed = here("runs", tiny_recipe.stem, "--store", here.store).stdout
     assert listed.count("unchanged, version 1 is still served") == 2
     serving = Path(first["pushed"]).parent
-    assert [path.name for path in serving.iterdir()] == ["1"]
+    assert sorted(path.name for path in serving.iterdir()) == [JOURNAL, "1"]
 
     changed = statuses(here.result(tiny_recipe, "--head.learning-rate", "0.02"))
     ran = {name for name, status in changed.items() if status == "ran"}
@@ -100,8 +101,7 @@ def test_a_label_change_is_accepted_once_and_another_threshold_pushes_nothing(
     assert set(statuses(again).values()) == {"reused"}
     stricter = here.result(tiny_recipe, *serving, "--bless.at-least", "accuracy=0.1")
     assert stricter["pushed"] == told["pushed"]
-    versions = sorted(path.name for path in (here.directory / "models").iterdir())
-    assert versions == ["1", "2"]
+    assert ServingDirectory(here.directory / "models").versions() == [1, 2]
 
 
 def test_not_blessed_is_not_pushed_unless_forced(

@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.served.versions import JOURNAL
+
 ARGUMENTS = (
     *("run", "digits", "--data.labels-per-class", "12", "--head.epochs", "2"),
     *("--fine-tune.epochs", "2", "--pretrain.epochs", "1", "--control.epochs", "1"),
@@ -218,7 +220,11 @@ def digests(store: Path) -> dict[str, str]:
 
 def litter(disk: Path) -> list[str]:
     """What is no part of a store or of a serving directory."""
-    hidden = [p for p in disk.rglob(".*") if "activations" not in p.parts]
+    hidden = [
+        path
+        for path in disk.rglob(".*")
+        if "activations" not in path.parts and path.name != JOURNAL
+    ]
     return [str(p.relative_to(disk)) for p in (*hidden, *disk.glob("store/tmp"))]
 
 

@@ -20,8 +20,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from components.artifacts import Blessing, ExportedModel
 from components.files import manifest_of
-from components.push import ServingDirectory, push
+from components.push import PushConfig, push
 from components.served import manifest as manifests
+from components.served.versions import JOURNAL, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake
 from pipeline import api
@@ -134,6 +135,10 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+# Without a process of its own, which is tried where it matters.
+HERE = PushConfig(check=False)
+
+
 def exported(directory: Path, pushed: Path) -> ExportedModel:
     shutil.copytree(pushed, directory / "model")
     return ExportedModel(
@@ -152,12 +157,12 @@ def test_push_takes_the_next_number_and_leaves_strangers_alone(
     serving = ServingDirectory(tmp_path / "serving")
     (serving.path / "41").mkdir(parents=True)
     (serving.path / "notes").mkdir()
-    result = push(job(tmp_path / "p"), model, blessing(tmp_path), serving)
+    result = push(job(tmp_path / "p"), model, blessing(tmp_path), serving, HERE)
     assert result.path == serving.path / "42"
     manifests.verify_manifest(serving.path / "42")
-    refused = push(job(tmp_path / "q"), model, blessing(tmp_path, False), serving)
+    refused = push(job(tmp_path / "q"), model, blessing(tmp_path, False), serving, HERE)
     assert refused.path is None
-    assert sorted(p.name for p in serving.path.iterdir()) == ["41", "42", "notes"]
+    assert sorted(p.name for p in serving.path.iterdir()) == [JOURNAL, "41", "42", "notes"]
 
 
 def test_a_broken_model_is_not_pushed(pushed: Path, tmp_path: Path) -> None:
@@ -165,7 +170,7 @@ def test_a_broken_model_is_not_pushed(pushed: Path, tmp_path: Path) -> None:
     (model.path / "variables" / "variables.index").unlink()
     serving = ServingDirectory(tmp_path / "serving")
     with pytest.raises(Mistake, match=r"got a changed variables/variables\.index"):
-        push(job(tmp_path / "p"), model, blessing(tmp_path), serving)
+        push(job(tmp_path / "p"), model, blessing(tmp_path), serving, HERE)
     assert list(serving.path.iterdir()) == []
 
 
@@ -178,9 +183,9 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     (model.path / manifests.MANIFEST).write_text(json.dumps(manifest))
     script = (
         "import sys; from pathlib import Path; from tests.components.served.test_serving import *\n"
-        "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', labels=(), version=1)\n"
+        "m = ExportedModel(directory=Path(sys.argv[1]), modality='image', targets=(), version=1)\n"
         "to, serving = Path(sys.argv[2]), ServingDirectory(Path(sys.argv[3]))\n"
-        "push(job(to), m, blessing(to), serving)"
+        "push(job(to), m, blessing(to), serving, HERE)"
     )
     serving = tmp_path / "serving"
     process = subprocess.Popen(
@@ -188,10 +193,11 @@ def test_a_killed_push_leaves_no_version(pushed: Path, tmp_path: Path) -> None:
     )
     while not list(serving.glob(".incoming-*/*")) and process.poll() is None:
         time.sleep(0.002)
+    assert process.poll() is None, "it was not hit"
     process.kill()
     process.wait()
     versions = ServingDirectory(serving).versions()
     for version in versions:
         manifests.verify_manifest(serving / str(version))
-    result = push(job(tmp_path / "q"), model, blessing(tmp_path), ServingDirectory(serving))
+    result = push(job(tmp_path / "q"), model, blessing(tmp_path), ServingDirectory(serving), HERE)
     assert result.path == serving / str(len(versions) + 1)
