@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 from etils import epy
 
 from components.artifacts import AssembledModel, Checks, HeadForm, TrainedModel
@@ -16,6 +17,7 @@ from components.modalities.table import MODALITIES
 from components.section import Section
 from components.tasks.table import task_of
 from components.training.heads import new_head
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import keras
@@ -54,6 +56,7 @@ def assemble(
         path, description = pretrained.path, pretrained.description
     if path:
         giants.load(giant, network, path)
+    _check_finite(network, description)
     head = new_head(examples.targets, HeadForm(), features=network.output_shape[-1])
     model = AssembledModel(
         directory=job.directory,
@@ -73,6 +76,16 @@ def assemble(
     save_weights(network, model.weights)
     keep_frozen(model.weights, network)
     return model
+
+
+def _check_finite(network: keras.Model, description: str) -> None:
+    """A `Mistake` where weights are no numbers, of which nothing can be said later."""
+    for variable in network.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable.value)).all():
+            raise Mistake(
+                f"model.weights must be finite numbers, got {variable.path} with NaN or infinity "
+                f"in {description}"
+            )
 
 
 def _described(pretrained: TrainedModel) -> str:

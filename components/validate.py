@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -60,7 +61,7 @@ def validate(
     kind = MODALITIES[examples.modality].raw
     facts = kind.summary(values)
     warnings += [*_warnings(counted, quarantined, total), *kind.warnings(facts)]
-    warnings += _torn(counted)
+    warnings += [*_torn(counted), *_alike(examples.targets)]
     statistics = {
         "counts": {
             target.name: task_of(target).summary(target.space, answers[number])
@@ -123,6 +124,22 @@ def _check_splits(counted: Counter[Key]) -> None:
             f"data.path must not have one example in two splits, got {name!r} in {split} and the "
             f"same content as {other!r} in {other_split}"
         )
+
+
+def _alike(targets: tuple[Target, ...]) -> list[str]:
+    """Labels that a person would take for one."""
+    said = []
+    for target in targets:
+        forms: dict[str, list[str]] = defaultdict(list)
+        for label in target.space.labels:
+            forms[unicodedata.normalize("NFKC", label).casefold().strip()].append(label)
+        said += [
+            f"The labels {', '.join(map(repr, same))} differ in capitals, spaces or the form of "
+            f"accents alone: are they one?"
+            for same in forms.values()
+            if len(same) > 1
+        ]
+    return said
 
 
 def _torn(counted: Counter[Key]) -> list[str]:

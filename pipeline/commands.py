@@ -18,7 +18,7 @@ from etils import epy
 
 from components.section import BeamConfig, duration, size
 from components.served.manifest import find_model
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
 from pipeline import api, comparing
 from pipeline.config import Config, recipe_path
@@ -35,6 +35,7 @@ from pipeline.store import Store
 with epy.lazy_imports():
     from rich import console as rich_console
     from rich import table as rich_table
+    from rich import text as rich_text
 
     from components.on_beam import bulk as on_beam_bulk
     from components.on_beam import runner as beam_runner
@@ -196,7 +197,9 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
     for record in records:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in record.figures.items())
         pushed = record.pushed if record.pushed and record.outcome == "pushed" else ""
-        table.add_row(record.run_id, record.says(), figures, f"{record.seconds:.1f}", pushed)
+        cells = (record.run_id, record.says(), figures, f"{record.seconds:.1f}", pushed)
+        # What is in brackets is no markup.
+        table.add_row(*(rich_text.Text(printable(cell)) for cell in cells))
     rich_console.Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0
 

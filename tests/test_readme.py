@@ -150,7 +150,7 @@ def test_no_stray_files_at_the_top() -> None:
     top = {Path(path).parts[0] for path in tracked}
     assert not top - {
         *(".ci", ".dockerignore", ".gitignore", ".mkdocs.yml", "Dockerfile", "Makefile"),
-        *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "docs"),
+        *("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "docs"),
         *("components", "models", "pipeline", "run_pipeline.py", "tests"),
         *("pyproject.toml", "requirements.lock"),
     }

@@ -12,7 +12,7 @@ from components.modalities.table import MODALITIES
 from components.served.opening import KNOWN, Opened, named_said
 from components.tasks.protocol import Said, Target
 from components.tasks.table import short
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 
 
 def predict(
@@ -63,9 +63,9 @@ class Prediction:
     def as_line(self) -> str:
         """Tab-separated: the input, whether it is valid and known, what is said of each target."""
         if not self.valid:
-            return f"{self.input}\tinvalid"
+            return f"{printable(self.input)}\tinvalid"
         how = "valid" if self.likeness.get(KNOWN, True) else "unknown"
-        return "\t".join([self.input, how, *short(self.targets, self.said)])
+        return "\t".join([printable(self.input), how, *short(self.targets, self.said)])
 
 
 def check_inputs(inputs: tuple[str, ...], modality: str) -> None:

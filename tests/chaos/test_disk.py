@@ -75,7 +75,7 @@ def test_what_libraries_say_of_a_disk(tmp_path: Path) -> None:
         for each in (error, wrapped):
             assert "make room" in str(disk.mistake_of(each, tmp_path))
     assert disk.mistake_of(ValueError("no space in this name")) is None
-    with pytest.raises(Mistake, match="room for the model: 1000000.0 GB"):
+    with pytest.raises(Mistake, match=r"room for the model: 1000000\.0 GB"):
         disk.require_room(tmp_path / "not" / "there", 10**15, "the model")
 
 

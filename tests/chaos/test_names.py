@@ -1,0 +1,77 @@
+"""What names, labels, paths and weights can have in them that nobody meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.modalities.giants import Pretrained
+from components.served.predict import Prediction
+from components.validate import validate
+from models.mistakes import Mistake, printable
+from pipeline.store import Store
+from tests.conftest import InProcess, write_classes
+from tests.helpers import assembled, ingested, job
+
+
+def test_what_cannot_be_seen_is_escaped() -> None:
+    assert printable("a\nb\x1b[31m\udce9\u202e") == "a\\nb\\x1b[31m\\xe9\\u202e"
+    assert printable("ünï 你好 👩\u200d🔬") == "ünï 你好 👩\u200d🔬"
+    assert str(Mistake("got 'x\x1b[2Jy\nforged'")) == "got 'x\\x1b[2Jy forged'"
+    line = Prediction("a\tvalid\nforged\x1b", (), False, [], {}).as_line()
+    assert line == "a\\tvalid\\nforged\\x1b\tinvalid"
+
+
+@pytest.mark.parametrize("name", ["st[o]re", "s*", "s?", "s\\t", "s\nt", "s\udce9"])
+def test_paths_that_tensorflow_cannot_load_from(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Mistake, match="--store must be a path without"):
+        Store(tmp_path / name)
+
+
+def test_so_is_a_serving_directory(here: InProcess, tiny_recipe: Path) -> None:
+    done = here.run(tiny_recipe, "--serving-dir", here.directory / "se[r]ving")
+    assert done.returncode == 2
+    assert "--serving-dir must be a path without '['" in done.stderr
+
+
+def test_runs_of_a_name_in_brackets(here: InProcess, tmp_path: Path) -> None:
+    record = (
+        '{"run_id": "1-[/red]", "recipe": "[/red]", "request": "", "serving": "", "baseline": null,'
+        ' "started": "2026-01-01T00:00:00Z", "outcome": "failed: [/oops] \\u001b[31m"}'
+    )
+    runs = here.store / "runs"
+    runs.mkdir(parents=True)
+    (runs / "1.json").write_text(record)
+    done = here("runs", "--store", here.store)
+    assert done.returncode == 0
+    assert "1-[/red]" in done.stdout
+    assert "[/oops] \\x1b[31m" in done.stdout
+
+
+def test_labels_that_look_alike_are_said(tmp_path: Path) -> None:
+    labels = ("Red", "red", "caf\u00e9", "cafe\u0301", "blue")
+    examples = ingested(tmp_path / "out", write_classes(tmp_path / "data", 6, labels))
+    warnings = validate(job(tmp_path / "checks"), examples, None, False).warnings
+    assert sum("are they one?" in warning for warning in warnings) == 2
+    assert any("'Red', 'red' differ in capitals" in warning for warning in warnings)
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    examples = ingested(tmp_path / "out", write_classes(tmp_path / "data", 6))
+    model = assembled(tmp_path / "a", examples, backbone="ConvNet", input_size=16)
+    from components.frozen.networks import open_backbone
+
+    network = open_backbone(model, model.weights)
+    network.weights[0].assign(np.full(network.weights[0].shape, np.nan))
+    broken = tmp_path / "broken.weights.h5"
+    network.save_weights(broken)
+    with pytest.raises(Mistake, match=r"model\.weights must be finite numbers, got .* with NaN"):
+        assembled(
+            tmp_path / "b",
+            examples,
+            Pretrained("digest", "weights from broken.weights.h5", broken),
+            backbone="ConvNet",
+            input_size=16,
+        )
