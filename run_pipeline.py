@@ -217,17 +217,25 @@ def compare(
 
 
 @app.command
-def prune(*, store: Path = DEFAULT_STORE, remove: bool = False, json: bool = False) -> int:
-    """List stored activations that no artifact refers to.
+def prune(
+    *,
+    store: Path = DEFAULT_STORE,
+    keep_runs: int | None = None,
+    remove: bool = False,
+    json: bool = False,
+) -> int:
+    """List stored activations that no artifact refers to, and artifacts of old runs.
 
     Args:
         store: Where artifacts are kept.
+        keep_runs: List artifacts, too, that are needed neither by so many last runs of each recipe
+            nor by what is served.
         remove: Remove them.
         json: Print them as one JSON object.
     """
     from pipeline import commands
 
-    return commands.prune(store, remove=remove, as_json=json)
+    return commands.prune(store, keep_runs, remove=remove, as_json=json)
 
 
 @app.command

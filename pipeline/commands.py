@@ -20,7 +20,7 @@ from components.section import BeamConfig, duration, size
 from components.served.manifest import find_model
 from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
-from pipeline import api, comparing
+from pipeline import api, comparing, old
 from pipeline.config import Config, recipe_path
 from pipeline.console import open_log
 from pipeline.hosts import Hosts
@@ -239,22 +239,35 @@ def _compared(found: comparing.Compared) -> dict[str, Any]:
     }
 
 
-def prune(store_path: Path, *, remove: bool, as_json: bool) -> int:
-    """List the activations that nothing refers to, and remove them if told to."""
+def prune(store_path: Path, keep_runs: int | None, *, remove: bool, as_json: bool) -> int:
+    """List the activations, and artifacts, that nothing refers to, and remove them if told to."""
     store = Store(store_path)
+    if keep_runs is not None and keep_runs < 1:
+        raise Mistake(f"--keep-runs must be at least 1, got {keep_runs}")
     with store.lock():
-        left = leftovers(store)
+        unused = old.old_artifacts(store, keep_runs) if keep_runs else []
+        left = leftovers(store, [each.path for each in unused])
         if remove:
+            if keep_runs:
+                old.remove(store, unused, keep_runs)
             for each in left:
                 remove_leftover(each)
     if as_json:
         rows = [{"key": x.key, "what": x.what, "rows": x.rows, "bytes": x.bytes} for x in left]
-        _print_json({"removed": remove, "activations": rows})
+        artifacts = [{"artifact": each.ref, "bytes": each.bytes} for each in unused]
+        _print_json({"removed": remove, "activations": rows, "artifacts": artifacts})
         return 0
+    for one in unused:
+        sys.stdout.write(f"{one.bytes / 1e6:10.1f} MB  {one.ref}\n")
     for each in left:
         sys.stdout.write(f"{each.bytes / 1e6:10.1f} MB  {each.rows:8} rows  {each.what}\n")
     total = f"{sum(each.bytes for each in left) / 1e6:.1f} MB of activations"
+    if keep_runs:
+        size_of = f"{sum(one.bytes for one in unused) / 1e6:.1f} MB of {len(unused)} artifacts"
+        total = f"{size_of} and {total}"
     said = "removed" if remove else "that no artifact refers to" + (": --remove" if left else "")
+    if keep_runs and not remove:
+        said = "that no run which is kept refers to: --remove"
     sys.stdout.write(f"{total} {said}\n")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +35,16 @@ class Leftover:
     files: tuple[Path, ...]
 
 
-def leftovers(store: Store) -> list[Leftover]:
+def leftovers(store: Store, without: Collection[Path] = ()) -> list[Leftover]:
     """Every key of the activation store with something that no artifact refers to.
 
     An artifact of an older version of `extract` is never used again, and does not count. What an
     extraction that was killed has got to is left for it to go on from.
+
+    Args:
+        without: directories of artifacts that are to be removed as well.
     """
-    used = _referred_to(store)
+    used = _referred_to(store, without)
     killed = any((store.root / "scratch").glob("extract-*"))
     found = [
         _leftover(path.parent, used)
@@ -59,10 +63,12 @@ def remove(left: Leftover) -> None:
         directory.rmdir()
 
 
-def _referred_to(store: Store) -> dict[str, set[str]]:
+def _referred_to(store: Store, without: Collection[Path]) -> dict[str, set[str]]:
     """Key → the shards of it that a finished `extract` artifact refers to."""
     used: dict[str, set[str]] = defaultdict(set)
     for path in store.root.glob(f"extract/*/{ARTIFACT}"):
+        if path.parent in without:
+            continue
         # What is damaged is made again.
         with suppress(OSError, ValueError, KeyError, TypeError):
             if read_json(path)["version"] == _VERSION:
