@@ -274,6 +274,7 @@ def predict(
     events: float | None = None,
     release: float | None = None,
     check: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+    public_key: Path | None = None,
     beam: BeamConfig = BeamConfig(),
     json: bool = False,
 ) -> int:
@@ -296,10 +297,13 @@ def predict(
         release: … and ends where it is less probable than this, six tenths of that where not given.
         check: Ask it about the examples that travel with it, and nothing else: exit 2 where it says
             something else of them than when it was exported.
+        public_key: PEM: load the model only where it is signed by it.
         json: Print the answers as one JSON array; in bulk, what was written as one object.
     """
     from pipeline import commands
 
+    if public_key:
+        commands.check_signed(model, store, public_key)
     if check:
         return commands.check_model(model, inputs, store, as_json=json)
     if every is not None:

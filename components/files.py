@@ -140,6 +140,7 @@ def changed(directory: Path, manifest: str) -> list[str]:
     if not isinstance(said, dict) or not isinstance(said.get("files"), dict):
         raise ValueError(f"{directory / manifest} must have files, got none")
     files, found = said["files"], manifest_of(directory, leave_out=manifest)
+    found.pop(f"{manifest}.sig", None)  # It is of the manifest; see `served.signing`.
     return [name for name in sorted(files.keys() | found) if files.get(name) != found.get(name)]
 
 

@@ -3,6 +3,7 @@ watches."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import ByteSize, Field, field_validator
@@ -10,7 +11,7 @@ from pydantic import ByteSize, Field, field_validator
 from components.artifacts import Blessing, ExportedModel, PushedModel
 from components.files import sha256
 from components.job import Job, stage
-from components.section import NOT_HASHED, Section, UnhashedBool, seconds_of
+from components.section import NOT_HASHED, Place, Section, UnhashedBool, seconds_of
 from components.served import fresh
 from components.served.manifest import MANIFEST
 from components.served.versions import ServingDirectory
@@ -29,6 +30,11 @@ class PushConfig(Section):
     """Seconds that it may take."""
     keep: Annotated[int | None, NOT_HASHED] = Field(None, ge=1)
     """Remove all but so many versions, the highest ones; all stay where not given."""
+    sign: Place = ""
+    """A private key, PEM, of an elliptic curve: sign the manifest of what is pushed, as cosign and
+    OpenSSL verify it. The environment's SHOULDERS_KEY_PASSWORD opens it."""
+    public_key: Place = ""
+    """A public key, PEM: the last blessed model must be signed by it, before it is loaded."""
     grace: Annotated[str, NOT_HASHED] = "24h"
     """With `keep`: a version that is younger stays, such as 30m or 24h."""
 
@@ -75,7 +81,7 @@ def push(
         job.doing("loading it in a new process")
         fresh.check(model.path, model.modality, int(config.check_memory), config.check_seconds)
     gone = serving.gone(model.path)
-    version = serving.put(model.path)
+    version = serving.put(model.path, key=Path(config.sign) if config.sign else None)
     if gone:
         job.say(
             f"version {gone} was this model, and was removed by hand; it is version {version.name} "

@@ -25,7 +25,7 @@ from etils import epy
 from components import disk
 from components.files import check_place, sha256
 from components.modalities.table import MODALITIES
-from components.served import fresh
+from components.served import fresh, signing
 from components.served.manifest import MANIFEST, find_model, targets_of, verify_manifest
 from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
@@ -233,7 +233,11 @@ def rollback(
         kept = sha256(path / MANIFEST)
         above = (serving.version(each) / MANIFEST for each in versions if each > to)
         digests = {sha256(each) for each in above if each.is_file()} - {kept}
-        said = {"to": to, "reason": printable(reason.strip()), "withdrawn": sorted(digests)}
+        said: dict[str, Any] = {
+            "to": to,
+            "reason": printable(reason.strip()),
+            "withdrawn": sorted(digests),
+        }
         return serving.put(path, ROLLED_BACK, **said)
 
 
@@ -297,19 +301,24 @@ class Model:
         return f"{'/'.join(self.path.parts[-2:])} reads {plural} and says {'; '.join(said)}"
 
 
-def load(model: Path | str, store: Path | str = STORE) -> Model:
+def load(
+    model: Path | str, store: Path | str = STORE, public_key: Path | str | None = None
+) -> Model:
     """A model, after its files were compared with its manifest; TensorFlow is not yet asked.
 
     Args:
         model: a version's directory; a serving directory, whose newest version is meant; or the
             name of one in `STORE/serving`.
+        public_key: PEM; it must be signed by it.
 
     Raises:
-        Mistake: it is not there, or not what was written.
+        Mistake: it is not there, not what was written, or not signed.
     """
     path = find_model(Path(model).expanduser(), Store(Path(store)).root / "serving")
     check_place(path.resolve(), "MODEL")
     manifest = verify_manifest(path)
+    if public_key:
+        signing.verify(path, Path(public_key))
     return Model(path.resolve(), manifest["modality"], targets_of(manifest))
 
 

@@ -272,6 +272,11 @@ def prune(store_path: Path, keep_runs: int | None, *, remove: bool, as_json: boo
     return 0
 
 
+def check_signed(model: Path, store: Path, public_key: Path) -> None:
+    """A `Mistake` where a model is not signed by a key, before it is loaded."""
+    api.load(model, store, public_key)
+
+
 def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool) -> int:
     """Print what an exported model says of each input, in the order given."""
     if not inputs:

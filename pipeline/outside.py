@@ -22,6 +22,7 @@ from components.job import silence
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.modalities.table import MODALITIES
 from components.report import About
+from components.served import signing
 from components.served.manifest import MANIFEST, ServedModel, targets_of, verify_manifest
 from components.served.versions import ServingDirectory
 from components.tasks.protocol import UNKNOWN, Column, Target
@@ -72,6 +73,7 @@ def resolve_request(
     if config.beam.runner or config.beam.options:
         beam_runner.check(config.beam)
     track.check(config.mlflow)
+    signing.check_keys(config.push.sign, config.push.public_key)
     source = _source(config.data, config.columns, "data", download, digests, say)
     targets = chosen_targets(source, config.data)
     patch = _patch(config, targets)
@@ -120,11 +122,13 @@ def resolve(
     """
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
-    newest = _newest(serving)
+    key = request.config.push.public_key
+    newest = _newest(serving, Path(key) if key else None)
     if damaged := [v for v in serving.versions() if newest is None or v > int(newest.path.name)]:
         told = ", ".join(str(serving.path / str(version)) for version in damaged)
         say(
-            f"{told} is not a whole model of ours: it is no baseline, and the next push is above it"
+            f"{told} is not a whole model of ours{', or not signed' if key else ''}: it is no "
+            f"baseline, and the next push is above it"
         )
     other = newest is not None and asked_of(newest.targets) != asked_of(request.targets)
     blessed = newest if runtime.fresh else _baseline(newest, request.digest, serving.place, earlier)
@@ -184,16 +188,18 @@ def _baseline(
     return newest
 
 
-def _newest(serving: ServingDirectory) -> ServedModel | None:
-    """The highest version that is a model of ours."""
-    found = (_served(serving.path / str(number)) for number in reversed(serving.versions()))
+def _newest(serving: ServingDirectory, key: Path | None) -> ServedModel | None:
+    """The highest version that is a model of ours, signed where there is a key."""
+    found = (_served(serving.version(number), key) for number in reversed(serving.versions()))
     return next((model for model in found if model), None)
 
 
-def _served(path: Path) -> ServedModel | None:
+def _served(path: Path, key: Path | None = None) -> ServedModel | None:
     """The model at `path`, if it has a manifest of ours and is what that says, byte for byte."""
     try:
         targets = targets_of(verify_manifest(path))
+        if key:
+            signing.verify(path, key)
     except (Mistake, ValueError, KeyError, TypeError):
         return None
     return ServedModel(path.resolve(), sha256(path / MANIFEST), targets)

@@ -32,6 +32,7 @@ from components.files import (
     sha256,
     sha256_of_json,
 )
+from components.served import signing
 from components.served.manifest import MANIFEST, verify_manifest
 from models.mistakes import Mistake
 
@@ -104,7 +105,7 @@ class ServingDirectory:
         except (OSError, ValueError):  # What is damaged is superseded.
             return None
 
-    def put(self, model: Path, what: str = PUSHED, **said: Any) -> Path:
+    def put(self, model: Path, what: str = PUSHED, key: Path | None = None, **said: Any) -> Path:
         """Copy a model here as the highest version, in one rename.
 
         The server takes the largest integer, so a version must never be half there: it is copied
@@ -112,6 +113,7 @@ class ServingDirectory:
         is above all that there were, whatever the clock says and whoever removed them.
 
         Args:
+            key: to sign it with, where it is to be signed.
             what: it is, for the journal …
             said: … and more of that.
         """
@@ -124,6 +126,8 @@ class ServingDirectory:
             shutil.copytree(model, incoming)
             os.utime(incoming)
             verify_manifest(incoming)
+            if key:
+                signing.sign(incoming, key)
             fsync_tree(incoming)
             version = self._rename(incoming)
         finally:

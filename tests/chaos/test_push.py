@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from components.artifacts import Blessing, ExportedModel
 from components.files import read_json
 from components.push import PushConfig, push
-from components.served import fresh
+from components.served import fresh, signing
 from components.served.manifest import MANIFEST, verify_manifest
 from components.served.versions import JOURNAL, LOCK, ServingDirectory
 from models.mistakes import Mistake
@@ -234,3 +235,60 @@ def test_somebody_is_at_work_there(
     (serving / LOCK).write_text("1 on nowhere")
     with held(serving / LOCK, "serving directory", "--serving-dir"):
         pass
+
+
+def test_signed(tmp_path: Path, serving: ServingDirectory) -> None:
+    """By a key as cosign and OpenSSL make it, and as these verify it; before anything is loaded."""
+    for name in ("ours", "theirs"):
+        make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]
+        subprocess.run([*make, str(tmp_path / f"{name}.pem")], check=True)
+        give = ["openssl", "ec", "-in", str(tmp_path / f"{name}.pem"), "-pubout", "-out"]
+        subprocess.run([*give, str(tmp_path / f"{name}.pub")], check=True, capture_output=True)
+    ours, theirs = tmp_path / "ours.pub", tmp_path / "theirs.pub"
+    pushed(tmp_path, serving, 1, sign=str(tmp_path / "ours.pem"))
+    version = serving.version(1)
+    verify_manifest(version)
+    signing.verify(version, ours)
+    plain = tmp_path / "signature"
+    plain.write_bytes(base64.b64decode((version / signing.SIGNATURE).read_bytes()))
+    told = ["openssl", "dgst", "-sha256", "-verify", str(ours), "-signature", str(plain)]
+    done = subprocess.run(
+        [*told, str(version / MANIFEST)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "Verified OK\n"
+    with pytest.raises(Mistake, match="must be signed by .*theirs.pub', got another signature"):
+        api.load(version, public_key=theirs)
+    assert api.load(version, public_key=ours).path == version
+    # A manifest that fits a changed model has another signature.
+    signature = (version / signing.SIGNATURE).read_bytes()
+    (version / signing.SIGNATURE).unlink()
+    (version / "padding").write_bytes(b"changed")
+    programs.signed_off(version, number=1)
+    (version / signing.SIGNATURE).write_bytes(signature)
+    assert api.load(version).path == version
+    with pytest.raises(Mistake, match="got another signature"):
+        api.load(version, public_key=ours)
+    (version / signing.SIGNATURE).unlink()
+    with pytest.raises(Mistake, match=r"must be signed, got no MANIFEST\.json\.sig"):
+        api.load(version, public_key=ours)
+    with pytest.raises(Mistake, match=r"push\.public_key must be a key in PEM"):
+        signing.check_keys("", str(version / MANIFEST))
+    with pytest.raises(Mistake, match=r"push\.sign must be a key in PEM"):
+        signing.check_keys(str(tmp_path / "none.pem"), "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_is_not_signed_is_no_baseline(here: InProcess, tiny_recipe: Path) -> None:
+    make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "key.pem"]
+    subprocess.run(make, check=True, cwd=here.directory)
+    give = ["openssl", "ec", "-in", "key.pem", "-pubout", "-out", "key.pub"]
+    subprocess.run(give, check=True, cwd=here.directory, capture_output=True)
+    here.result(tiny_recipe)
+    keys = ("--push.sign", "key.pem", "--push.public-key", "key.pub", "--bless.max-drop", 1)
+    done = here.run(tiny_recipe, *keys, "--head.epochs", 20)
+    assert done.returncode == 0, done.stderr
+    assert "is not a whole model of ours, or not signed" in done.stderr
+    told = here.result(tiny_recipe, *keys, "--head.epochs", 21)
+    assert told["version"] == 3
+    assert "blessed.evaluate" in {stage["name"] for stage in told["stages"]}
