@@ -322,7 +322,7 @@ class ExportedModel(Artifact):
     ```
     model/saved_model.pb, variables/
     model/assets/        labels.txt, where there are labels; what else a task has
-    model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json
+    model/assets.extra/  tf_serving_warmup_requests, model_card.md, contract.json, sbom.cdx.json
     model/MANIFEST.json  sha256 of every other file
     near.jsonl           validation examples that are nearly the same as one that was trained on
     map.jsonl            where some of the examples lie in the plane in which they differ most
@@ -336,6 +336,7 @@ class ExportedModel(Artifact):
         "model/fingerprint.pb",
         "model/variables/",
         "model/MANIFEST.json",
+        "model/assets.extra/sbom.cdx.json",
         "map.jsonl",
     )
 

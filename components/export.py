@@ -19,13 +19,14 @@ from components.modalities.protocols import Modality, Reader
 from components.modalities.table import MODALITIES, open_reader
 from components.pages import cards
 from components.section import Section
-from components.served import agreement, golden
+from components.served import agreement, golden, sbom
 from components.served.manifest import MANIFEST
 from components.served.opening import DISTANCE, KNOWN, NEAREST, VALID, open_signatures
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from components.training.heads import open_head
 from components.training.reference import reference
+from models.version import VERSION
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -81,7 +82,7 @@ class ServeConfig(Section):
 NOTHING_BESIDE = ServeConfig(coverage=0, known=0)
 
 
-@stage(version=7)
+@stage(version=8)
 def export(
     job: Job,
     model: TrainedModel,
@@ -208,6 +209,7 @@ def _write_beside(
     extra = path / "assets.extra"
     extra.mkdir()
     write_json(extra / "contract.json", modality.giants.contract(model.base))
+    write_json(extra / "sbom.cdx.json", sbom.bill(VERSION))
     told = cards.card(model, targets, examples, cards.label_files(targets))
     (extra / "model_card.md").write_text(told)
     _write_warmup(extra / "tf_serving_warmup_requests", modality, config.warmup_requests)

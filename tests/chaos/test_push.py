@@ -256,7 +256,7 @@ def test_signed(tmp_path: Path, serving: ServingDirectory) -> None:
         [*told, str(version / MANIFEST)], capture_output=True, text=True, check=False
     )
     assert done.stdout == "Verified OK\n"
-    with pytest.raises(Mistake, match="must be signed by .*theirs.pub', got another signature"):
+    with pytest.raises(Mistake, match=r"must be signed by .*theirs\.pub', got another signature"):
         api.load(version, public_key=theirs)
     assert api.load(version, public_key=ours).path == version
     # A manifest that fits a changed model has another signature.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -137,6 +138,17 @@ def test_a_c_program_says_what_predict_says(pushed: Path, tmp_path: Path) -> Non
 
 # Without a process of its own, which is tried where it matters.
 HERE = PushConfig(check=False)
+
+
+def test_what_it_was_made_with_travels_with_it(pushed: Path) -> None:
+    """CycloneDX: each package with its version, TensorFlow and what it asks for among them."""
+    told = json.loads((pushed / "assets.extra" / "sbom.cdx.json").read_text())
+    assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.5")
+    found = {each["name"]: each["version"] for each in told["components"]}
+    assert found["tensorflow"] == tf.__version__
+    assert {"keras", "protobuf", "python", "pillow"} <= found.keys()
+    purls = {each.get("purl") for each in told["components"]}
+    assert f"pkg:pypi/keras@{keras.__version__}" in purls
 
 
 def exported(directory: Path, pushed: Path) -> ExportedModel:
