@@ -17,6 +17,7 @@ import io
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -315,8 +316,9 @@ def main(words: list[str] | None = None) -> int:
         expected = Expected(store, stages, digests(store))
         chosen = [t for t in trials([*stages], disk=has_disk) if asked.stage in ("", t.stage)]
         chosen = [t for t in chosen if asked.fault in ("", t.fault)]
-        if asked.some:
-            chosen = chosen[:: max(1, len(chosen) // asked.some)][: asked.some]
+        if asked.some or asked.part != "1/1":
+            random.Random(0).shuffle(chosen)
+        chosen = chosen[: asked.some or None]
         part, parts = map(int, asked.part.split("/"))
         chosen = chosen[part - 1 :: parts]
         lost = list(_tried(chosen, root, expected))
