@@ -40,14 +40,13 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _HIDDEN
 
 
-def walk(folder: Path, bound: Path | None, *, hidden: bool = False) -> Iterator[Found]:
+def walk(folder: Path, bound: Path | None) -> Iterator[Found]:
     """All that is in a folder and its folders, by name.
 
     Args:
         bound: where links may lead to, resolved; anywhere where there is none.
-        hidden: the folder itself is.
     """
-    yield from _walk(str(folder), bound, (os.path.realpath(folder),), hidden)
+    yield from _walk(str(folder), bound, (os.path.realpath(folder),), False)
 
 
 def _walk(

@@ -30,8 +30,6 @@ PASSWORD = "SHOULDERS_KEY_PASSWORD"  # noqa: S105 (its name)
 
 def check_keys(private: str, public: str) -> None:
     """A `Mistake` where a key cannot be read, before anything runs."""
-    if (private or public) and find_spec("cryptography") is None:
-        raise Mistake("push.sign must have its extra installed: pip install '.[signing]'")
     if private:
         _private(Path(private))
     if public:
@@ -50,6 +48,7 @@ def verify(path: Path, key: Path) -> None:
     Raises:
         Mistake: it has none, or it is not by that key, or of another manifest.
     """
+    _check_installed()
     try:
         signature = base64.b64decode(read_regular(path / SIGNATURE), validate=False)
         _public(key).verify(signature, read_regular(path / MANIFEST), ec.ECDSA(hashes.SHA256()))
@@ -57,6 +56,11 @@ def verify(path: Path, key: Path) -> None:
         raise Mistake(f"{path} must be signed, got no {SIGNATURE}") from error
     except (exceptions.InvalidSignature, ValueError, OSError) as error:
         raise Mistake(f"{path} must be signed by {str(key)!r}, got another signature") from error
+
+
+def _check_installed() -> None:
+    if find_spec("cryptography") is None:
+        raise Mistake("signatures must have their extra installed: pip install '.[signing]'")
 
 
 def _private(key: Path) -> Any:
@@ -80,6 +84,7 @@ def _public(key: Path) -> Any:
 
 
 def _read(key: Path, field: str, load: Any, is_ours: Any) -> Any:
+    _check_installed()
     try:
         found = load(read_regular(key))
     except (OSError, ValueError, TypeError, exceptions.UnsupportedAlgorithm) as error:

@@ -17,6 +17,8 @@ _TAG, _SHORT, _LONG = 0x0112, 3, 4
 _EXIF = b"Exif\0\0"
 # FF, the marker, and two bytes of size; then what an EXIF segment begins with.
 _HEAD = 4 + len(_EXIF)
+# A file of nothing but short segments would be gone through for minutes.
+_MOST_SEGMENTS = 256
 
 
 def upright(pixels: Any, orientation: Any) -> Any:
@@ -49,7 +51,8 @@ def of_jpeg(raw: Any) -> Any:
         return tf.where(is_exif, at, after), is_exif & ~ends, ended | ends
 
     start, no = tf.constant(2), tf.constant(False)
-    at, found, _ = tf.while_loop(goes_on, step, (start, no, no))
+    state = (start, no, no)
+    at, found, _ = tf.while_loop(goes_on, step, state, maximum_iterations=_MOST_SEGMENTS)
     return tf.cond(found, lambda: _of_exif(raw, at, length), lambda: tf.constant(1))
 
 

@@ -173,6 +173,8 @@ def test_damaged_exif_is_ignored() -> None:
         told = orientations.of_jpeg(tf.constant(bytes(damaged)))
         assert 1 <= int(told) <= 8
     assert photos.check(turned_jpeg(9))["exif"] == 1
+    endless = b"\xff\xd8" + b"\xff\xe0\x00\x02" * 1_000_000
+    assert int(orientations.of_jpeg(tf.constant(endless))) == 1
     png = encoded("RGB", "PNG")
     assert photos.check(png[:33] + chunk(b"eXIf", b"nonsense") + png[33:])["exif"] == 1
 
