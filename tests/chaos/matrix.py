@@ -252,8 +252,11 @@ class Expected:
                 if kept_apart.name in manifest:
                     shutil.rmtree(kept_apart)
             shutil.rmtree(store / ref)
-        for folder in ("runs", "tensorboard", *(["serving"] if stage != "report" else [])):
+        for folder in ("tensorboard", *(["serving", "runs"] if stage != "report" else [])):
             shutil.rmtree(store / folder, ignore_errors=True)
+        for path in (store / "runs").glob("*.json"):  # Of a run that was killed after its push.
+            record = json.loads(path.read_text())
+            path.write_text(json.dumps(record | {"outcome": "running", "pushed": None}))
 
 
 def judged(trial: Trial, place: Path, expected: Expected) -> str:
