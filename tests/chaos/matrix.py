@@ -108,12 +108,17 @@ def arm(trial: Trial, place: Path) -> None:
 
 def _watch(trial: Trial, place: Path, directory: Path) -> None:
     """Strike as soon as something was written."""
-    while True:
-        with os.scandir(directory) as entries:
-            if any(entry.is_dir() or entry.stat().st_size for entry in entries):
-                strike(trial, place, directory)
-                return
+    while not _has_content(directory):
         time.sleep(0.0005)
+    strike(trial, place, directory)
+
+
+def _has_content(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(entry.is_dir() or entry.stat().st_size for entry in entries)
+    except FileNotFoundError:  # It was there, under another name: a file is renamed when whole.
+        return True
 
 
 def strike(trial: Trial, place: Path, directory: Path) -> None:
