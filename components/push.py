@@ -65,10 +65,9 @@ def push(
     if not blessing.blessed:
         reason = "It was not blessed, so nothing was pushed."
         return PushedModel(directory=job.directory, path=None, reason=reason, stats=skipped)
-    if row := serving.withdrawn().get(sha256(model.path / MANIFEST)):
-        reason = (
-            f"It was withdrawn on {row['time'][:10]} ({row['reason']}), so it was not pushed again."
-        )
+    if entry := serving.withdrawn().get(sha256(model.path / MANIFEST)):
+        when = entry.time.partition("T")[0]
+        reason = f"It was withdrawn on {when} ({entry.reason}), so it was not pushed again."
         job.say(reason)
         return PushedModel(
             directory=job.directory, path=None, reason=reason, withdrawn=True, stats=skipped

@@ -12,6 +12,9 @@ from components.modalities.table import MODALITIES
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 
+# TensorFlow Serving's versions are of 64 bits.
+LAST_VERSION = 2**63 - 1
+
 
 @dataclass(frozen=True)
 class ServedModel:
@@ -34,6 +37,13 @@ def targets_of(manifest: dict[str, Any]) -> tuple[Target, ...]:
     return tuple(Target.model_validate(target) for target in manifest["targets"])
 
 
+def is_version(name: str) -> bool:
+    """Whether a server takes a folder of this name for a version, and it is as we write it."""
+    return (
+        name.isdecimal() and len(name) < 20 and name == str(int(name)) and int(name) <= LAST_VERSION
+    )
+
+
 def find_model(named: Path, serving: Path) -> Path:
     """A version's directory.
 
@@ -43,7 +53,7 @@ def find_model(named: Path, serving: Path) -> Path:
     for path in (named, serving / named):
         if (path / MANIFEST).is_file():
             return path
-        versions = [each for each in path.glob("*") if each.name.isdecimal()]
+        versions = [each for each in path.glob("*") if is_version(each.name)]
         whole = [each for each in versions if (each / MANIFEST).is_file()]
         if whole:
             return max(whole, key=lambda each: int(each.name))

@@ -11,16 +11,17 @@ SERVING/
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.disk import require_room
 from components.files import (
@@ -28,12 +29,11 @@ from components.files import (
     files_below,
     fsync_directory,
     fsync_tree,
-    parsed,
     sha256,
     sha256_of_json,
 )
 from components.served import signing
-from components.served.manifest import MANIFEST, verify_manifest
+from components.served.manifest import LAST_VERSION, MANIFEST, is_version, verify_manifest
 from models.mistakes import Mistake
 
 JOURNAL, LOCK = ".versions.jsonl", ".lock"
@@ -42,6 +42,26 @@ PUSHED, ROLLED_BACK, REMOVED = "pushed", "rolled back", "removed"
 _INCOMING, _OUTGOING = ".incoming-", ".removed-"
 # What another host left is not known to be abandoned before.
 _ABANDONED_SECONDS = 3600
+
+
+class Entry(BaseModel):
+    """A line of the journal: what became of a version.
+
+    Attributes:
+        manifest: the sha256 of its manifest.
+        to: the version that a person went back to, and why, …
+        withdrawn: … and the manifests of the models that were gone back from.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    time: str = "an unknown day"
+    version: int | None = Field(None, ge=1, le=LAST_VERSION)
+    manifest: str = ""
+    to: int | None = None
+    reason: str = "no reason was given"
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,42 +77,47 @@ class ServingDirectory:
     @property
     def digest(self) -> str:
         """Whenever somebody went back to a version, what is to be pushed is asked again."""
-        return sha256_of_json([self.place, [r for r in self._rows() if r["what"] == ROLLED_BACK]])
+        back = [e.model_dump_json() for e in self.journal() if e.what == ROLLED_BACK]
+        return sha256_of_json([self.place, back])
 
     def versions(self) -> list[int]:
         """The versions that are there, in ascending order."""
         if not self.path.is_dir():
             return []
-        return sorted(int(path.name) for path in self.path.iterdir() if path.name.isdecimal())
+        return sorted(int(path.name) for path in self.path.iterdir() if is_version(path.name))
 
     def version(self, number: int) -> Path:
         return self.path / str(number)
 
-    def journal(self) -> list[dict[str, Any]]:
+    def journal(self) -> list[Entry]:
         """What became of the versions, the earliest first; damaged lines are passed over."""
-        return list(self._rows())
+        try:
+            lines = (self.path / JOURNAL).read_bytes().splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines:
+            with suppress(ValidationError):
+                found.append(Entry.model_validate_json(line))
+        return found
 
-    def withdrawn(self) -> dict[str, dict[str, Any]]:
+    def withdrawn(self) -> dict[str, Entry]:
         """The sha256 of the manifest of each model that a person went back from → when and why.
 
         It is not pushed again by itself; one that a person goes back to is withdrawn no longer.
         """
-        found: dict[str, dict[str, Any]] = {}
-        for row in self._rows():
-            found.pop(row.get("manifest", ""), None)
-            found |= dict.fromkeys(row.get("withdrawn", ()), row)
+        found: dict[str, Entry] = {}
+        for entry in self.journal():
+            found.pop(entry.manifest, None)
+            found |= dict.fromkeys(entry.withdrawn, entry)
         return found
 
     def gone(self, model: Path) -> int | None:
         """The last version that was this very model and that somebody has removed by hand."""
         digest, there = sha256(model / MANIFEST), {*self.versions()}
-        last: dict[int, dict[str, Any]] = {}
-        for row in self._rows():
-            if isinstance(row.get("version"), int):
-                last[row["version"]] = row
-        mine = [n for n, row in last.items() if row.get("manifest") == digest]
-        mine = [n for n in mine if last[n]["what"] != REMOVED and n not in there]
-        return max(mine, default=None)
+        last = {entry.version: entry for entry in self.journal() if entry.version}
+        mine = [n for n, e in last.items() if e.manifest == digest and e.what != REMOVED]
+        return max((n for n in mine if n not in there), default=None)
 
     def holds(self, model: Path) -> Path | None:
         """The highest version, if it is this very model: nothing is pushed twice."""
@@ -168,7 +193,7 @@ class ServingDirectory:
 
     def _rename(self, incoming: Path) -> Path:
         while True:
-            known = [row["version"] for row in self._rows() if isinstance(row.get("version"), int)]
+            known = [entry.version for entry in self.journal() if entry.version]
             version = self.version(max([*self.versions(), *known], default=0) + 1)
             try:
                 incoming.rename(version)
@@ -179,24 +204,11 @@ class ServingDirectory:
             fsync_directory(self.path)
             return version
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        try:
-            lines = (self.path / JOURNAL).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return
-        for line in lines:
-            try:
-                row = parsed(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and isinstance(row.get("what"), str):
-                yield row
-
     def _note(self, **row: Any) -> None:
         """A line of the journal, in one write."""
-        row = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **row}
+        entry = Entry(time=time.strftime("%Y-%m-%dT%H:%M:%S%z"), **row)
         with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(entry.model_dump_json(exclude_unset=True) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -147,8 +148,8 @@ def test_going_back(tmp_path: Path, serving: ServingDirectory) -> None:
     back = api.rollback(serving.path, 1, "it took bees for ants", check=False)
     assert back == serving.version(4)
     assert numbered(serving) == {1: 1, 2: 2, 3: 3, 4: 1}
-    row = serving.journal()[-1]
-    assert (row["what"], row["to"], row["reason"]) == ("rolled back", 1, "it took bees for ants")
+    entry = serving.journal()[-1]
+    assert (entry.what, entry.to, entry.reason) == ("rolled back", 1, "it took bees for ants")
     # Neither comes back by itself; a new one is pushed, and who is gone back to, too.
     for number in (2, 3):
         withdrawn = pushed(tmp_path, serving, number)
@@ -305,3 +306,24 @@ def test_what_is_not_signed_is_no_baseline(here: InProcess, tiny_recipe: Path) -
     told = here.result(tiny_recipe, *keys, "--head.epochs", 21)
     assert told["version"] == 3
     assert "blessed.evaluate" in {stage["name"] for stage in told["stages"]}
+
+
+def test_names_that_are_no_versions(tmp_path: Path, serving: ServingDirectory) -> None:
+    """Of those that a server does not take for versions, none decides what the next one is."""
+    pushed(tmp_path, serving, 1)
+    for name in ("007", "٣", "²", str(2**63), "9" * 200):
+        (serving.path / name).mkdir()
+    assert serving.versions() == [1]
+    with (serving.path / JOURNAL).open("a") as file:
+        file.write('{"what": "pushed", "version": ' + "9" * 30 + "}\n" + '{"what": "pushed"}\n')
+    assert pushed(tmp_path, serving, 2).path == serving.version(2)
+
+
+def test_a_journal_that_somebody_wrote_in(tmp_path: Path, serving: ServingDirectory) -> None:
+    """A line without its date or its reason still withdraws a model."""
+    pushed(tmp_path, serving, 1)
+    digest = serving.journal()[-1].manifest
+    with (serving.path / JOURNAL).open("a") as file:
+        file.write(json.dumps({"what": "rolled back", "withdrawn": [digest]}) + "\n")
+    said = pushed(tmp_path, serving, 1).reason
+    assert said.startswith("It was withdrawn on an unknown day (no reason was given)")
