@@ -1,12 +1,13 @@
 """Every stage, hit at every moment by every fault: the same command again comes to the same end.
 
     python -m tests.chaos.matrix                 all of it, a table at the end
-    python -m tests.chaos.matrix --some 12       so many of it, spread over all
-    python -m tests.chaos.matrix --stage push    of one stage alone
+    python -m tests.chaos.matrix --chains 1      an 18th of it
+    python -m tests.chaos.matrix --stage push    of one stage alone, each by itself
 
-For each, a run in a process of its own is hit where it says; then the same command runs again, with
-no clean-up by hand, and must end with the artifacts and the version that a run gives which nothing
-hit. Disks are filled up for real, where this may mount a small one (a tmpfs, as root).
+A run in a process of its own is hit where it says; then the same command runs again, with no
+clean-up by hand, and must end with the artifacts and the version that a run gives which nothing
+hit. In a chain it is hit again in its next stage, by another fault: each stage once, and once each
+fault. Disks are filled up for real, where this may mount a small one (a tmpfs, as root).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import io
 import itertools
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -61,33 +61,34 @@ class Trial:
         return f"{self.stage} {self.moment} {self.fault}"
 
 
-def trials(stages: list[str], *, disk: bool) -> Iterator[Trial]:
-    """All of them. What is damaged after it is there is found when it is used."""
+def chains(stages: list[str], *, disk: bool) -> list[list[Trial]]:
+    """All of them, so that each goes through all stages, with a fault for each.
+
+    What is damaged is so after it was committed, and found when it is used.
+    """
     faults = [*SIGNALS, "EIO", *(["ENOSPC"] if disk else [])]
-    for stage in stages:
-        for moment, fault in itertools.product(MOMENTS, faults):
-            yield Trial(stage, moment, fault)
-        for fault in DAMAGE:
-            yield Trial(stage, "committed", fault)
+    kinds = [*itertools.product(MOMENTS, faults), *(("committed", fault) for fault in DAMAGE)]
+    return [
+        [Trial(stage, *kinds[(start + at) % len(kinds)]) for at, stage in enumerate(stages)]
+        for start in range(len(kinds))
+    ]
 
 
 # --- in the process that is hit ---
 
 
-def arm(trial: Trial, place: Path) -> None:
-    """Have the fault happen when the stage is there."""
+def arm(trial: Trial, place: Path, artifact: str) -> None:
+    """Have the fault happen when the stage, known by the artifact that it makes, is there."""
     from pipeline.store import Store
 
     begin, commit = Store.begin, Store.commit
-    first: list[Any] = []  # It is the first stage that runs: those before it are there.
 
     def is_it(call: Any) -> bool:
-        return bool(call.fingerprint == first[0].fingerprint)
+        return f"{call.stage}/{call.fingerprint}" == artifact
 
     def begins(store: Any, call: Any, **options: Any) -> Path:
         directory: Path = begin(store, call, **options)
-        first.append(call)
-        if len(first) == 1:
+        if is_it(call):
             if trial.moment == "before":
                 strike(trial, place, directory)
             if trial.moment == "middle":
@@ -176,7 +177,7 @@ def _fail_from_now_on(disk: Path) -> None:
 # --- in the process that tries ---
 
 
-def start(arguments: tuple[str, ...], place: Path, trial: Trial | None) -> tuple[int, float]:
+def start(place: Path, trial: Trial | None = None, artifact: str = "") -> tuple[int, float]:
     """Run in a child: its exit status, negative for a signal, and when it ended."""
     child = os.fork()
     if child == 0:
@@ -188,8 +189,8 @@ def start(arguments: tuple[str, ...], place: Path, trial: Trial | None) -> tuple
             import run_pipeline
 
             if trial:
-                arm(trial, place)
-            status = run_pipeline.main([*arguments, "--store", str(place / "disk" / "store")])
+                arm(trial, place, artifact)
+            status = run_pipeline.main([*ARGUMENTS, "--store", str(place / "disk" / "store")])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -264,48 +265,48 @@ class Expected:
             path.write_text(json.dumps(record | {"outcome": "running", "pushed": None}))
 
 
-def judged(trial: Trial, place: Path, expected: Expected) -> str:
-    """What went wrong; empty where nothing was lost."""
-    expected.until(trial.stage, place / "disk" / "store")
-    status, ended = start(ARGUMENTS, place, trial)
-    struck = place / "struck"
+def hit(trial: Trial, place: Path, expected: Expected) -> str:
+    """What went wrong where a run was hit; empty where it ended as it should."""
+    struck, errors = place / "struck", place / "err"
+    struck.unlink(missing_ok=True)
+    status, ended = start(place, trial, expected.stages[trial.stage])
+    (place / "disk" / "filler").unlink(missing_ok=True)
     if not struck.exists():
-        return f"was not hit, exit {status}"
-    if trial.fault == "SIGKILL" or trial.fault in DAMAGE:
-        wanted = status == -signal.SIGKILL
-    elif trial.fault == "SIGTERM":
-        seconds = ended - float(struck.read_text())
-        wanted = status == 143 and seconds < MOST_SECONDS
-        if not wanted:
-            return f"exit {status} after {seconds:.1f} s"
-    else:
-        wanted = status in (0, 2)
-        lines = (place / "err").read_text().splitlines()
-        if "Traceback (most recent call last):" in lines:
-            return "a traceback: " + "\n".join(lines[-25:])
-    if not wanted:
-        return f"exit {status}: {(place / 'err').read_text()[-300:]}"
+        return f"was not hit, exit {status}: {errors.read_text()[-300:]}"
     for version in (place / "disk" / "store" / "serving").glob("*/[0-9]*"):
         if not (version / "MANIFEST.json").exists():
             return f"half a version: {version.name}"
-    (place / "disk" / "filler").unlink(missing_ok=True)
-    status, _ = start(ARGUMENTS, place, None)
+    if trial.fault == "SIGTERM":
+        seconds = ended - float(struck.read_text())
+        in_time = status == 143 and seconds < MOST_SECONDS
+        return "" if in_time else f"exit {status} after {seconds:.1f} s"
+    if trial.fault == "SIGKILL" or trial.fault in DAMAGE:
+        return "" if status == -signal.SIGKILL else f"exit {status}: {errors.read_text()[-300:]}"
+    lines = errors.read_text().splitlines()
+    if status not in (0, 2) or "Traceback (most recent call last):" in lines:
+        return f"exit {status}: " + "\n".join(lines[-25:])
+    return ""
+
+
+def ends(place: Path, expected: Expected) -> str:
+    """What went wrong with the same command after all; empty where nothing was lost."""
+    status, _ = start(place)
     if status != 0:
         return f"again: exit {status}: {(place / 'err').read_text()[-300:]}"
     if json.loads((place / "out").read_text())["version"] != 1:
         return "another version"
     got = digests(place / "disk" / "store")
     if got != expected.digests:
-        return f"other artifacts: {sorted(set(got.items()) ^ set(expected.digests.items()))[:3]}"
+        return f"other artifacts: {sorted(set(got.items()) ^ set(expected.digests.items()))}"
     return f"litter: {left[:3]}" if (left := litter(place / "disk")) else ""
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.matrix", description=__doc__)
-    parser.add_argument("--some", type=int, default=0, help="so many trials, spread over all")
-    parser.add_argument("--stage", default="", help="one stage alone")
-    parser.add_argument("--fault", default="", help="one fault alone")
-    parser.add_argument("--part", default="1/1", help="every so-manieth: 1/2 and 2/2 are all")
+    parser.add_argument("--chains", type=int, help="so many of the chains")
+    parser.add_argument("--first", type=int, default=0, help="from this one on")
+    parser.add_argument("--stage", default="", help="one stage alone, in trials by themselves")
+    parser.add_argument("--fault", default="", help="of these, one fault alone")
     asked = parser.parse_args(words)
     from models.quiet import import_tensorflow
 
@@ -313,7 +314,7 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="matrix-") as directory:
         root = Path(directory)
         with _place(root) as (place, has_disk):
-            status, _ = start(ARGUMENTS, place, None)
+            status, _ = start(place)
             if status:
                 sys.stderr.write((place / "err").read_text())
                 return 1
@@ -322,15 +323,12 @@ def main(words: list[str] | None = None) -> int:
             shutil.copytree(place / "disk" / "store", store)
         stages = {s["name"]: "/".join(s["artifact"].split("/")[-2:]) for s in result["stages"]}
         expected = Expected(store, stages, digests(store))
-        chosen = [t for t in trials([*stages], disk=has_disk) if asked.stage in ("", t.stage)]
-        chosen = [t for t in chosen if asked.fault in ("", t.fault)]
-        if asked.some or asked.part != "1/1":
-            random.Random(0).shuffle(chosen)
-        chosen = chosen[: asked.some or None]
-        part, parts = map(int, asked.part.split("/"))
-        chosen = chosen[part - 1 :: parts]
-        lost = list(_tried(chosen, root, expected))
-    _tell(chosen, lost)
+        tried = chains([*stages], disk=has_disk)[asked.first :][: asked.chains]
+        if asked.stage:
+            alone = [t for chain in tried for t in chain if t.stage == asked.stage]
+            tried = [[t] for t in alone if asked.fault in ("", t.fault)]
+        lost = [trial for chain in tried for trial in _lost(chain, root, expected)]
+    _tell([trial for chain in tried for trial in chain], lost)
     return 1 if lost else 0
 
 
@@ -344,14 +342,19 @@ def _place(root: Path) -> Iterator[tuple[Path, bool]]:
     shutil.rmtree(place)
 
 
-def _tried(chosen: list[Trial], root: Path, expected: Expected) -> Iterator[Trial]:
-    """Those that were lost."""
-    for number, trial in enumerate(chosen):
-        with _place(root) as (place, _):
-            wrong = judged(trial, place, expected)
-        sys.stderr.write(f"{number + 1}/{len(chosen)} {trial}: {wrong or 'survived'}\n")
-        if wrong:
-            yield trial
+def _lost(chain: list[Trial], root: Path, expected: Expected) -> list[Trial]:
+    """Those of a chain after which something was lost; all, where it did not end well."""
+    lost = []
+    with _place(root) as (place, _):
+        expected.until(chain[0].stage, place / "disk" / "store")
+        for trial in chain:
+            wrong = hit(trial, place, expected)
+            sys.stderr.write(f"{trial}: {wrong or 'as it should'}\n")
+            if wrong:
+                lost.append(trial)
+        wrong = ends(place, expected)
+        sys.stderr.write(f"then: {wrong or 'nothing was lost'}\n")
+    return chain if wrong else lost
 
 
 def _tell(chosen: list[Trial], lost: list[Trial]) -> None:
