@@ -31,7 +31,7 @@ from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
-from pipeline.checks import check, check_blocks
+from pipeline.checks import check, check_giant
 from pipeline.config import Config, merged, read_recipe, recipe_path, validate
 from pipeline.console import Log, open_log
 from pipeline.estimates import estimates
@@ -189,7 +189,7 @@ def plan(
     name, opened = recipe_path(recipe).stem, Store(Path(store))
     runtime = _runtime(config, opened, serving_dir, name, fresh=fresh)
     request = resolve_request(config, download=False, digests=opened.digests)
-    check_blocks(config, request.giant, opened)
+    check_giant(config, request.giant, opened)
     earlier = past_runs(opened.runs)
     outside = resolve(request, runtime, earlier, name)
     return _plan(name, config, runtime, opened, outside, earlier)

@@ -75,31 +75,30 @@ def _check_features(config: Config) -> None:
             )
 
 
-def check_blocks(config: Config, giant: Giant, store: Store) -> None:
-    """A `Mistake` where what is to be unfrozen is no part of the giant.
+def check_giant(config: Config, giant: Giant, store: Store) -> None:
+    """A `Mistake` where the giant cannot be built as is asked for, or unfrozen.
 
     The store knows the blocks of giants that were assembled before; others are built, without
-    weights, as they will have to be.
+    weights, as they will have to be: what a giant cannot do is told before hours of work.
     """
     unfreeze = config.fine_tune.unfreeze
-    if not config.fine_tune.epochs or unfreeze in (0, "all"):
-        return
     blocks = _known_blocks(config, giant, store)
     if blocks is None:
         import_tensorflow()
         row = MODALITIES[config.data.modality]
         blocks = row.giants.block_names(config.model, config.own, giant)
-    if blocks:
+    if blocks and config.fine_tune.epochs and unfreeze not in (0, "all"):
         splitting.resolve_block(dict.fromkeys(blocks, 0), unfreeze)
 
 
 def _known_blocks(config: Config, giant: Giant, store: Store) -> list[str] | None:
-    """The blocks of the giant, by what was assembled of it with the same section of its own."""
+    """The blocks of the giant, by what was assembled of it in the same way."""
     for path in (store.root / "assemble").glob(f"*/{ARTIFACT}"):
         with suppress(OSError, ValueError, KeyError):
             made = read_manifest(path.parent)
-            inputs, own = made["inputs"], hashed(config.own)
-            if inputs["giant"] == {"digest": giant.digest} and inputs["own"] == own:
+            inputs = made["inputs"]
+            asked = ({"digest": giant.digest}, hashed(config.own), config.model.pooling)
+            if (inputs["giant"], inputs["own"], inputs["config"]["pooling"]) == asked:
                 blocks: list[str] = made["stats"]["blocks"]
                 return blocks
     return None

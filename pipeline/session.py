@@ -15,7 +15,7 @@ from components.job import silence
 from components.tasks.table import main_figures
 from models.quiet import hide_gpus
 from pipeline.boards import CURVES, Boards
-from pipeline.checks import check_blocks
+from pipeline.checks import check_giant
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import WHERE, resolve, resolve_request
@@ -114,7 +114,7 @@ def begin(
     """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
         request = resolve_request(config, download=True, digests=store.digests, say=say)
-    check_blocks(config, request.giant, store)
+    check_giant(config, request.giant, store)
     earlier = past_runs(store.runs)
     for killed in (r for r in earlier if r.says() == "killed"):
         Boards(store.root, killed.run_id).abort("killed")

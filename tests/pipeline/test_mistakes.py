@@ -6,9 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from models.mistakes import Mistake
+from pipeline import api
+from tests.audio_presets import write_audio_preset
 from tests.conftest import picture, write_classes
+from tests.image_presets import write_image_preset
+from tests.presets import write_preset, write_table
 
 Call = Callable[..., Any]
 
@@ -205,3 +212,39 @@ def test_predict_names_what_is_wrong(in_process: Call, tmp_path: Path) -> None:
     status, _, err = in_process("predict", tmp_path, "a.jpg")
     assert status == 2
     assert "MODEL must be the directory of a version" in err
+
+
+LIMITS = [
+    # (recipe, the family of its preset, what is asked for, what the line must say)
+    ("sentiment", "BERT", {"sentences.sequence_length": 5000}, "must be at most the"),
+    ("photos", "ViT", {"photos.input_size": 40}, "photos.input_size must be"),
+    ("photos", "ResNet", {"model.pooling": "cls"}, "model.pooling must be one of auto, avg"),
+    ("photos", "", {"model.backbone": "MobileNetV2", "photos.input_size": 16}, "at least 32"),
+    ("sounds", "Whisper", {"sounds.seconds": 31.0}, "sounds.seconds must be at most"),
+    ("sounds", "Whisper", {"sounds.hop": 12.0, "sounds.longest": 40.0}, "sounds.hop must be"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "family", "changes", "said"), LIMITS, ids=str)
+def test_limits_of_a_giant_are_told_by_the_plan(
+    tmp_path: Path, recipe: str, family: str, changes: dict[str, Any], said: str
+) -> None:
+    """Before hours of work, and of whatever is unfrozen."""
+    write: dict[str, Callable[[str, Path], Path]] = {
+        "sentiment": write_preset,
+        "photos": write_image_preset,
+        "sounds": write_audio_preset,
+    }
+    write_classes(tmp_path / "photos", 8)
+    write_table(tmp_path / "sentiment.jsonl", 8)
+    (tmp_path / "sounds").mkdir()
+    for number in range(16):
+        wav = tmp_path / "sounds" / "ab"[number % 2] / f"{number}.wav"
+        wav.parent.mkdir(exist_ok=True)
+        soundfile.write(wav, np.sin(np.arange(8000) * (number + 1) / 30), 16_000)
+    data = tmp_path / ("sentiment.jsonl" if recipe == "sentiment" else recipe)
+    asked = {"data.path": str(data), "fine_tune.epochs": 0, "model.weights": "none", **changes}
+    if family:
+        asked["model.backbone"] = str(write[recipe](family, tmp_path / "preset"))
+    with pytest.raises(Mistake, match=said):
+        api.plan(recipe, asked, store=tmp_path / "store")

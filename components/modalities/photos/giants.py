@@ -100,7 +100,8 @@ def block_names(config: ModelConfig, own: PhotosConfig, giant: Giant) -> list[st
     if giant.name not in backbones.BACKBONES:
         return presets.block_names(config, own, giant)
     row = backbones.find_backbone(giant.name)
-    network = backbones.build_backbone(giant.name, input_size=own.input_size)
+    pooling: Any = "avg" if config.pooling == "auto" else config.pooling
+    network = backbones.build_backbone(giant.name, input_size=own.input_size, pooling=pooling)
     return list(splitting.block_starts(network, row.block, ends=row.block_ends))
 
 

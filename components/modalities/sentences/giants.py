@@ -66,8 +66,7 @@ def begin(
     tokenizer = encoders.open_tokenizer(family, folder)
     encoders.check_tokenizer(tokenizer, backbone, folder)
     _settle_accents(tokenizer, folder)
-    positions = getattr(backbone, "max_sequence_length", None) or USUAL_LENGTH
-    length = own.sequence_length or min(USUAL_LENGTH, positions)
+    length = _length(own, backbone)
     form = Sentence(family=family, sequence_length=length, bag=giant.small)
     preset = directory / "preset"
     preset.mkdir()
@@ -75,9 +74,23 @@ def begin(
     write_json(preset / "config.json", keras.saving.serialize_keras_object(backbone))
     if giant.small:
         return _bag(form, tokenizer), form, "mean"
-    pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
-    network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
+    network, pooling = _built(config, own, backbone, family)
     return network, form, pooling
+
+
+def _length(own: SentencesConfig, backbone: Any) -> int:
+    positions = getattr(backbone, "max_sequence_length", None) or USUAL_LENGTH
+    return own.sequence_length or min(USUAL_LENGTH, positions)
+
+
+def _built(
+    config: ModelConfig, own: SentencesConfig, backbone: Any, family: str
+) -> tuple[keras.Model, str]:
+    """The network around a preset's layers, and its pooling."""
+    pooling: Any = FAMILIES[family].pooling if config.pooling == "auto" else config.pooling
+    length = _length(own, backbone)
+    network = encoders.build_encoder(backbone, family, pooling=pooling, sequence_length=length)
+    return network, pooling
 
 
 def load(giant: Giant, network: keras.Model, path: Path) -> None:
@@ -105,14 +118,11 @@ def _bag(form: Sentence, tokenizer: Any) -> keras.Model:
 
 def block_names(config: ModelConfig, own: SentencesConfig, giant: Giant) -> list[str]:
     """The preset's transformer layers."""
-    del config, own
     if giant.path is None:
         return []
     family = family_of(hub.description(giant.path))
     backbone = encoders.open_preset(family, giant.path, weights=False)
-    network = encoders.build_encoder(
-        backbone, family, pooling=FAMILIES[family].pooling, sequence_length=8
-    )
+    network, _ = _built(config, own, backbone, family)
     return list(splitting.block_starts(network, FAMILIES[family].block))
 
 

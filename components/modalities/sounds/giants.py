@@ -212,7 +212,8 @@ def block_names(config: ModelConfig, own: SoundsConfig, giant: Giant) -> list[st
         return []
     form = _form(config, own, giant)
     pattern, ends = _pattern(giant.name, form)
-    network = _built(giant.name, form, "avg", giant.path)
+    pooling = "avg" if config.pooling == "auto" else config.pooling
+    network = _built(giant.name, form, pooling, giant.path)
     return list(splitting.block_starts(network, pattern, ends=ends))
 
 
