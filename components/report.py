@@ -27,6 +27,7 @@ from components.modalities.table import MODALITIES
 from components.pages import cards, evidence, figures, training, verdict
 from components.pages.lineage import lineage
 from components.pages.templates import environment
+from components.section import Digested
 from components.served.opening import Opened
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
@@ -37,7 +38,7 @@ _TITLED = 6
 
 
 @dataclass(frozen=True)
-class About:
+class About(Digested):
     """The run that a report is of; known by what was asked for, so that it is written once.
 
     Attributes:

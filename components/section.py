@@ -30,6 +30,15 @@ class BeamConfig(Section):
     """Beam's own options, such as --beam.options --temp_location=gs://…"""
 
 
+class Digested:
+    """What a stage is given from outside, or by another stage: a fingerprint has its digest alone.
+
+    That is over all that decides what it is, and nothing of where it lies or when it was made.
+    """
+
+    digest: str
+
+
 class _NotHashed:
     """Marks a config field that its stage's fingerprint leaves out.
 

@@ -44,7 +44,7 @@ from components.files import (
     write_json,
 )
 from components.frozen.activations import Damaged
-from components.section import NOT_HASHED
+from components.section import NOT_HASHED, Digested
 from models.mistakes import Mistake, printable
 
 A = TypeVar("A", bound=Artifact)
@@ -57,7 +57,7 @@ _LIBRARIES = ("tensorflow", "keras", "tensorflow-datasets", "apache-beam", "nump
 
 
 @dataclass(frozen=True)
-class Absent:
+class Absent(Digested):
     """Stands for an artifact that is not there, where no more than its digest is asked for."""
 
     digest: str = "absent"
@@ -102,7 +102,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 def hashed(value: Any) -> Any:
     """What of an argument goes into the fingerprint: content, never place or time."""
-    if isinstance(value, Artifact) or hasattr(value, "digest"):
+    if isinstance(value, Artifact | Digested):
         return {"digest": value.digest}
     if isinstance(value, BaseModel):
         return {

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.files import sha256, sha256_of_json
+from components.section import Digested
 from components.tasks.protocol import Column, Target
 from components.tasks.table import TASKS
 from models.mistakes import Mistake, nearest
@@ -29,7 +30,7 @@ DROPPED = "was left out by data.patch"
 
 
 @dataclass(frozen=True)
-class Patch:
+class Patch(Digested):
     """What to do with which examples.
 
     Attributes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.examples.hashing import READ_ALL, Hashes
 from components.examples.tables import OUR_HEADINGS, Headings, Record
+from components.section import Digested
 from components.tasks.protocol import Column, Target
 from models.mistakes import Mistake
 
@@ -42,7 +43,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Digested):
     """Raw examples at one place.
 
     Attributes:

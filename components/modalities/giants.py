@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from components.section import NOT_HASHED, Place, Section
+from components.section import NOT_HASHED, Digested, Place, Section
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "both", "attention", "last"]
 
@@ -30,7 +30,7 @@ class ModelConfig(Section):
 
 
 @dataclass(frozen=True)
-class Giant:
+class Giant(Digested):
     """A backbone without its weights, resolved before the flow.
 
     Attributes:
@@ -47,7 +47,7 @@ class Giant:
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Digested):
     """Weights from outside, resolved before the flow.
 
     Attributes:

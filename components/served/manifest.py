@@ -9,6 +9,7 @@ from typing import Any
 from components.files import MANIFEST as MANIFEST
 from components.files import changed, read_json
 from components.modalities.table import MODALITIES
+from components.section import Digested
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
 
@@ -17,7 +18,7 @@ LAST_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class ServedModel(Digested):
     """A model that was pushed before, resolved before the flow.
 
     Attributes:

@@ -32,6 +32,7 @@ from components.files import (
     sha256,
     sha256_of_json,
 )
+from components.section import Digested
 from components.served import signing
 from components.served.manifest import LAST_VERSION, MANIFEST, is_version, verify_manifest
 from models.mistakes import Mistake
@@ -65,7 +66,7 @@ class Entry(BaseModel):
 
 
 @dataclass(frozen=True)
-class ServingDirectory:
+class ServingDirectory(Digested):
     """Where versions go; a value from outside, known by its place and what a person did there."""
 
     path: Path
@@ -75,7 +76,7 @@ class ServingDirectory:
         return str(self.path.resolve())
 
     @property
-    def digest(self) -> str:
+    def digest(self) -> str:  # type: ignore[override]
         """Whenever somebody went back to a version, what is to be pushed is asked again."""
         back = [e.model_dump_json() for e in self.journal() if e.what == ROLLED_BACK]
         return sha256_of_json([self.place, back])

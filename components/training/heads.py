@@ -10,6 +10,7 @@ from etils import epy
 
 from components.artifacts import HeadForm, TrainedModel
 from components.frozen.networks import open_body
+from components.section import Digested
 from components.tasks.protocol import Target
 from components.tasks.table import task_of
 
@@ -21,7 +22,7 @@ with epy.lazy_imports():
 
 
 @dataclass(frozen=True)
-class WarmHead:
+class WarmHead(Digested):
     """The head of the last blessed model, to go on with; resolved before the flow.
 
     Attributes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from components.section import Digested
 from pipeline.config import Config
 from pipeline.flow import Outside, flow
 from pipeline.interpreters.base import Interpreter, Invocation
@@ -30,7 +31,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class _Pending:
+class _Pending(Digested):
     """Stands for an artifact, or for something from outside, that is not known yet."""
 
     node: str

@@ -18,6 +18,7 @@ from components.frozen.activations import Activations
 from components.ingest import DataConfig, ingest
 from components.job import Job, stage
 from components.modalities.giants import ModelConfig
+from components.section import Digested
 from components.tasks.figures import Comparison
 from components.tasks.protocol import Target
 from pipeline.config import Config
@@ -175,3 +176,20 @@ def test_what_a_verdict_compared_is_read_back(tmp_path: Path) -> None:
     found = Comparison(name="accuracy", count=9, value=0.5, other=0.4, low=-0.1, high=0.3)
     made = Blessing(directory=store.begin(of), blessed=True, reasons=("x.",), comparisons=(found,))
     assert store.commit(of, made, 0.0) == store.find(of)
+
+
+def test_what_has_a_digest_is_known_by_it_only_where_it_says_so() -> None:
+    """A field that happens to be called so does not hide the others."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Happens:
+        digest: str
+        size: int
+
+    @dataclasses.dataclass(frozen=True)
+    class Said(Digested):
+        digest: str
+        place: str
+
+    assert hashed(Happens("a", 1)) != hashed(Happens("a", 2))
+    assert hashed(Said("a", "here")) == hashed(Said("a", "there")) == {"digest": "a"}
