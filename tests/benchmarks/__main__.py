@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import default, engine, growth, guide, retraining, text
+from tests.benchmarks import default, engine, gates, growth, guide, retraining, text
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    whats = ("photos", "default", "text", "retraining", "growth")
+    whats = ("photos", "default", "text", "retraining", "growth", "gates")
     parser.add_argument("what", choices=whats, nargs="?", default="photos")
     parser.add_argument("--seeds", type=int, default=3, help="photos and default")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
@@ -41,6 +41,8 @@ def main() -> None:
         )
     elif options.what == "growth":
         _tell_rows(options.out, lambda *given: growth.measure(given[0], options.rows, given[1]))
+    elif options.what == "gates":
+        _tell_rows(options.out, lambda *given: gates.measure(given[0], options.data, given[1]))
     elif options.what == "retraining":
         _tell_rows(options.out, lambda *given: retraining.measure(given[0], options.data, given[1]))
     else:

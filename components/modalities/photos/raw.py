@@ -250,23 +250,28 @@ def sample() -> bytes:
 
 
 def _pixels(raw: Any) -> tuple[Any, Any]:
-    """Scalar string tensor → uint8 (height, width, 3), upright, and the EXIF orientation.
+    """Scalar string tensor → uint8 (height, width, 3), upright, and the EXIF orientation."""
+    pixels = _stored_pixels(raw)
+    turned = tf.cond(_begins(raw, _JPEG), lambda: orientation.of_jpeg(raw), lambda: tf.constant(1))
+    return orientation.upright(pixels, turned), turned
 
-    What the header says is looked at before anything is decoded.
-    """
-    is_png = tf.strings.substr(raw, 0, len(_PNG)) == _PNG
-    is_jpeg = tf.strings.substr(raw, 0, len(_JPEG)) == _JPEG
+
+def _stored_pixels(raw: Any) -> Any:
+    """uint8 (height, width, 3); what the header says is looked at before anything is decoded."""
+    is_png, is_jpeg = _begins(raw, _PNG), _begins(raw, _JPEG)
     with _after(tf.debugging.Assert(is_png | is_jpeg, ["neither JPEG nor PNG"])):
         size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
     most = tf.cond(is_png, lambda: tf.constant(MAX_PIXELS, tf.int64), lambda: _most_pixels(raw))
     with _after(tf.debugging.Assert(tf.reduce_prod(size) <= most, ["too many pixels"])):
-        pixels = tf.cond(
+        return tf.cond(
             is_png,
             lambda: tf.io.decode_png(raw, channels=3),
             lambda: tf.io.decode_jpeg(raw, channels=3, dct_method="INTEGER_ACCURATE"),
         )
-        turned = tf.cond(is_jpeg, lambda: orientation.of_jpeg(raw), lambda: tf.constant(1))
-    return orientation.upright(pixels, turned), turned
+
+
+def _begins(raw: Any, signature: bytes) -> Any:
+    return tf.strings.substr(raw, 0, len(signature)) == signature
 
 
 def _most_pixels(raw: Any) -> Any:
