@@ -4,7 +4,7 @@ watches."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ByteSize, Field, field_validator
 
@@ -46,7 +46,7 @@ class PushConfig(Section):
         return grace
 
 
-@stage(version=2, plain=True)
+@stage(version=3, plain=True)
 def push(
     job: Job,
     model: ExportedModel,
@@ -72,10 +72,22 @@ def push(
         return PushedModel(
             directory=job.directory, path=None, reason=reason, withdrawn=True, stats=skipped
         )
-    if already := serving.holds(model.path):
-        reason = f"It is served already, as version {already.name}."
-        stats = {"version": int(already.name), "path": str(already), "already": True}
-        return PushedModel(directory=job.directory, path=already, reason=reason, stats=stats)
+    version = serving.holds(model.path)
+    stats: dict[str, Any] = {"already": True} if version else {}
+    if version is None:
+        version = _put(job, model, serving, config)
+    if config.keep and (removed := serving.trim(config.keep, seconds_of(config.grace))):
+        stats["removed"] = removed
+    # The same whether it was put there now, or by this run before it was killed.
+    return PushedModel(
+        directory=job.directory,
+        path=version,
+        reason=f"It is served as version {version.name}.",
+        stats={"version": int(version.name), "path": str(version), **stats},
+    )
+
+
+def _put(job: Job, model: ExportedModel, serving: ServingDirectory, config: PushConfig) -> Path:
     if config.check:
         job.doing("loading it in a new process")
         fresh.check(model.path, model.modality, int(config.check_memory), config.check_seconds)
@@ -86,14 +98,4 @@ def push(
             f"version {gone} was this model, and was removed by hand; it is version {version.name} "
             f"now: to go back for good, say rollback"
         )
-    removed = serving.trim(config.keep, seconds_of(config.grace)) if config.keep else []
-    return PushedModel(
-        directory=job.directory,
-        path=version,
-        reason=f"Pushed as version {version.name}.",
-        stats={
-            "version": int(version.name),
-            "path": str(version),
-            **({"removed": removed} if removed else {}),
-        },
-    )
+    return version

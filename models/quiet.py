@@ -36,6 +36,19 @@ def import_tensorflow() -> None:
         tf.config.set_visible_devices([], "GPU")
 
 
+def forget_kernels() -> None:
+    """Give back what TensorFlow keeps for networks that are gone, where it is imported.
+
+    It prepares each operation once and for all, and one that makes a variable again for each name,
+    of which Keras thinks of new ones: half a MiB a network, for ever. `keras.utils.clear_session`
+    does this too, and would forget whatever else the process has told Keras.
+    """
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.eager import context
+
+        context.context().clear_kernel_cache()
+
+
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
     """What a signal raises while libraries in C++ begin is lost, or ends the process at once."""

@@ -9,6 +9,7 @@ from models import distribution
 from models.hardware import jit_compile
 from models.minibatches import Data
 from models.objectives import Objective
+from models.optimization import Adam
 
 # Rates are tried from the one to the other, evenly in the logarithm.
 LOWEST, HIGHEST = 1e-5, 1.0
@@ -32,7 +33,7 @@ def range_test(
     Args:
         model: is trained on epoch 0 of `data`, and of no use afterwards.
     """
-    optimizer = keras.optimizers.Adam(LOWEST)
+    optimizer = Adam(LOWEST)
     model.compile(optimizer=optimizer, loss=objective.loss(model), jit_compile=jit_compile())
     distribution.build(model, lambda: data.gather(np.arange(1), 0))
     rng = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ from components.served.manifest import MANIFEST, find_model, targets_of, verify_
 from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake, printable
-from models.quiet import import_tensorflow
+from models.quiet import forget_kernels, import_tensorflow
 from pipeline.checks import check, check_giant
 from pipeline.config import Config, merged, read_recipe, recipe_path, validate
 from pipeline.console import Log, open_log
@@ -127,6 +127,7 @@ def run(
         deadline(config.runtime.deadline),
         contextlib.ExitStack() as stack,
     ):
+        stack.callback(forget_kernels)
         started = time.monotonic()
         earlier = past_runs(opened.runs)
         session = begin(name, config, runtime, opened, console.say)

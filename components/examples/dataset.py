@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -83,7 +85,8 @@ def rows(examples: Examples, split: str, only: Collection[str] | None = None) ->
     if not examples.counts[split]:
         return
     left = None if only is None else set(only)
-    info = tfds.builder_from_directory(examples.dataset).info.splits[split]
+    written = (examples.dataset / "dataset_info.json").stat().st_mtime_ns
+    info = _splits(examples.dataset, written)[split]
     size = max(1, min(_MOST_ROWS, _BATCH_BYTES * info.num_examples // max(1, info.num_bytes)))
     names = ("id", "name", examples.modality)
     spec = {name: tf.io.FixedLenFeature((), tf.string) for name in names}
@@ -98,6 +101,13 @@ def rows(examples: Examples, split: str, only: Collection[str] | None = None) ->
                 left.discard(row.id)
         if left is not None and not left:
             return
+
+
+@functools.lru_cache(maxsize=4)
+def _splits(directory: Path, written: int) -> Any:
+    """Of the dataset that was written then; TFDS never forgets one that it has opened."""
+    del written
+    return tfds.builder_from_directory(directory).info.splits
 
 
 def answers(examples: Examples, split: str) -> Callable[[Row], list[Answer]]:

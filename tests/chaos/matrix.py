@@ -96,7 +96,8 @@ def arm(trial: Trial, place: Path, artifact: str) -> None:
         return directory
 
     def commits(store: Any, call: Any, artifact: Any, seconds: float) -> Any:
-        if is_it(call) and trial.moment == "written":
+        missed = trial.moment == "middle" and not (place / "struck").exists()
+        if is_it(call) and (missed or trial.moment == "written"):
             strike(trial, place, artifact.directory)
         committed = commit(store, call, artifact, seconds)
         if is_it(call) and trial.moment == "committed":

@@ -157,7 +157,7 @@ def test_going_back(tmp_path: Path, serving: ServingDirectory) -> None:
         assert "it took bees for ants" in withdrawn.reason
     assert pushed(tmp_path, serving, 4).path == serving.version(5)
     assert api.rollback(serving.path, 3, "it was right", check=False) == serving.version(6)
-    assert pushed(tmp_path, serving, 3).reason == "It is served already, as version 6."
+    assert pushed(tmp_path, serving, 3).reason == "It is served as version 6."
     with (serving.path / JOURNAL).open("a") as file:
         file.write('{"what": "pu\n[1]\n')
     assert pushed(tmp_path, serving, 2).path is None
@@ -327,3 +327,12 @@ def test_a_journal_that_somebody_wrote_in(tmp_path: Path, serving: ServingDirect
         file.write(json.dumps({"what": "rolled back", "withdrawn": [digest]}) + "\n")
     said = pushed(tmp_path, serving, 1).reason
     assert said.startswith("It was withdrawn on an unknown day (no reason was given)")
+
+
+def test_a_push_that_was_killed_after_it_says_the_same(
+    tmp_path: Path, serving: ServingDirectory
+) -> None:
+    """Or all that comes after it, the report, would be another artifact."""
+    first, again = pushed(tmp_path, serving, 1), pushed(tmp_path, serving, 1)
+    assert again.stats["already"]
+    assert (again.reason, again.path) == (first.reason, first.path)
