@@ -7,5 +7,7 @@ COPY requirements.lock .
 RUN pip install --no-cache-dir --require-hashes --no-deps --requirement requirements.lock \
     && if [ -n "$EXTRAS" ]; then pip install --no-cache-dir $EXTRAS; fi
 COPY . .
-ENV PYTHONPATH=/app
+ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1
+# Nobody, of the group that volumes are writable for; it writes to the store alone.
+USER 10001:0
 ENTRYPOINT ["python", "/app/run_pipeline.py"]

@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 _gpus = True
 
@@ -69,6 +71,10 @@ def _signals_wait() -> Iterator[None]:
 
 
 def _import() -> None:
+    if not os.access(Path.home(), os.W_OK):
+        # In a container that may write nothing but the store: Keras imports Matplotlib, which
+        # would make a folder of its own there, and complain when that is gone at the end.
+        os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
