@@ -68,11 +68,14 @@ def _split(value: Any) -> Any:
     return tuple(name.strip() for each in given for name in str(each).split(",") if name.strip())
 
 
+def _homes(value: Any) -> Any:
+    given = _split(value)
+    return tuple(map(_home, given)) if isinstance(given, tuple) else given
+
+
 # A path or a name of something from outside, whose content is hashed; `~` is the user's home.
 Place = Annotated[str, BeforeValidator(lambda value: _home(value)), NOT_HASHED]
-Places = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: tuple(map(_home, _split(value)))), NOT_HASHED
-]
+Places = Annotated[tuple[str, ...], BeforeValidator(lambda value: _homes(value)), NOT_HASHED]
 Columns = Annotated[tuple[str, ...], BeforeValidator(_split)]
 UnhashedBool = Annotated[bool, NOT_HASHED]
 UnhashedStr = Annotated[str, NOT_HASHED]

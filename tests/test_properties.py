@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from components.examples.placing import Member, assign
 from components.files import MANIFEST, content_id, sha256_of_json
@@ -211,6 +212,13 @@ def test_the_store_gives_back_what_was_put_in(
 
 # --- recipes ---
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 RECIPES: dict[str, st.SearchStrategy[Any]] = {
     "data.path": words,
@@ -235,15 +243,36 @@ def test_a_config_is_what_its_toml_says(changes: dict[str, Any]) -> None:
     assert configs.validate(tomllib.loads(to_toml(made))) == made
 
 
-# --- what others wrote ---
+def keys_of(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every key of the config, and every section."""
+    found = []
+    for name, field in section.model_fields.items():
+        found.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += keys_of(field.annotation, f"{prefix}{name}.")
+    return found
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
+
+KEYS = keys_of(configs.Config)
+
+
+@tried
+@given(st.sampled_from(KEYS), json_values)
+def test_whatever_a_recipe_says_it_is_a_config_or_one_line(key: str, value: Any) -> None:
+    content = value
+    for name in reversed(key.split(".")):
+        content = {name: content}
+    try:
+        configs.validate(content)
+    except Mistake as mistake:
+        said = str(mistake)
+    else:
+        return
+    assert said
+    assert "\n" not in said
+
+
+# --- what others wrote ---
 
 
 def replaced(value: Any, draw: Callable[[Any], Any]) -> Any:
