@@ -5,7 +5,9 @@ SHOULDERS_EXAMPLES=5000 tries more, and others each time.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import tempfile
 import tomllib
@@ -256,9 +258,22 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> list[str]:
 KEYS = keys_of(configs.Config)
 
 
+ODD = (0, -1, 2**70, 0.5, math.inf, math.nan, True, "", "~", "\0", [], [0], [[]], {}, {"a": 0})
+
+
+def test_odd_values_in_a_recipe() -> None:
+    """One of each kind for every key: fuzzing found `patch = 0`."""
+    for key, value in itertools.product(KEYS, ODD):
+        says_one_thing(key, value)
+
+
 @tried
 @given(st.sampled_from(KEYS), json_values)
 def test_whatever_a_recipe_says_it_is_a_config_or_one_line(key: str, value: Any) -> None:
+    says_one_thing(key, value)
+
+
+def says_one_thing(key: str, value: Any) -> None:
     content = value
     for name in reversed(key.split(".")):
         content = {name: content}
