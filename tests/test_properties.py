@@ -258,7 +258,23 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> list[str]:
 KEYS = keys_of(configs.Config)
 
 
-ODD = (0, -1, 2**70, 0.5, math.inf, math.nan, True, "", "~", "\0", [], [0], [[]], {}, {"a": 0})
+ODD: tuple[Any, ...] = (
+    0,
+    -1,
+    2**70,
+    0.5,
+    math.inf,
+    math.nan,
+    True,
+    "",
+    "~",
+    "\0",
+    [],
+    [0],
+    [[]],
+    {},
+    {"a": 0},
+)
 
 
 def test_odd_values_in_a_recipe() -> None:
