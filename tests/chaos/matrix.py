@@ -328,9 +328,9 @@ def main(words: list[str] | None = None) -> int:
         if asked.stage:
             alone = [t for chain in tried for t in chain if t.stage == asked.stage]
             tried = [[t] for t in alone if asked.fault in ("", t.fault)]
-        lost = [trial for chain in tried for trial in _lost(chain, root, expected)]
-    _tell([trial for chain in tried for trial in chain], lost)
-    return 1 if lost else 0
+        results = [result for chain in tried for result in _tried(chain, root, expected)]
+    _tell(results)
+    return 1 if any(was_lost for _, was_lost in results) else 0
 
 
 @contextmanager
@@ -343,29 +343,37 @@ def _place(root: Path) -> Iterator[tuple[Path, bool]]:
     shutil.rmtree(place)
 
 
-def _lost(chain: list[Trial], root: Path, expected: Expected) -> list[Trial]:
-    """Those of a chain after which something was lost; all, where it did not end well."""
-    lost = []
+def _tried(chain: list[Trial], root: Path, expected: Expected) -> list[tuple[Trial, bool]]:
+    """Those of a chain that could be tried, and whether something was lost.
+
+    A run that is told to stop may go on for some seconds: what it has passed is not tried here, but
+    by `--stage`, alone.
+    """
+    results = []
     with _place(root) as (place, _):
-        expected.until(chain[0].stage, place / "disk" / "store")
+        store = place / "disk" / "store"
+        expected.until(chain[0].stage, store)
         for trial in chain:
+            if (store / expected.stages[trial.stage] / "artifact.json").exists():
+                sys.stderr.write(f"{trial}: NOT TRIED, it is there already\n")
+                continue
             wrong = hit(trial, place, expected)
             sys.stderr.write(f"{trial}: {wrong or 'as it should'}\n")
-            if wrong:
-                lost.append(trial)
+            results.append((trial, bool(wrong)))
         wrong = ends(place, expected)
         sys.stderr.write(f"then: {wrong or 'nothing was lost'}\n")
-    return chain if wrong else lost
+    return [(trial, was_lost or bool(wrong)) for trial, was_lost in results]
 
 
-def _tell(chosen: list[Trial], lost: list[Trial]) -> None:
+def _tell(results: list[tuple[Trial, bool]]) -> None:
     """A row a fault and moment."""
-    tries = Counter((trial.fault, trial.moment) for trial in chosen)
-    gone = Counter((trial.fault, trial.moment) for trial in lost)
+    tries = Counter((trial.fault, trial.moment) for trial, _ in results)
+    gone = Counter((trial.fault, trial.moment) for trial, was_lost in results if was_lost)
     print(f"{'fault':<10} {'moment':<10} {'tries':>5} {'survived':>8} {'lost':>5}")
     for key, count in sorted(tries.items()):
         print(f"{key[0]:<10} {key[1]:<10} {count:>5} {count - gone[key]:>8} {gone[key]:>5}")
-    print(f"{'all':<21} {len(chosen):>5} {len(chosen) - len(lost):>8} {len(lost):>5}")
+    lost = gone.total()
+    print(f"{'all':<21} {len(results):>5} {len(results) - lost:>8} {lost:>5}")
 
 
 if __name__ == "__main__":
