@@ -123,7 +123,8 @@ def resolve(
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
     key = request.config.push.public_key
-    newest = _newest(serving, Path(key) if key else None)
+    public_key = Path(key) if key else None
+    newest = _newest(serving, public_key)
     if damaged := [v for v in serving.versions() if newest is None or v > int(newest.path.name)]:
         told = ", ".join(str(serving.path / str(version)) for version in damaged)
         say(
@@ -131,7 +132,10 @@ def resolve(
             f"baseline, and the next push is above it"
         )
     other = newest is not None and asked_of(newest.targets) != asked_of(request.targets)
-    blessed = newest if runtime.fresh else _baseline(newest, request.digest, serving.place, earlier)
+    if runtime.fresh:
+        blessed = newest
+    else:
+        blessed = _baseline(newest, request.digest, serving.place, earlier, public_key)
     pretrained, head = request.pretrained, None
     if blessed and request.config.model.warm_start == "blessed":
         pretrained, head = warm_start(
@@ -170,7 +174,11 @@ def _about(config: Config, recipe: str, run_id: str) -> About:
 
 
 def _baseline(
-    newest: ServedModel | None, request: str, serving: str, earlier: list[RunRecord]
+    newest: ServedModel | None,
+    request: str,
+    serving: str,
+    earlier: list[RunRecord],
+    key: Path | None,
 ) -> ServedModel | None:
     """The model to be compared with: the newest one served, unless this very request made it.
 
@@ -184,7 +192,7 @@ def _baseline(
     last = [record for record in earlier if record.serving == serving][-1:]
     for record in reversed(made or [record for record in last if not record.finished]):
         if record.request == request:
-            return _served(Path(record.baseline)) if record.baseline else None
+            return _served(Path(record.baseline), key) if record.baseline else None
     return newest
 
 

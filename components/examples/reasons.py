@@ -10,7 +10,7 @@ CODES = {
     "not_readable": r"cannot be read|is not there|the model cannot read it",
     "not_regular": r"is no regular file",
     "broken_link": r"is a link to nothing",
-    "link_loop": r"is a link to a folder that it is in",
+    "link_loop": r"is a link to a folder that (it is in|another link)",
     "outside": r"is (a link out of|outside) ",
     "not_an_image": r"is not an image",
     "not_a_sound": r"is (not a|too short to be a) WAV file",

@@ -7,6 +7,7 @@ over without a word: every file is found once, and is used, set aside with a rea
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import stat
@@ -46,28 +47,45 @@ def walk(folder: Path, bound: Path | None) -> Iterator[Found]:
     Args:
         bound: where links may lead to, resolved; anywhere where there is none.
     """
-    yield from _walk(str(folder), bound, (os.path.realpath(folder),), False)
-
-
-def _walk(
-    folder: str, bound: Path | None, within: tuple[str, ...], hidden: bool
-) -> Iterator[Found]:
-    """Args: within: the folders that it is in, resolved."""
-    try:
-        with os.scandir(folder) as entries:
-            there = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Found(folder, f"cannot be read: {error.strerror}", hidden)
-        return
-    for entry in there:
+    linked: set[str] = set()
+    # The folders that it is in, each resolved, whether it is hidden, and what is left of it.
+    within = [(os.path.realpath(folder), False, _there(str(folder), hidden=False))]
+    while within:
+        real, hidden, left = within[-1]
+        entry = next(left, None)
+        if entry is None:
+            within.pop()
+            continue
+        if isinstance(entry, Found):
+            yield entry
+            continue
+        below = hidden or is_hidden(entry.name)
         kind, problem = kind_of(entry.path, bound)
         if kind != "folder":
-            yield Found(entry.path, problem, hidden or is_hidden(entry.name))
-        elif (real := os.path.realpath(entry.path)) in within:
-            yield Found(entry.path, "is a link to a folder that it is in", hidden)
+            yield Found(entry.path, problem, below)
+            continue
+        to = os.path.join(real, entry.name)
+        if entry.is_symlink():
+            to = os.path.realpath(entry.path)
+            if to in (above for above, _, _ in within):
+                problem = "is a link to a folder that it is in"
+            elif to in linked:
+                # A few links to folders with links to folders … are paths without number.
+                problem = "is a link to a folder that another link leads to"
+            linked.add(to)
+        if problem:
+            yield Found(entry.path, problem, hidden)
         else:
-            below = hidden or is_hidden(entry.name)
-            yield from _walk(entry.path, bound, (*within, real), below)
+            within.append((to, below, _there(entry.path, hidden=below)))
+
+
+def _there(folder: str, *, hidden: bool) -> Iterator[os.DirEntry[str] | Found]:
+    """What is in a folder, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return iter(sorted(entries, key=lambda entry: entry.name))
+    except OSError as error:
+        return iter([Found(folder, f"cannot be read: {error.strerror}", hidden)])
 
 
 def kind_of(path: str, bound: Path | None) -> tuple[Literal["file", "folder", "other"], str]:
@@ -78,8 +96,12 @@ def kind_of(path: str, bound: Path | None) -> tuple[Literal["file", "folder", "o
             if problem := outside(path, bound):
                 return "other", problem
             mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return "other", "is a link to nothing" if os.path.islink(path) else "is not there"
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            return "other", "is a link to nothing"
+        if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return "other", f"cannot be read: {error.strerror}"
+        return "other", "is not there"
     if stat.S_ISDIR(mode):
         return "folder", ""
     return ("file", "") if stat.S_ISREG(mode) else ("other", "is no regular file")

@@ -20,6 +20,7 @@ from models.mistakes import Mistake
 with epy.lazy_imports():
     from google.protobuf import message
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import op_def_registry
 
 _PROGRAM = "saved_model.pb"
 
@@ -43,6 +44,8 @@ def inspect(path: Path) -> None:
     except (OSError, message.DecodeError) as error:
         raise Forbidden(f"{path} must have a {_PROGRAM} that can be read: {error}") from error
     for graph in saved.meta_graphs:
+        if not graph.object_graph_def.nodes:
+            raise Forbidden(f"{path} must have the form of TensorFlow 2, got that of TensorFlow 1")
         for operation, where in _forbidden(graph):
             raise Forbidden(
                 f"{path} must only compute, got the operation {operation!r} in {where}: a model "
@@ -60,13 +63,15 @@ def _forbidden(graph: Any) -> Iterator[tuple[str, str]]:
     calls = {name: _called(nodes, library) for name, nodes in library.items()}
     saving, restoring, served = _parted(graph)
     # What a signature or an object's function reaches computes, whatever else reaches it.
-    begins = {*_called(served, library), *graph.object_graph_def.concrete_functions}
+    begins = {*_called(served, library), *_of_objects(graph.object_graph_def)}
     computing = _reached(begins, calls)
     restores = _reached(_called(restoring, library), calls) - computing
     saves = _reached(_called(saving, library), calls) - computing - restores
 
     yield from _not_in(ALLOWED, graph.graph_def.node, library, "its graph")
     for name, nodes in library.items():
+        if op_def_registry.get(name) is not None:
+            yield name, "its functions, under the name of an operation"
         allowed = ALLOWED
         if name in restores:
             allowed = ALLOWED | RESTORING
@@ -83,12 +88,9 @@ def _parted(graph: Any) -> tuple[list[Any], list[Any], list[Any]]:
     save = graph.saver_def.save_tensor_name.partition(":")[0]
     restore = graph.saver_def.restore_op_name.partition(":")[0]
     named = {name for each in graph.collection_def.values() for name in each.node_list.value}
-    named |= {
-        info.name
-        for signature in graph.signature_def.values()
-        for infos in (signature.inputs, signature.outputs)
-        for info in infos.values()
-    }
+    for signature in graph.signature_def.values():
+        for info in (*signature.inputs.values(), *signature.outputs.values()):
+            named.update(_tensors(info))
     named |= {name for node in graph.graph_def.node for name in node.input}
     named = {name.removeprefix("^").partition(":")[0] for name in named}
     saving, restoring, served = [], [], []
@@ -105,7 +107,28 @@ def _parted(graph: Any) -> tuple[list[Any], list[Any], list[Any]]:
 def _not_in(
     allowed: Collection[str], nodes: Iterable[Any], library: Collection[str], where: str
 ) -> Iterator[tuple[str, str]]:
-    yield from ((n.op, where) for n in nodes if n.op not in allowed and n.op not in library)
+    for node in nodes:
+        # A function that is not in the library is an operation.
+        for name in (node.op, *filter(None, _functions(node.attr))):
+            if name not in allowed and name not in library:
+                yield name, where
+
+
+def _tensors(info: Any) -> Iterator[str]:
+    """The names of all tensors that one of a signature is made of."""
+    sparse = info.coo_sparse
+    yield from (info.name, sparse.values_tensor_name, sparse.indices_tensor_name)
+    yield sparse.dense_shape_tensor_name
+    for component in info.composite_tensor.components:
+        yield from _tensors(component)
+
+
+def _of_objects(objects: Any) -> Iterator[str]:
+    """The functions that objects have."""
+    yield from objects.concrete_functions
+    for node in objects.nodes:
+        yield node.bare_concrete_function.concrete_function_name
+        yield from node.function.concrete_functions
 
 
 def _called(nodes: Iterable[Any], library: Collection[str]) -> set[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.examples.reasons import code_of
+from components.examples.walking import walk
 from components.modalities.giants import Pretrained
 from components.served.predict import Prediction
 from components.validate import validate
@@ -75,3 +79,28 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
             backbone="ConvNet",
             input_size=16,
         )
+
+
+def test_links_to_folders_with_links_to_folders(tmp_path: Path) -> None:
+    """Thirty folders with two links each are a thousand million paths to one file."""
+    for level in range(31):
+        (tmp_path / f"{level}").mkdir()
+        for name in ("a", "b") if level < 30 else ():
+            (tmp_path / f"{level}" / name).symlink_to(f"../{level + 1}")
+    (tmp_path / "30" / "x.png").write_bytes(b"x")
+    found = [*walk(tmp_path / "0", tmp_path.resolve())]
+    assert [Path(each.path).name for each in found if not each.problem] == ["x.png"]
+    assert {code_of(each.problem) for each in found if each.problem} == {"link_loop"}
+    assert len(found) == 31
+
+
+def test_folders_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as a file system has room for: what is too deep is said."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2500):
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.chdir(tmp_path)
+    [found] = walk(tmp_path, None)
+    assert found.problem == "cannot be read: File name too long"
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # Python's own cannot.

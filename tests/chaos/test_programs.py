@@ -94,6 +94,68 @@ def test_the_saver_is_for_the_saver_alone(tmp_path: Path) -> None:
         refused(model, "MergeV2Checkpoints|SaveV2|ShardedFilename|RestoreV2")
 
 
+def test_what_saves_is_not_an_object_s_function(tmp_path: Path, never: str) -> None:
+    """An object names a function, which the saver's node reaches as well, in more than one way."""
+    by_saver = next(does for operation, does in programs.IN_A_SIGNATURE if operation == "SaveV2")
+
+    def behind_the_saver(graph: Any) -> None:
+        functions = {f.signature.name: f for f in graph.graph_def.library.function}
+        evil = {
+            name
+            for name, function in functions.items()
+            if any(n.op == "SaveV2" for n in function.node_def) and "traced_save" not in name
+        }
+        calls = {
+            name
+            for name, function in functions.items()
+            if any(a.func.name in evil for n in function.node_def for a in n.attr.values())
+        }
+        for name in evil | calls:
+            graph.object_graph_def.concrete_functions.pop(name, None)
+        nodes = graph.graph_def.node
+        for at in reversed(range(len(nodes))):
+            if any(value.func.name in evil | calls for value in nodes[at].attr.values()):
+                del nodes[at]
+        save = graph.saver_def.save_tensor_name.partition(":")[0]
+        for node in nodes:
+            if node.name == save:
+                for number, name in enumerate(sorted(evil | calls)):
+                    node.attr[f"f{number}"].func.name = name
+
+    model = programs.model(tmp_path / "model", by_saver, never)
+    refused(programs.edited(model, behind_the_saver), "'SaveV2'")
+
+
+def test_other_forms_and_other_names(tmp_path: Path) -> None:
+    """TensorFlow 1 has signatures of several tensors; a function may be named like an operation."""
+
+    def of_tensorflow_1(graph: Any) -> None:
+        graph.ClearField("object_graph_def")
+
+    def sparse(graph: Any) -> None:
+        output = graph.signature_def["serving_default"].outputs["valid"]
+        output.ClearField("name")
+        output.coo_sparse.indices_tensor_name = graph.saver_def.save_tensor_name
+
+    def branch(graph: Any) -> None:
+        function = next(f for f in graph.graph_def.library.function if "serve" in f.signature.name)
+        function.node_def.add(name="a", op="If").attr["then_branch"].func.name = "WriteFile"
+
+    def namesake(graph: Any) -> None:
+        function = graph.graph_def.library.function.add()
+        function.signature.name = "WriteFile"
+
+    for number, (change, said) in enumerate(
+        (
+            (of_tensorflow_1, "form of TensorFlow 2, got that of TensorFlow 1"),
+            (sparse, "MergeV2Checkpoints|SaveV2|ShardedFilename"),
+            (branch, "the operation 'WriteFile' in its function"),
+            (namesake, "under the name of an operation"),
+        )
+    ):
+        refused(programs.edited(programs.model(tmp_path / str(number)), change), said)
+
+
 def test_files_of_a_model(tmp_path: Path, never: str) -> None:
     """Other forms of the program, which TensorFlow prefers; assets elsewhere; no program."""
     evil = programs.model(tmp_path / "evil", programs.IN_A_SIGNATURE[0][1], never)

@@ -306,6 +306,10 @@ def test_what_is_not_signed_is_no_baseline(here: InProcess, tiny_recipe: Path) -
     told = here.result(tiny_recipe, *keys, "--head.epochs", 21)
     assert told["version"] == 3
     assert "blessed.evaluate" in {stage["name"] for stage in told["stages"]}
+    # Nor where the same run again is to be compared with what it was compared with before.
+    (Path(told["pushed"]).parent / "2" / "MANIFEST.json.sig").unlink()
+    again = here.result(tiny_recipe, *keys, "--head.epochs", 21)
+    assert "blessed.evaluate" not in {stage["name"] for stage in again["stages"]}
 
 
 def test_names_that_are_no_versions(tmp_path: Path, serving: ServingDirectory) -> None:
