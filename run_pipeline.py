@@ -303,7 +303,7 @@ def predict(
     from pipeline import commands
 
     if public_key:
-        commands.check_signed(model, store, public_key)
+        model = commands.signed(model, store, public_key)
     if check:
         return commands.check_model(model, inputs, store, as_json=json)
     if every is not None:

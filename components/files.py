@@ -139,9 +139,20 @@ def changed(directory: Path, manifest: str) -> list[str]:
     said = read_json(directory / manifest)
     if not isinstance(said, dict) or not isinstance(said.get("files"), dict):
         raise ValueError(f"{directory / manifest} must have files, got none")
+    if odd := _odd_below(directory):  # Links may lead anywhere, and to themselves.
+        return odd
     files, found = said["files"], manifest_of(directory, leave_out=manifest)
     found.pop(f"{manifest}.sig", None)  # It is of the manifest; see `served.signing`.
     return [name for name in sorted(files.keys() | found) if files.get(name) != found.get(name)]
+
+
+def _odd_below(directory: Path) -> list[str]:
+    """What is neither a folder nor a regular file there, by name."""
+    found = []
+    for folder, folders, files in os.walk(directory):
+        paths = [Path(folder, name) for name in (*folders, *files)]
+        found += [p for p in paths if p.is_symlink() or not (p.is_dir() or p.is_file())]
+    return sorted(path.relative_to(directory).as_posix() for path in found)
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
@@ -165,7 +176,7 @@ def cell(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    return parsed(path.read_text(encoding="utf-8"))
+    return parsed(read_regular(path, MOST_BYTES).decode("utf-8"))
 
 
 def parsed(text: str) -> Any:

@@ -111,7 +111,7 @@ class DataConfig(Section):
         return str(value) if isinstance(value, int) else value
 
 
-@stage(version=6)
+@stage(version=7)
 def ingest(job: Job, source: Source, config: DataConfig, patch: Patch | None = None) -> Examples:
     """Read, check, split and write the examples of `source`.
 

@@ -119,6 +119,10 @@ def _of(known: dict[str, np.ndarray], path: Path, where: str, names: Sequence[st
     raise Mistake(f"model.weights must be YAMNet's, got {str(path)!r} without {where}/{names[0]}")
 
 
+# The largest array has 1024 x 1024.
+_MOST_NUMBERS = 4_000_000
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The names of weights, as the published program has them → what they are."""
     found: dict[str, np.ndarray] = {}
@@ -127,6 +131,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if getattr(value, "external", None) or getattr(value, "is_virtual", False):
             raise ValueError(f"{name} must have its own numbers, got those of another file")
         if (known := _NAME.search(name)) and hasattr(value, "shape"):
+            if value.size > _MOST_NUMBERS:  # A few bytes may say that they are many.
+                raise ValueError(f"{name} must have at most {_MOST_NUMBERS} numbers")
             found[known[1]] = np.asarray(value, np.float32)
 
     try:

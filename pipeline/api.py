@@ -216,17 +216,19 @@ def rollback(
     named = Path(model).expanduser()
     below = Store(Path(store)).root / "serving" / named
     serving = ServingDirectory((named if ServingDirectory(named).versions() else below).resolve())
-    versions = serving.versions()
-    if to not in versions:
-        known = ", ".join(map(str, versions)) or "none"
-        raise Mistake(
-            f"--to must be a version of {str(serving.path)!r}, got {to}: there are {known}"
-        )
-    if to == versions[-1]:
-        raise Mistake(f"--to must be an earlier version than what is served, got {to}")
     if not reason.strip():
         raise Mistake("--reason must say why, got nothing")
+    if not serving.path.is_dir():
+        raise Mistake(f"MODEL must have versions, got none in {str(serving.path)!r}")
     with held(serving.path / LOCK, "serving directory", "MODEL"):
+        versions = serving.versions()
+        if to not in versions:
+            known = ", ".join(map(str, versions)) or "none"
+            raise Mistake(
+                f"--to must be a version of {str(serving.path)!r}, got {to}: there are {known}"
+            )
+        if to == versions[-1]:
+            raise Mistake(f"--to must be an earlier version than what is served, got {to}")
         path = serving.version(to)
         manifest = verify_manifest(path)
         if check:
@@ -299,7 +301,8 @@ class Model:
             for t in self.targets
             for words in [", ".join(t.space.labels) or f"a {t.task}"]
         ]
-        return f"{'/'.join(self.path.parts[-2:])} reads {plural} and says {'; '.join(said)}"
+        name = "/".join(self.path.parts[-2:])
+        return printable(f"{name} reads {plural} and says {'; '.join(said)}")
 
 
 def load(

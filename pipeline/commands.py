@@ -272,9 +272,9 @@ def prune(store_path: Path, keep_runs: int | None, *, remove: bool, as_json: boo
     return 0
 
 
-def check_signed(model: Path, store: Path, public_key: Path) -> None:
-    """A `Mistake` where a model is not signed by a key, before it is loaded."""
-    api.load(model, store, public_key)
+def signed(model: Path, store: Path, public_key: Path) -> Path:
+    """Which version is meant, signed by a key; a `Mistake` where it is not, before it is loaded."""
+    return api.load(model, store, public_key).path
 
 
 def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool) -> int:

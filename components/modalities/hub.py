@@ -5,7 +5,6 @@ A folder is in KerasHub's own form or in Hugging Face's; see `models.presets`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -88,7 +87,7 @@ def description(folder: Path) -> dict[str, Any]:
     """What its `config.json` says."""
     try:
         found = read_json(folder / "config.json")
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise Mistake(
             f"model.backbone must be a preset's folder, with a config.json in it, got "
             f"{str(folder)!r}"

@@ -65,7 +65,7 @@ def check(path: Path, signatures: Any, targets: Sequence[Target]) -> int:
     """
     if not (path / FILE).is_file():
         return 0  # It was exported without, or before there were any.
-    with np.load(path / FILE) as arrays:
+    with (path / FILE).open("rb") as file, np.load(file) as arrays:
         raws = [arrays[f"raw.{n}"].tobytes() for n in range(_count(arrays))]
         inputs, outputs = _named(arrays, "input."), _named(arrays, "output.")
     network = signatures[next(name for name in signatures if name != _SERVED)]

@@ -22,27 +22,33 @@ with epy.lazy_imports():
     from tensorflow.core.protobuf import saved_model_pb2
     from tensorflow.python.framework import op_def_registry
 
-_PROGRAM = "saved_model.pb"
+PROGRAM = "saved_model.pb"
 
 
 class Forbidden(Mistake):
     """A model would do more than to compute."""
 
 
-def inspect(path: Path) -> None:
+def inspect(path: Path) -> bytes:
     """Look through the program of the model in `path`, which is not loaded for it.
+
+    Returns:
+        The program. Whoever loads it loads this: what is in `path` may be another one by then.
 
     Raises:
         Forbidden: it has an operation that is not allowed, or files that it must not have.
     """
     # TensorFlow prefers other forms of the same to the one that is looked at.
-    others = sorted(p.name for p in path.glob("saved_model.*") if p.name != _PROGRAM)
+    others = sorted(p.name for p in path.glob("saved_model.*") if p.name != PROGRAM)
     if others:
-        raise Forbidden(f"{path} must have its program in {_PROGRAM} alone, got {others[0]}, too")
+        raise Forbidden(f"{path} must have its program in {PROGRAM} alone, got {others[0]}, too")
     try:
-        saved = saved_model_pb2.SavedModel.FromString(read_regular(path / _PROGRAM))
+        program = read_regular(path / PROGRAM)
+        saved = saved_model_pb2.SavedModel.FromString(program)
     except (OSError, message.DecodeError) as error:
-        raise Forbidden(f"{path} must have a {_PROGRAM} that can be read: {error}") from error
+        raise Forbidden(f"{path} must have a {PROGRAM} that can be read: {error}") from error
+    if len(saved.meta_graphs) != 1:
+        raise Forbidden(f"{path} must have one program, got {len(saved.meta_graphs)}")
     for graph in saved.meta_graphs:
         if not graph.object_graph_def.nodes:
             raise Forbidden(f"{path} must have the form of TensorFlow 2, got that of TensorFlow 1")
@@ -55,6 +61,7 @@ def inspect(path: Path) -> None:
             name = PurePosixPath(asset.filename)
             if name.is_absolute() or ".." in name.parts:
                 raise Forbidden(f"{path} must have its assets in it, got {asset.filename!r}")
+    return program
 
 
 def _forbidden(graph: Any) -> Iterator[tuple[str, str]]:
@@ -64,6 +71,7 @@ def _forbidden(graph: Any) -> Iterator[tuple[str, str]]:
     saving, restoring, served = _parted(graph)
     # What a signature or an object's function reaches computes, whatever else reaches it.
     begins = {*_called(served, library), *_of_objects(graph.object_graph_def)}
+    begins.update(graph.meta_info_def.function_aliases)
     computing = _reached(begins, calls)
     restores = _reached(_called(restoring, library), calls) - computing
     saves = _reached(_called(saving, library), calls) - computing - restores
@@ -128,6 +136,7 @@ def _of_objects(objects: Any) -> Iterator[str]:
     yield from objects.concrete_functions
     for node in objects.nodes:
         yield node.bare_concrete_function.concrete_function_name
+        yield node.captured_tensor.concrete_function
         yield from node.function.concrete_functions
 
 

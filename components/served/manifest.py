@@ -79,7 +79,7 @@ def verify_manifest(path: Path) -> dict[str, Any]:
         raise Mistake(f"{path} must hold a model with a {MANIFEST} of ours") from error
     if wrong:
         raise Mistake(f"{path} must match its {MANIFEST}, got a changed {', '.join(wrong[:3])}")
-    if manifest.get("modality") not in MODALITIES:
+    if manifest.get("modality") not in [*MODALITIES]:
         raise Mistake(
             f"{path / MANIFEST} must have one of the modalities {', '.join(MODALITIES)}, got "
             f"{manifest.get('modality')!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from etils import epy
 from components.files import read_json, sha256
 from components.modalities.table import MODALITIES
 from components.served import golden
-from components.served.inspecting import inspect
+from components.served.inspecting import PROGRAM, inspect
 from components.served.manifest import MANIFEST, targets_of
 from components.tasks.protocol import Said, Target
 from components.tasks.table import task_of
+from models.mistakes import Mistake
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -134,7 +136,25 @@ def _opened(path: Path, digest: str, modality: str) -> tuple[Any, int]:
     """The model, and how many golden examples it was compared on."""
     del digest
     MODALITIES[modality].giants.load_ops()
-    inspect(path)
-    opened = tf.saved_model.load(path)
+    program = inspect(path)
     targets = targets_of(read_json(path / MANIFEST))
-    return opened, golden.check(path, opened.signatures, targets)
+    try:
+        opened = _loaded(path, program)
+        return opened, golden.check(path, opened.signatures, targets)
+    except Mistake:
+        raise
+    except Exception as error:  # TensorFlow, and NumPy, raise whatever they meet.
+        told = (str(error).strip() or "no reason").splitlines()[0][:200]
+        raise Mistake(
+            f"{path} must be a model of ours that can be loaded, got {type(error).__name__}: {told}"
+        ) from error
+
+
+def _loaded(path: Path, program: bytes) -> Any:
+    """The model at `path`, whose program is given: that in the folder may be another one by now."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / PROGRAM).write_bytes(program)
+        for name in ("variables", "assets"):
+            if (path / name).is_dir():
+                (Path(directory) / name).symlink_to(path / name)
+        return tf.saved_model.load(directory)

@@ -65,7 +65,7 @@ class Prediction:
         if not self.valid:
             return f"{printable(self.input)}\tinvalid"
         how = "valid" if self.likeness.get(KNOWN, True) else "unknown"
-        return "\t".join([printable(self.input), how, *short(self.targets, self.said)])
+        return "\t".join(map(printable, (self.input, how, *short(self.targets, self.said))))
 
 
 def check_inputs(inputs: tuple[str, ...], modality: str) -> None:

@@ -14,7 +14,7 @@ from components.modalities.table import MODALITIES
 from components.served.opening import Answered, Opened, named_said
 from components.tasks.protocol import Target
 from components.tasks.table import short
-from models.mistakes import Mistake
+from models.mistakes import Mistake, printable
 
 _CONTRACT = Path("assets.extra") / "contract.json"
 
@@ -48,7 +48,7 @@ class Step:
         """Tab-separated: start, end, what is said of each target and how probable that is."""
         said = ["invalid"]
         if self.answered.valid:
-            said = list(short(self.targets, self.answered.said))
+            said = [printable(each) for each in short(self.targets, self.answered.said)]
         return "\t".join([f"{self.start:.3f}", f"{self.end:.3f}", *said])
 
 
@@ -68,7 +68,7 @@ class Event:
 
     def as_line(self) -> str:
         """Tab-separated: start, end, label, probability."""
-        return f"{self.start:.3f}\t{self.end:.3f}\t{self.label}\t{self.probability:.4f}"
+        return f"{self.start:.3f}\t{self.end:.3f}\t{printable(self.label)}\t{self.probability:.4f}"
 
 
 def steps(

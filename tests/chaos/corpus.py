@@ -58,6 +58,16 @@ def jpeg_of(width: int, height: int) -> bytes:
     return bytes(made)
 
 
+def many_scans(side: int, times: int) -> bytes:
+    """A progressive JPEG whose last scan, which changes nothing, comes again and again."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 128).save(buffer, "JPEG", progressive=True)
+    made = buffer.getvalue()
+    last = made[made.rindex(b"\xff\xda") : -2]
+    padded = made[:-2] + last * times + b"\xff\xd9"
+    return padded + bytes(max(0, side * side // 1024 + 1 - len(padded)))
+
+
 def with_text(keyword: bytes, data: bytes) -> bytes:
     png = image("PNG")
     return png[:33] + png_chunk(keyword, data) + png[33:]
@@ -172,6 +182,13 @@ PICTURES: Kinds = {
     "huger than can be.png": ("too_large", raw(png_of(2**31 - 1, 2**31 - 1))),
     "huge jpeg.jpg": ("too_large", raw(jpeg_of(65_500, 65_500))),
     "lying jpeg.jpg": ("too_large", raw(jpeg_of(8000, 7900))),
+    "many scans.jpg": ("too_large", raw(many_scans(2048, 300))),
+    "some scans.jpg": (USED, raw(many_scans(256, 20))),
+    "too long.png": ("too_large", raw(image("PNG", "L", size=(1_000_000, 1)))),
+    "program.eps": (
+        "not_an_image",
+        raw(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+    ),
     "no pixels.png": ("damaged", raw(png_of(0, 0))),
     "no data.png": ("damaged", raw(png_of(20, 12))),
     "wrong sum.png": ("damaged", raw(_GOOD_PNG[:60] + b"\0" + _GOOD_PNG[61:])),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.files import MANIFEST, read_json
-from components.served import inspecting
+from components.served import inspecting, opening
 from components.served.inspecting import Forbidden
 from components.served.manifest import verify_manifest
 from components.served.opening import open_signatures
@@ -173,6 +174,58 @@ def test_files_of_a_model(tmp_path: Path, never: str) -> None:
     refused(programs.signed_off(broken), "can be read")
 
 
+def test_what_is_loaded_is_what_was_looked_at(
+    tmp_path: Path, never: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody puts another program there between the two."""
+    model = programs.model(tmp_path / "model")
+    evil = programs.with_an_initializer(tmp_path / "evil", never) / "saved_model.pb"
+    looked_at = inspecting.inspect
+
+    def exchanged(path: Path) -> bytes:
+        program = looked_at(path)
+        (path / "saved_model.pb").write_bytes(evil.read_bytes())
+        return program
+
+    monkeypatch.setattr(opening, "inspect", exchanged)
+    assert "serving_default" in opening.open_signatures(model, "image")
+
+
+def test_models_that_break(tmp_path: Path) -> None:
+    """One line, whatever TensorFlow or NumPy make of it."""
+    without = programs.model(tmp_path / "without")
+    shutil.rmtree(without / "variables")
+    golden = programs.model(tmp_path / "golden")
+    (golden / "assets.extra").mkdir()
+    (golden / "assets.extra" / "golden.npz").write_bytes(b"PK\x03\x04junk")
+    for model in (without, golden):
+        programs.signed_off(model)
+        with pytest.raises(Mistake, match="must be a model of ours that can be loaded"):
+            opening.open_signatures(model, "image")
+    programs.signed_off(golden, modality=[])
+    with pytest.raises(Mistake, match="must have one of the modalities"):
+        verify_manifest(golden)
+
+
+def test_what_is_no_file_in_a_model(tmp_path: Path) -> None:
+    """Links, which may lead to themselves, and pipes: nothing is copied or waited for."""
+    makes: list[Callable[[Path], None]] = [
+        lambda path: path.symlink_to("."),
+        lambda path: path.symlink_to("/etc/passwd"),
+        os.mkfifo,
+    ]
+    for number, make in enumerate(makes):
+        model = programs.model(tmp_path / str(number))
+        make(model / "a")
+        with pytest.raises(Mistake, match="got a changed a"):
+            verify_manifest(model)
+    model = programs.model(tmp_path / "pipe")
+    (model / MANIFEST).unlink()
+    os.mkfifo(model / MANIFEST)
+    with pytest.raises(Mistake, match="must hold a model with a MANIFEST"):
+        verify_manifest(model)
+
+
 def test_a_manifest_that_names_files_elsewhere(tmp_path: Path) -> None:
     model = programs.model(tmp_path / "model")
     files = read_json(model / MANIFEST)["files"]
@@ -226,6 +279,10 @@ def test_weights_of_another_file(tmp_path: Path) -> None:
                 values.create_dataset("0", shape, "f4", external=[(str(secret), 0, 16)])
         with pytest.raises(Mistake, match="must fit the backbone"):
             backbones.load_weights(plain, path)
+    with h5py.File(tmp_path / "huge.h5", "w") as file:  # 3 KB that are 3 GB.
+        file.create_dataset("logits/kernel", (40_000, 20_000), "f4", chunks=(1000, 1000))
+    with pytest.raises(Mistake, match="must have at most"):
+        yamnet.head(tmp_path / "huge.h5")
     with h5py.File(tmp_path / "yamnet.h5", "w") as file:
         given = [(str(secret), 0, 1024 * 521 * 4)]
         file.create_dataset("logits/kernel", (1024, 521), "f4", external=given)

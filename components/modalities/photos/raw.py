@@ -43,6 +43,11 @@ FORMATS = ("JPEG", "PNG")
 _ALSO_KNOWN_AS = {"MPO": "JPEG"}
 # A small file can hold a huge picture: 48 KB of PNG took 2.8 GB to decode.
 MAX_PIXELS = 64_000_000
+# What is known of other formats, and taken in by `--data.convert`.
+_KNOWN = (
+    *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM"),
+    *("TIFF", "WEBP"),
+)
 # How bright each channel is to the eye (ITU-R BT.601).
 _LUMA = (0.299, 0.587, 0.114)
 COLOURS = ("red", "green", "blue", "red_varies", "green_varies", "blue_varies")
@@ -52,6 +57,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 # The least that a JPEG takes: each block of 64 pixels has its mean, be it one bit.
 _PIXELS_A_BYTE = 1024
+# Each scan of a JPEG begins so, has at least so many bytes, and goes through all pixels again.
+_SCAN, _LEAST_SCAN = b"\xff\xda", 10
+_MOST_PASSED = 16 * MAX_PIXELS
+# No picture is wider or higher, of one line neither: what is resized becomes as long in between.
+_MOST_SIDE = 65_535
 # What `photo_views` can do; here, so that a config is checked without TensorFlow.
 POLICIES = (
     *("flip", "rotation", "crop", "shift", "colour", "randaugment", "augmix"),
@@ -119,7 +129,7 @@ def check(raw: bytes) -> dict[str, Any]:
 def _why_not(raw: bytes) -> str:
     """Why a picture cannot be served."""
     try:
-        with Image.open(io.BytesIO(raw)) as picture:
+        with _opened(raw) as picture:
             kind, (width, height) = picture.format or "unknown", picture.size
             deep = _is_deep(picture)
     except Image.DecompressionBombError as error:
@@ -129,8 +139,12 @@ def _why_not(raw: bytes) -> str:
         return "is damaged" if served else "is not an image" if raw else "is empty"
     if width * height > MAX_PIXELS:
         return f"has {width} × {height} pixels; at most {MAX_PIXELS:,} are decoded"
-    if width * height > _PIXELS_A_BYTE * len(raw) and kind == "JPEG":
+    if max(width, height) > _MOST_SIDE:
+        return f"has {width} × {height} pixels; at most {_MOST_SIDE:,} are decoded on a side"
+    if kind == "JPEG" and width * height > _PIXELS_A_BYTE * len(raw):
         return f"has {width} × {height} pixels in {len(raw)} bytes, which cannot be"
+    if kind == "JPEG" and width * height * raw.count(_SCAN) > _MOST_PASSED:
+        return f"has {width} × {height} pixels in {raw.count(_SCAN)} scans, which takes too long"
     if _ALSO_KNOWN_AS.get(kind, kind) in FORMATS:
         return "is damaged: TensorFlow cannot decode it"
     only = f"is a {kind} image; only {' and '.join(FORMATS)} are served"
@@ -179,7 +193,7 @@ def converted(raw: bytes) -> bytes:
     PNG already, or cannot be read, stays as it is.
     """
     try:
-        with Image.open(io.BytesIO(raw)) as picture:
+        with _opened(raw) as picture:
             kind = _ALSO_KNOWN_AS.get(picture.format or "", picture.format)
             width, height = picture.size
             if kind in FORMATS or _is_deep(picture) or width * height > MAX_PIXELS:
@@ -193,6 +207,12 @@ def converted(raw: bytes) -> bytes:
     except Exception:  # `check` says what is wrong with it.
         return raw
     return buffer.getvalue()
+
+
+def _opened(raw: bytes) -> Image.Image:
+    """By Pillow, of formats that are nothing but pictures: EPS is a program, which it would run."""
+    Image.init()
+    return Image.open(io.BytesIO(raw), formats=[name for name in _KNOWN if name in Image.OPEN])
 
 
 def _is_deep(picture: Image.Image) -> bool:
@@ -261,8 +281,12 @@ def _stored_pixels(raw: Any) -> Any:
     is_png, is_jpeg = _begins(raw, _PNG), _begins(raw, _JPEG)
     with _after(tf.debugging.Assert(is_png | is_jpeg, ["neither JPEG nor PNG"])):
         size = tf.cond(is_png, lambda: _png_size(raw), lambda: _jpeg_size(raw))
-    most = tf.cond(is_png, lambda: tf.constant(MAX_PIXELS, tf.int64), lambda: _most_pixels(raw))
-    with _after(tf.debugging.Assert(tf.reduce_prod(size) <= most, ["too many pixels"])):
+    count = tf.reduce_prod(size)
+    most = tf.cond(
+        is_png, lambda: tf.constant(MAX_PIXELS, tf.int64), lambda: _most_pixels(raw, count)
+    )
+    fits = (count <= most) & (tf.reduce_max(size) <= _MOST_SIDE)
+    with _after(tf.debugging.Assert(fits, ["too many pixels"])):
         return tf.cond(
             is_png,
             lambda: tf.io.decode_png(raw, channels=3),
@@ -274,10 +298,22 @@ def _begins(raw: Any, signature: bytes) -> Any:
     return tf.strings.substr(raw, 0, len(signature)) == signature
 
 
-def _most_pixels(raw: Any) -> Any:
-    """As many as a JPEG of so many bytes can have; behind an end that came too soon all is grey."""
+def _most_pixels(raw: Any, count: Any) -> Any:
+    """As many as a JPEG of so many bytes, and of so many scans, can have.
+
+    Behind an end that came too soon all is grey; and each scan goes through all pixels again, for
+    some bytes: a file of a megabyte would be decoded for hours.
+    """
     octets = tf.cast(tf.strings.length(raw), tf.int64)
-    return tf.minimum(tf.constant(MAX_PIXELS, tf.int64), _PIXELS_A_BYTE * octets)
+    may_be_many = count * (octets // _LEAST_SCAN) > _MOST_PASSED
+    scans = tf.cond(may_be_many, lambda: _scans(raw), lambda: tf.constant(1, tf.int64))
+    most = tf.minimum(_PIXELS_A_BYTE * octets, _MOST_PASSED // tf.maximum(scans, 1))
+    return tf.minimum(most, MAX_PIXELS)
+
+
+def _scans(raw: Any) -> Any:
+    parts = tf.strings.split([raw], _SCAN).values
+    return tf.size(parts, tf.int64) - 1
 
 
 def _after(check: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from etils import epy
 
+from components.files import MOST_BYTES
 from components.modalities.sounds.form import Sound
 from components.modalities.statistics import spread
 
@@ -134,6 +135,9 @@ def converted(raw: bytes) -> bytes:
     if raw.startswith(b"RIFF") and not _is_compressed(raw):
         return raw
     try:
+        with soundfile.SoundFile(io.BytesIO(raw)) as file:
+            if file.frames * file.channels * 2 > MOST_BYTES:  # As a WAV file of so many bytes.
+                return raw
         # As floats: of those, integers would be cut to 0; and what is too loud is clipped.
         samples, rate = soundfile.read(io.BytesIO(raw), dtype="float32", always_2d=True)
     except Exception:  # `check` says what is wrong with it.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image, ImageOps
 from components.modalities.photos import orientation as orientations
 from components.modalities.photos import raw as photos
 from components.modalities.photos import shown
+from tests.chaos import corpus
 from tests.conftest import picture
 
 STRETCHED = photos.Picture(input_size=16, resize="stretch")
@@ -242,3 +245,25 @@ def test_thumbnail_and_sample_are_pictures() -> None:
     seen = shown.show(picture(0, 1), None)
     assert seen.startswith('<img alt="" src="data:image/jpeg;base64,')
     assert photos.check(photos.sample())["format"] == "JPEG"
+
+
+def test_no_program_is_run_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow gives PostScript, which is one, to Ghostscript."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\necho run >> {tmp_path}/ran\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+    assert photos.converted(postscript) == postscript
+    with pytest.raises(ValueError, match="is not an image"):
+        photos.check(postscript)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_scans_are_counted_where_they_may_be_many() -> None:
+    """Each goes through all pixels again, for some bytes."""
+    with pytest.raises(ValueError, match=r"2048 × 2048 pixels in 30. scans, which takes too long"):
+        photos.check(corpus.many_scans(2048, 300))
+    assert photos.check(corpus.many_scans(2048, 50))["width"] == 2048
+    with pytest.raises(ValueError, match="at most 65,535 are decoded on a side"):
+        photos.check(corpus.image("PNG", "L", size=(70_000, 1)))

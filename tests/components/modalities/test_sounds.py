@@ -413,3 +413,12 @@ def test_mistakes_are_named(
     done = InProcess(tmp_path)("run", "sounds", "--data.path", folder, *flags)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+def test_a_few_bytes_that_are_hours_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLAC of silence takes next to nothing; decoded, it would fill the memory."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros((16_000, 2)), 16_000, format="FLAC")
+    assert sounds.converted(buffer.getvalue()).startswith(b"RIFF")
+    monkeypatch.setattr(sounds, "MOST_BYTES", 60_000)
+    assert sounds.converted(buffer.getvalue()) == buffer.getvalue()
