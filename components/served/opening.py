@@ -62,9 +62,13 @@ class Served:
 
     def said(self) -> list[Answered]:
         """Of each example."""
-        by_target = [
-            task_of(t).rows(own, t.space) for t, own in zip(self.targets, self.of_each, strict=True)
-        ]
+        try:
+            by_target = [
+                task_of(target).rows(own, target.space)
+                for target, own in zip(self.targets, self.of_each, strict=True)
+            ]
+        except KeyError as error:
+            raise Mistake(f"MODEL must say what its manifest says, got no {error}") from error
         told = [list(each) for each in zip(*by_target, strict=True)]
         alike: list[dict[str, Any]] = [{} for _ in told]
         if self.likeness:
@@ -113,7 +117,10 @@ def named_said(targets: Sequence[Target], said: Sequence[Said]) -> Said:
 
 def open_model(path: Path, modality: str) -> Any:
     """The signature `serving_default` of the model at `path`, to be called with `raw`."""
-    return open_signatures(path, modality)["serving_default"]
+    signatures = open_signatures(path, modality)
+    if "serving_default" not in signatures:
+        raise Mistake(f"{path} must have the signature serving_default, got none")
+    return signatures["serving_default"]
 
 
 def open_signatures(path: Path, modality: str) -> Any:

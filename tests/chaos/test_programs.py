@@ -21,6 +21,7 @@ from components.served import inspecting, opening
 from components.served.inspecting import Forbidden
 from components.served.manifest import verify_manifest
 from components.served.opening import open_signatures
+from components.tasks.protocol import Space, Target
 from models import backbones, yamnet
 from models.mistakes import Mistake
 from models.presets import open_backbone
@@ -202,6 +203,10 @@ def test_models_that_break(tmp_path: Path) -> None:
         programs.signed_off(model)
         with pytest.raises(Mistake, match="must be a model of ours that can be loaded"):
             opening.open_signatures(model, "image")
+    targets = [Target(task="one_label", space=Space(labels=("a", "b")))]
+    answer = opening.Opened(programs.model(tmp_path / "less"), "image", targets).ask([b"raw"])
+    with pytest.raises(Mistake, match="must say what its manifest says, got no 'labels'"):
+        answer.said()
     programs.signed_off(golden, modality=[])
     with pytest.raises(Mistake, match="must have one of the modalities"):
         verify_manifest(golden)
