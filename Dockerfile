@@ -8,6 +8,7 @@ RUN pip install --no-cache-dir --require-hashes --no-deps --requirement requirem
     && if [ -n "$EXTRAS" ]; then pip install --no-cache-dir $EXTRAS; fi
 COPY . .
 ENV PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1
+RUN python -m components.served.sbom > sbom.cdx.json
 # Nobody, of the group that volumes are writable for; it writes to the store alone.
 USER 10001:0
 ENTRYPOINT ["python", "/app/run_pipeline.py"]

@@ -1,14 +1,22 @@
-"""What a model was made with, as CycloneDX 1.5 has it: a bill of materials that scanners read."""
+"""What a model was made with, as CycloneDX 1.5 has it: a bill of materials that scanners read.
+
+`python -m components.served.sbom` prints that of all that is installed, for the image.
+"""
 
 from __future__ import annotations
 
 import functools
+import json
 import platform
-from importlib.metadata import PackageNotFoundError, requires, version
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from models.version import VERSION
 
 # What computes a model or decides about it; and all that they ask for.
 _MADE_BY = (
@@ -17,11 +25,12 @@ _MADE_BY = (
 )
 
 
-def bill(ours: str) -> dict[str, Any]:
+def bill(ours: str, versions: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The same wherever the same versions are installed.
 
     Args:
         ours: the version of Shoulders.
+        versions: of each package; of those that make a model, where not given.
     """
     python = {"type": "platform", "name": "python", "version": platform.python_version()}
     found = [
@@ -32,7 +41,7 @@ def bill(ours: str) -> dict[str, Any]:
             "purl": f"pkg:pypi/{name}@{known}",
             "bom-ref": f"pkg:pypi/{name}@{known}",
         }
-        for name, known in sorted(_closure().items())
+        for name, known in sorted((versions or _closure()).items())
     ]
     return {
         "bomFormat": "CycloneDX",
@@ -63,3 +72,11 @@ def _closure() -> dict[str, str]:
             if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
                 left.append(wanted.name)
     return found
+
+
+def _installed() -> dict[str, str]:
+    return {canonicalize_name(found.name): found.version for found in distributions()}
+
+
+if __name__ == "__main__":
+    json.dump(bill(VERSION, _installed()), sys.stdout, indent=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,3 +64,11 @@ def test_a_run_writes_to_the_store_alone(tmp_path: Path) -> None:
     assert "pushed  /mnt/store/serving/digits/1" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "Read-only" not in done.stderr
+
+
+def test_the_bill_of_materials_of_the_image() -> None:
+    command = [sys.executable, "-m", "components.served.sbom"]
+    told = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)
+    names = {each["name"] for each in told["components"]}
+    assert {"tensorflow", "pytest", "python"} <= names
+    assert "python -m components.served.sbom" in (ROOT / "Dockerfile").read_text()
