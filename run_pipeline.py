@@ -275,6 +275,7 @@ def predict(
     release: float | None = None,
     check: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     public_key: Path | None = None,
+    root: Path | None = None,
     beam: BeamConfig = BeamConfig(),
     json: bool = False,
 ) -> int:
@@ -298,6 +299,8 @@ def predict(
         check: Ask it about the examples that travel with it, and nothing else: exit 2 where it says
             something else of them than when it was exported.
         public_key: PEM: load the model only where it is signed by it.
+        root: With --output: files must be in this folder, wherever links and the rows of tables
+            lead: the folder itself, or that of the table, where not given; / for anywhere.
         json: Print the answers as one JSON array; in bulk, what was written as one object.
     """
     from pipeline import commands
@@ -315,7 +318,7 @@ def predict(
         raise Mistake("--events and --release must be given with --every")
     if output:
         return commands.predict_in_bulk(
-            model, inputs, store, output, batch_size, beam, as_json=json
+            model, inputs, store, output, batch_size, beam, root, as_json=json
         )
     return commands.predict(model, inputs, store, as_json=json)
 

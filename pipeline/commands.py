@@ -366,6 +366,7 @@ def predict_in_bulk(
     output: Path,
     batch_size: int,
     beam: BeamConfig,
+    root: Path | None,
     *,
     as_json: bool,
 ) -> int:
@@ -375,7 +376,10 @@ def predict_in_bulk(
     if batch_size < 1:
         raise Mistake(f"--batch-size must be at least 1, got {batch_size}")
     beam_runner.check(beam)
-    asked = answers.asked(find_model(model, Store(store).root / "serving"), output, batch_size)
+    if root and not root.is_dir():
+        raise Mistake(f"--root must be a folder, got {str(root)!r}")
+    path, bound = find_model(model, Store(store).root / "serving"), str(root or "")
+    asked = answers.asked(path, output, batch_size, bound)
     import_tensorflow()
     if beam.runner:
         done = on_beam_bulk.predict(asked, inputs, output.absolute(), beam)

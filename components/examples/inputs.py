@@ -11,7 +11,7 @@ from etils import epy
 
 from components.examples.in_tfds import feature_of, open_builder
 from components.examples.tables import READERS, NoRow, raw_text, read_rows
-from components.examples.walking import walk
+from components.examples.walking import outside, walk
 from components.files import MOST_BYTES, content_id, read_regular
 from components.modalities.table import MODALITIES
 from models.mistakes import Mistake, printable
@@ -36,15 +36,21 @@ class Input:
         return read_regular(Path(self.path), MOST_BYTES) if self.raw is None else self.raw
 
 
-def listed(location: str, modality: str) -> Iterator[Input]:
-    """The examples at `location`: a folder, a CSV or JSON Lines file, or one example's file."""
+def listed(location: str, modality: str, root: str = "") -> Iterator[Input]:
+    """The examples at `location`: a folder, a CSV or JSON Lines file, or one example's file.
+
+    Args:
+        root: where files must be, wherever links and the rows of tables lead; the folder, or that
+            of the table, where not given.
+    """
     path = Path(location)
     if path.is_dir():
-        for found in walk(path, None):
+        for found in walk(path, Path(root or path).resolve()):
             if not found.hidden:
-                yield Input(printable(found.path), found.path, problem=found.problem)
+                problem = _told(found.problem)
+                yield Input(printable(found.path), found.path, problem=problem)
     elif path.is_file() and path.suffix in READERS:
-        yield from _of_table(path, modality)
+        yield from _of_table(path, modality, Path(root or path.parent).resolve())
     elif path.is_file():
         yield _of_file(path)
     else:
@@ -83,12 +89,16 @@ def of_value(value: Any, feature: Any, modality: str) -> Input:
     return Input(content_id(raw), raw=raw)
 
 
-def _of_file(path: Path, name: str = "") -> Input:
+def _told(problem: str) -> str:
+    return problem.replace("--data.root", "--root")
+
+
+def _of_file(path: Path, name: str = "", problem: str = "") -> Input:
     """A name that is not UTF-8 could not be written down."""
-    return Input(printable(name or str(path)), str(path))
+    return Input(printable(name or str(path)), str(path), problem=_told(problem))
 
 
-def _of_table(table: Path, modality: str) -> Iterator[Input]:
+def _of_table(table: Path, modality: str, bound: Path) -> Iterator[Input]:
     row = MODALITIES[modality].raw
     for number, values in enumerate(read_rows(table, "INPUT", row.column), start=1):
         name, value = f"{table.name}:{number}", None
@@ -99,6 +109,7 @@ def _of_table(table: Path, modality: str) -> Iterator[Input]:
         elif value is None:
             yield Input(name, problem=f"there is no {row.column}")
         elif row.is_path:
-            yield _of_file(table.parent / str(value), str(value))
+            path = table.parent / str(value)
+            yield _of_file(path, str(value), outside(str(path), bound))
         else:
             yield Input(name, raw=raw_text(str(value)))

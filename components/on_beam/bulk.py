@@ -33,7 +33,7 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, config: Beam
         def build(pipeline: Any) -> None:
             read = (
                 [
-                    _examples(pipeline, location, asked.modality, number)
+                    _examples(pipeline, location, asked, number)
                     for number, location in enumerate(locations)
                 ]
                 | "All inputs" >> beam.Flatten()
@@ -103,9 +103,11 @@ class _Handler(ModelHandler[tuple[str, bytes], Row, Any]):
         return {"min_batch_size": size, "max_batch_size": size}
 
 
-def _examples(pipeline: Any, location: str, modality: str, number: int) -> Any:
+def _examples(pipeline: Any, location: str, asked: Asked, number: int) -> Any:
+    modality = asked.modality
     if not location.startswith(TFDS):
-        return pipeline | f"List {number}" >> beam.Create(list(inputs.listed(location, modality)))
+        found = list(inputs.listed(location, modality, asked.root))
+        return pipeline | f"List {number}" >> beam.Create(found)
     builder = inputs.open_tfds(location, modality)
     name = feature_of(builder, modality)
     decoders = {name: tfds.decode.SkipDecoding()}

@@ -55,6 +55,7 @@ class Asked:
         targets: what it answers.
         batch_size: examples a request.
         likeness: whether it says how unlike an example is to those that it was trained on.
+        root: where files must be, see `inputs.listed`.
     """
 
     model: Path
@@ -62,9 +63,10 @@ class Asked:
     targets: tuple[Target, ...]
     batch_size: int
     likeness: bool = False
+    root: str = ""
 
 
-def asked(model: Path, output: Path, batch_size: int) -> Asked:
+def asked(model: Path, output: Path, batch_size: int, root: str = "") -> Asked:
     """`model`, to be asked about many examples; a `Mistake` where there is no place for answers."""
     if output.suffix not in SUFFIXES:
         raise Mistake(f"--output must end in one of {', '.join(SUFFIXES)}, got {str(output)!r}")
@@ -73,7 +75,7 @@ def asked(model: Path, output: Path, batch_size: int) -> Asked:
     manifest = verify_manifest(model)
     likeness = bool(manifest.get("likeness"))
     targets = targets_of(manifest)
-    return Asked(model.resolve(), manifest["modality"], targets, batch_size, likeness)
+    return Asked(model.resolve(), manifest["modality"], targets, batch_size, likeness, root)
 
 
 def quarantine_of(output: Path) -> Path:

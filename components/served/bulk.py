@@ -29,7 +29,7 @@ with epy.lazy_imports():
 def predict(asked: Asked, locations: tuple[str, ...], output: Path, progress: Progress) -> Done:
     """Ask about all examples at `locations`; nothing is left half written."""
     model = Opened(asked.model, asked.modality, asked.targets)
-    examples = chain.from_iterable(_examples(location, asked.modality) for location in locations)
+    examples = chain.from_iterable(_examples(location, asked) for location in locations)
     quarantine = answers.quarantine_of(output)
     predicted = quarantined = 0
     with _written(output, asked) as write, _written(quarantine, asked) as set_aside:
@@ -46,10 +46,10 @@ def predict(asked: Asked, locations: tuple[str, ...], output: Path, progress: Pr
     return Done(predicted, quarantined, (str(output),), str(quarantine))
 
 
-def _examples(location: str, modality: str) -> Iterator[Input]:
+def _examples(location: str, asked: Asked) -> Iterator[Input]:
     if location.startswith(TFDS):
-        return inputs.of_tfds(inputs.open_tfds(location, modality), modality)
-    return inputs.listed(location, modality)
+        return inputs.of_tfds(inputs.open_tfds(location, asked.modality), asked.modality)
+    return inputs.listed(location, asked.modality, asked.root)
 
 
 def _batches(examples: Iterator[Input], size: int) -> Iterator[list[tuple[str, bytes] | Row]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.examples.inputs import listed
 from components.examples.reasons import code_of
 from components.examples.walking import walk
 from components.modalities.giants import Pretrained
@@ -106,3 +107,27 @@ def test_folders_in_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     finally:  # Python's own cannot, and pytest's neither.
         subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
     assert found.problem == "cannot be read: File name too long"
+
+
+def test_bulk_predictions_stay_in_the_folder(tmp_path: Path) -> None:
+    """A link, or a row, that leads elsewhere is set aside, unless --root says otherwise."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "a.png").write_bytes(b"a")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.png").symlink_to("../private/a.png")
+    (folder / "own.png").write_bytes(b"b")
+    (tmp_path / "folder.csv").write_text("path\nfolder/own.png\nfolder/link.png\n")
+    (folder / "rows.csv").write_text("path\nown.png\n../private/a.png\n")
+
+    def problems(location: Path, root: str = "") -> list[str]:
+        found = [each for each in listed(str(location), "image", root) if "csv" not in each.path]
+        return [each.problem for each in found]
+
+    [linked, own] = problems(folder)
+    assert own == ""
+    assert linked == f"is a link out of {folder}: --root"
+    assert problems(folder / "rows.csv") == ["", f"is outside {folder}: --root"]
+    assert problems(tmp_path / "folder.csv") == ["", ""]
+    assert problems(folder, str(tmp_path)) == ["", ""]
+    assert problems(folder / "rows.csv", "/") == ["", ""]
