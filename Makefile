@@ -24,7 +24,8 @@ test-all: .venv/installed
 	$(PYTEST) -m exhaustive
 
 # Against the Keras guide, on ../shared: some twenty minutes. WHAT=text: against KerasHub, an hour.
-# WHAT=gates: what looking before reading costs, a minute. WHAT=retraining: five times with 5 % more photographs, from the hub's weights and the last model's.
+# WHAT=retraining: five times with 5 % more photographs, from the hub's weights and the last model's.
+# WHAT=gates: what it costs to look before one reads, a minute.
 bench: .venv/installed
 	$(BIN)/python -m tests.benchmarks $(WHAT)
 
