@@ -304,7 +304,8 @@ class Suspects(Artifact):
     suspects.csv         labels that are likely wrong, the likeliest first
     outliers.csv         examples that are like no other, the farthest first
     twins.json           labels that could not be told apart
-    learning_curve.json  what heads are like that were fitted to fewer examples
+    learning_curve.json  what heads are like that were fitted to fewer examples: sizes …
+    learning_curve.npz   … and what each was off by; see `tasks.more_labels`
     ```
     """
 

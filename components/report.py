@@ -24,7 +24,7 @@ from components.files import read_json, read_jsonl, write_json
 from components.job import Job, stage
 from components.judging import forgetting, likeness, proposing, worst
 from components.modalities.table import MODALITIES
-from components.pages import cards, evidence, figures, training, verdict
+from components.pages import cards, curves, evidence, figures, training, verdict
 from components.pages.lineage import lineage
 from components.pages.templates import environment
 from components.section import Digested
@@ -54,7 +54,7 @@ class About(Digested):
     digest: str
 
 
-@stage(version=11)
+@stage(version=12)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation
@@ -84,6 +84,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             checks=read_json(checks.directory / "checks.json"),
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
             suspects=evidence.suspects(so_far.suspects),
+            curves=curves.learning_curves(so_far.suspects),
             choice=evidence.choice(so_far.head),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             trained=training.sections(so_far),

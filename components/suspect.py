@@ -18,11 +18,11 @@ from components.tasks.learning import Learning
 from components.tasks.table import slices, task_of
 
 with epy.lazy_imports():
-    from components.training import questioning
+    from components.training import fewer, questioning
     from models import novelty
 
 
-@stage(version=5)
+@stage(version=6)
 def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
     """Question the answers of the examples to train and to validate with, on stored features.
 
@@ -62,7 +62,7 @@ def suspect(job: Job, features: Features, learning: Learning) -> Suspects:
         ),
     )
     write_json(job.directory / "twins.json", twins)
-    write_json(job.directory / "learning_curve.json", asked.curve)
+    fewer.measure(job, features, learning, asked.strengths)
     return Suspects(
         directory=job.directory,
         questioned=len(asked.rows),

@@ -121,3 +121,19 @@ def axes(kernel_matrix: np.ndarray) -> np.ndarray:
     kept = values > max(values[-1], 1e-30) * _RANK
     found: np.ndarray = vectors[:, kept] * np.sqrt(values[kept])
     return found
+
+
+def coordinates(array: np.ndarray, most: int) -> np.ndarray:
+    """(examples, features), standardized → coordinates whose products are about theirs, at most so
+    many for each: exactly theirs of no more examples, or features, than that; else those of a
+    sample span the axes (Nyström's method: Williams & Seeger 2001)."""
+    examples, features = array.shape
+    if examples <= most:
+        return axes(np.asarray(array @ array.T, np.float64))
+    if features <= most:
+        _, vectors = scipy.linalg.eigh(np.asarray(array.T @ array, np.float64), overwrite_a=True)
+        return np.asarray(array @ vectors.astype(np.float32))
+    some = array[np.linspace(0, examples - 1, most).astype(int)]
+    own = axes(np.asarray(some @ some.T, np.float64))
+    back = some.T @ (own / np.square(own).sum(axis=0)).astype(np.float32)
+    return np.asarray(array @ back)

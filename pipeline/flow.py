@@ -110,18 +110,8 @@ class Outcome:
 def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     """From raw examples to a pushed model."""
     seed = config.seed
-    examples = run(ingest, outside.source, config.data, outside.patch)
-    checks = run(validate, examples, outside.other_targets, config.data.allow_new_labels)
-
-    pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
-    model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
-    unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
-    vectors = config.vectors
-    if vectors == "last" and outside.head and unfreeze:
-        vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
-    features = run(
-        extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
-    )
+    examples, checks = checked(run, config, outside)
+    features = frozen(run, config, outside, examples, checks)
     suspects = run(suspect, features, config.learning)
     head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
     tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
@@ -147,6 +137,29 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     if config.mlflow.tracking_uri:
         run(track, so_far, page, config.mlflow)
     return Outcome(evaluation, blessing, pushed, page)
+
+
+def checked(run: Run, config: Config, outside: Outside) -> tuple[Examples, Checks]:
+    """From raw examples to examples that will do."""
+    examples = run(ingest, outside.source, config.data, outside.patch)
+    checks = run(validate, examples, outside.other_targets, config.data.allow_new_labels)
+    return examples, checks
+
+
+def frozen(
+    run: Run, config: Config, outside: Outside, examples: Examples, checks: Checks
+) -> Features:
+    """What the frozen part of the giant gives for the examples."""
+    seed = config.seed
+    pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
+    model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
+    unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
+    vectors = config.vectors
+    if vectors == "last" and outside.head and unfreeze:
+        vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
+    return run(
+        extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
+    )
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

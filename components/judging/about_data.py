@@ -5,39 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.artifacts import SUSPECTS
-from components.files import read_json, read_jsonl
+from components.files import read_jsonl
 from components.judging import likeness
 from components.judging.judged import ALIKE
 from components.judging.proposal import Found, Proposal, words
+from components.tasks.more_labels import read
 from components.tasks.table import task_of
-from models import learning_curve
 
 # Less than this of the main figure is not worth a run.
 _LEAST = 0.002
 
 
 def more_labels(found: Found) -> Iterator[Proposal]:
-    curve = read_json(found.suspects.directory / "learning_curve.json")
-    for name, rows in curve.items():
-        half, whole = rows[-2], rows[-1]
-        if half["worse"] <= 2 * half["error"]:
+    for told in read(found.suspects.directory):
+        twice = told.with_examples(2 * told.answered)
+        if not twice or not told.curve.still_falls:
             continue
-        is_share = whole["value"] > half["value"]
-        errors = [1 - row["value"] if is_share else row["value"] for row in (half, whole)]
-        there = sum(found.features.counts.get(split, 0) for split in ("train", "validation"))
-        times = max(1.0, there / max(whole["examples"], 1.0))
-        gain = learning_curve.gain_of_twice(errors[0], errors[1], times)
-        gain = min(gain, found.error) if is_share else gain  # There is no more to be gained.
-        if gain < _LEAST * (1.0 if is_share else whole["value"]):
+        gain = float(told.curve.falls(told.answered, 2 * told.answered)[1])
+        if told.more_is_better:
+            gain = min(gain, found.error)  # There is no more to be gained.
+        if gain < _LEAST * (1.0 if told.more_is_better else told.now):
             continue
+        most = told.of_classes()
         yield Proposal(
             "Label more examples.",
-            f"With {half['examples']:.0f} examples a head has {words(name)} {half['value']:.3f}, "
-            f"with {whole['examples']:.0f} {whole['value']:.3f}; if it goes on like that, twice as "
-            f"many as the {there} there are give {gain:.3f} {'more' if is_share else 'less'}.",
+            f"{told.summary()} {told.for_goal(told.goal)}{f' {most}' if most else ''}",
             "",
             gain,
-            "Hestness et al. 2017, arXiv:1712.00409",
+            "Mahmood et al. 2022, arXiv:2207.01725",
         )
         return
 

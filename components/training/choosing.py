@@ -150,6 +150,15 @@ def weight_of(tap: str, features: Features) -> float:
     return 1.0 if tap.partition("/")[0] == top else LOWER
 
 
+def scale_of(features: Features, array: np.ndarray) -> Scale:
+    """What standardizes (examples, features) of what is stored, each counting as its tap does."""
+    scale = Scale.of([array])
+    if "taps" not in features.keys:
+        return scale
+    weights = [weight_of(tap, features) for tap in features.taps]
+    return scale.weighed(np.repeat(weights, list(features.taps.values())))
+
+
 def _choosers(examples: int) -> int:
     return _CHOOSERS if examples < _THOUSANDS else 2 * _CHOOSERS
 
