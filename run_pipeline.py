@@ -179,6 +179,35 @@ def show(recipe: str = "digits", path: str = "", *, config: Flags = Config()) ->
 
 
 @app.command
+def learning_curve(
+    recipe: str = "digits",
+    path: str = "",
+    *,
+    config: Flags = Config(),
+    goal: float | None = None,
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+    log: Literal["text", "json"] = "text",
+) -> int:
+    """Tell how many more labels are needed, by heads fitted to fewer of them; trains nothing.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
+        goal: What is to be reached, such as an accuracy of 0.95; the next round one where not
+            given.
+        store: Where artifacts are kept and reused from.
+        json: Print what is known of each figure as one JSON array.
+        log: How to tell of the work on stderr: json is an object a line.
+    """
+    from pipeline import study_commands
+
+    config = _with_path(config, path)
+    check(config)
+    return study_commands.learning_curve(recipe, config, store, goal, as_json=json, log=log)
+
+
+@app.command
 def runs(recipe: str = "", *, store: Path = DEFAULT_STORE, json: bool = False) -> int:
     """List past runs and what became of them.
 

@@ -30,7 +30,7 @@ from components.served.manifest import MANIFEST, find_model, targets_of, verify_
 from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake, printable
-from models.quiet import forget_kernels, import_tensorflow
+from models.quiet import import_tensorflow
 from pipeline.checks import check, check_giant
 from pipeline.config import Config, merged, read_recipe, recipe_path, validate
 from pipeline.console import Log, open_log
@@ -44,8 +44,9 @@ from pipeline.records import RunRecord, Step, last_of, past_runs
 from pipeline.results import Plan, Predictions, RunResult
 from pipeline.runtime import Runtime
 from pipeline.session import Account, begin, runtime_of
-from pipeline.stopping import Stopped, deadline, has_stopped
+from pipeline.stopping import Stopped, has_stopped
 from pipeline.store import Store, StoreIsHeld, held
+from pipeline.working import at_work
 
 with epy.lazy_imports():
     from components.served import opening, timeline
@@ -120,14 +121,9 @@ def run(
         )
     console = open_log(log) if isinstance(log, str) else log
     with (
-        _told_of_the_disk(opened, runtime.serving),
-        opened.lock(),
-        _held(runtime.serving, opened),
-        opened.temporary(),
-        deadline(config.runtime.deadline),
+        at_work(opened, runtime.serving, config.runtime.deadline),
         contextlib.ExitStack() as stack,
     ):
-        stack.callback(forget_kernels)
         started = time.monotonic()
         earlier = past_runs(opened.runs)
         session = begin(name, config, runtime, opened, console.say)
@@ -152,26 +148,6 @@ def run(
                 session.fail(time.monotonic() - started, why, steps)
             raise
         return session.end(config, time.monotonic() - started, outcome, steps)
-
-
-def _held(serving: Path, store: Store) -> contextlib.AbstractContextManager[None]:
-    """Where runs of other stores push to as well, one is at work at a time."""
-    if serving.is_relative_to(store.root):
-        return contextlib.nullcontext()
-    return held(serving / LOCK, "serving directory", "--serving-dir", keep="if used")
-
-
-@contextlib.contextmanager
-def _told_of_the_disk(store: Store, serving: Path) -> Iterator[None]:
-    """A `Mistake` where a disk is full, or fails, instead of what a library made of that."""
-    try:
-        yield
-    except Mistake:
-        raise
-    except Exception as error:
-        if mistake := disk.mistake_of(error, *dict.fromkeys((store.root, serving))):
-            raise mistake from error
-        raise
 
 
 def plan(

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.moved import MOVED
 
 # The commands that take a recipe, a path, and the flags of the config.
-CONFIGURED = ("run", "plan", "compile", "submit", "show")
+CONFIGURED = ("run", "plan", "compile", "submit", "show", "learning-curve")
 # What people type for a command.
 _COMMANDS = {
     "run": ("train", "fit", "retrain", "finetune", "fine-tune", "start", "execute"),

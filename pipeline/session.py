@@ -18,7 +18,7 @@ from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_giant
 from pipeline.config import Config
 from pipeline.flow import Outcome, Outside
-from pipeline.outside import WHERE, resolve, resolve_request
+from pipeline.outside import WHERE, Request, resolve, resolve_request
 from pipeline.processes import TENSORFLOW
 from pipeline.records import STARTED, RunRecord, Step, Watch, new_run_id, past_runs
 from pipeline.results import RunResult
@@ -112,9 +112,7 @@ def begin(
         say: told what a person should know.
         record: more of what the record says.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
-        request = resolve_request(config, download=True, digests=store.digests, say=say)
-    check_giant(config, request.giant, store)
+    request = requested(config, store, say)
     earlier = past_runs(store.runs)
     for killed in (r for r in earlier if r.says() == "killed"):
         Boards(store.root, killed.run_id).abort("killed")
@@ -132,6 +130,14 @@ def begin(
     )
     entry.save(store.runs)
     return Session(store, entry, outside)
+
+
+def requested(config: Config, store: Store, say: Callable[[str], None] = silence) -> Request:
+    """What is asked for, downloaded where it is not here, and looked at."""
+    with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
+        request = resolve_request(config, download=True, digests=store.digests, say=say)
+    check_giant(config, request.giant, store)
+    return request
 
 
 def _main(outcome: Outcome) -> dict[str, float]:

@@ -45,10 +45,10 @@ class Value(NamedTuple):
 class Gain(NamedTuple):
     """What a class has gained from the last doubling of the examples, with its standard error."""
 
-    group: str
+    label: str
     gain: float
     error: float
-    count: int
+    examples: int
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,15 @@ class MoreLabels:
                 f"For {what} more than {_round(most)} more labels are needed, or no number of them "
                 f"is enough: beyond {REACH:g} times what was learned from nobody can tell."
             )
-        if math.isinf(high):
-            least = f"at least {_round(low)} more labels" if low else "maybe no more labels"
+        if math.isinf(high) and not low:
             return (
-                f"For {what} {least}, and maybe more than {_round(most)}: beyond {REACH:g} times "
-                f"what was learned from nobody can tell."
+                f"For {what} nobody can tell: it may be there already, or need more than "
+                f"{_round(most)} more labels."
+            )
+        if math.isinf(high):
+            return (
+                f"For {what} at least {_round(low)} more labels, and maybe more than "
+                f"{_round(most)}: beyond {REACH:g} times what was learned from nobody can tell."
             )
         if not high:
             return f"For {what} no more labels are needed."
@@ -160,7 +164,7 @@ class MoreLabels:
     def of_classes(self) -> str:
         """Which classes gain most, as a sentence; empty where none surely does."""
         told = ", ".join(
-            f"{each.group} (+{each.gain:.3f} ± {each.error:.3f})" for each in self.gains()
+            f"{each.label} (+{each.gain:.3f} ± {each.error:.3f})" for each in self.gains()
         )
         if not told or len(self.groups) < 2:
             return ""
@@ -189,7 +193,7 @@ class MoreLabels:
 
     @cached_property
     def _asked(self) -> int:
-        return self.curve.errors[0].shape[1]
+        return int(self.curve.errors[0].shape[1])
 
     def _value(self, errors: np.ndarray) -> Value:
         low, middle, high = (float(each) for each in errors)

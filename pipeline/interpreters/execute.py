@@ -6,18 +6,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from components.artifacts import Artifact
 from components.frozen.activations import Damaged
 from components.job import Job
 from pipeline.console import Log
-from pipeline.flow import Outcome
 from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.processes import do_apart
 from pipeline.records import Step, Watch
 from pipeline.runtime import Runtime
 from pipeline.store import Call, Store, artifacts_in
+
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Executor(Interpreter):
         return self.store.commit(call, artifact, time.monotonic() - started)
 
 
-def execute(walk: Callable[[], Outcome], console: Log, done: list[Any]) -> Outcome:
+def execute(walk: Callable[[], A], console: Log, done: list[Any]) -> A:
     """Walk the flow; where stored activations prove damaged, say so and make them again.
 
     Args:
