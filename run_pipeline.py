@@ -179,6 +179,43 @@ def show(recipe: str = "digits", path: str = "", *, config: Flags = Config()) ->
 
 
 @app.command
+def advise(
+    recipe: str = "digits",
+    path: str = "",
+    *,
+    config: Flags = Config(),
+    giants: str = "",
+    sample: int = 640,
+    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("advised.toml"),
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+    log: Literal["text", "json"] = "text",
+) -> int:
+    """Tell which giant to take and how much of it, by a sample; writes a recipe to run.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file.
+        path: The labelled examples; the same as --data.path.
+        giants: Values of --model.backbone, a comma between them, =none or another value of
+            --model.weights behind one where its own weights are not meant; those whose weights are
+            on this machine where not given.
+        sample: So many examples to train and to validate with are looked at.
+        output: The recipe to write.
+        store: Where artifacts are kept and reused from.
+        json: Print the advice as one JSON object.
+        log: How to tell of the work on stderr: json is an object a line.
+    """
+    from pipeline import study_commands
+
+    config = _with_path(config, path)
+    check(config)
+    names = tuple(filter(None, map(str.strip, giants.split(","))))
+    return study_commands.advise(
+        recipe, config, store, names, sample, output, as_json=json, log=log
+    )
+
+
+@app.command
 def learning_curve(
     recipe: str = "digits",
     path: str = "",

@@ -317,6 +317,53 @@ class Suspects(Artifact):
     """Why none was; empty where some were."""
 
 
+class Appraisal(Artifact):
+    """How well a giant's frozen features tell a sample of the examples apart, and at what price.
+
+    ```
+    appraisal.json       what was found: scores, price, how far the data is from what it knows
+    errors.npz           each score → (examples,) what it is off by on each
+    ids.json             of the examples
+    ```
+    """
+
+    shown = ("knn", "last", "taps")
+
+    features: Features
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(self.directory / "appraisal.json")
+        return found
+
+
+class Advice(Artifact):
+    """Which giant, how much of it, and in which way; with the evidence.
+
+    ```
+    advice.json
+    advice.html
+    ```
+    """
+
+    shown = ("finalists",)
+
+    # The page tells when it was written.
+    not_content: ClassVar[tuple[str, ...]] = ("advice.html",)
+
+    settings: dict[str, Any]
+    """What a recipe departs to: keys with dots → values."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(self.directory / "advice.json")
+        return found
+
+    @property
+    def page(self) -> Path:
+        return self.directory / "advice.html"
+
+
 class ExportedModel(Artifact):
     """A servable SavedModel.
 

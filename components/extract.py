@@ -14,13 +14,15 @@ from components.artifacts import TRAINED_ON, AssembledModel, Examples, Features
 from components.disk import require_room
 from components.files import read_jsonl, sha256, sha256_of_json, write_json, write_jsonl
 from components.frozen import budget
-from components.frozen.activations import DType
+from components.frozen.activations import Activations, DType
 from components.frozen.feature_pass import FeaturePass, Output
 from components.frozen.networks import first_block, open_frozen, taps_of
 from components.job import Job, stage
 from components.modalities.protocols import Rows
 from components.modalities.table import MODALITIES, open_reader
 from components.section import Section, UnhashedBool, Views
+from components.tasks.table import task_of
+from models import strata
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -48,7 +50,7 @@ class ExtractConfig(Section):
     Where they would not fit, the deepest cut is taken that does, or nothing is kept."""
 
 
-@stage(version=8, any_backend=True, one_at_a_time=True)
+@stage(version=9, any_backend=True, one_at_a_time=True)
 def extract(
     job: Job,
     model: AssembledModel,
@@ -59,6 +61,7 @@ def extract(
     *,
     vectors: Vectors,
     seed: int,
+    most: int = 0,
 ) -> Features:
     """Compute what the store does not have yet; an example's activations are never made twice.
 
@@ -69,13 +72,14 @@ def extract(
         vectors: what a head is to be trained on: the whole network's pooled features, the taps
             of all its blocks, or nothing yet.
         seed: of the augmented views.
+        most: so many examples, with all answers in proportion; 0 for all of them.
     """
     job.doing("building the network")
     network = open_frozen(model, model.weights)
     block = first_block(model, network, unfreeze)
     variants = view_names(model, views, seed)
     survey = open_reader(model, views, seed).survey(_sample(examples))
-    rows = _rows(examples)
+    rows = _rows(examples, most)
     counts = {row["id"]: len(variants) if row["split"] == "train" else 1 for row in rows}
     total = sum(counts.values())
     keep = budget.Keep(block, (), "nothing is kept: views are fresh")
@@ -131,9 +135,22 @@ def extract(
             "computed": computed,
             "reused": total - computed if stores else 0,
             **({"engine": feature_pass.engine} if feature_pass.engine else {}),
+            **_pace(job, feature_pass, stores),
             "bytes": total * sum(store.row_bytes(survey.length) for store in stores.values()),
         },
     )
+
+
+def _pace(job: Job, feature_pass: FeaturePass, stores: dict[str, Activations]) -> dict[str, float]:
+    """Milliseconds that a view took on this machine, now or when they were computed."""
+    if feature_pass.pace:
+        return {"milliseconds": round(1000 * feature_pass.pace, 3)}
+    keys = {name: store.directory.name for name, store in stores.items()}
+    for earlier in job.earlier():
+        if isinstance(earlier, Features) and earlier.keys == keys:
+            known = earlier.stats.get("milliseconds")
+            return {"milliseconds": known} if known else {}
+    return {}
 
 
 def _vectors(
@@ -197,13 +214,20 @@ def view_names(model: AssembledModel, views: Views, seed: int) -> tuple[str, ...
     return ("", *(f"/{policy}-{view}" for view in range(1, kept)))
 
 
-def _rows(examples: Examples) -> list[dict[str, Any]]:
-    """id, split and answers of every example to train on."""
-    return [
+def _rows(examples: Examples, most: int) -> list[dict[str, Any]]:
+    """id, split and answers of every example to train on; of so many, where that is not 0."""
+    rows = [
         {name: row[name] for name in ("id", "split", "answers")}
         for row in read_jsonl(examples.directory / "index.jsonl")
         if row["split"] in TRAINED_ON
     ]
+    if not 0 < most < len(rows):
+        return rows
+    targets = [
+        task_of(target).targets([row["answers"][number] for row in rows], target.space)
+        for number, target in enumerate(examples.targets)
+    ]
+    return [rows[at] for at in strata.some(targets, most)]
 
 
 def _missing(

@@ -79,16 +79,14 @@ def resolve_request(
     patch = _patch(config, targets)
     if config.serve.abstain and any(UNKNOWN in target.space.labels for target in targets):
         raise Mistake(f"serve.abstain must be false where a label is called {UNKNOWN!r}, got true")
-    giant = MODALITIES[config.data.modality].giants.find(
-        config.model, config.own, download=download
-    )
+    giant = giant_of(config, download=download)
     pretrain_source = pretrained = None
     if config.model.weights == "pretrain":
         pretrain_source = _source(
             config.pretrain.data, config.pretrain_columns, "pretrain.data", download, digests, say
         )
     else:
-        pretrained = _pretrained(config, giant, download)
+        pretrained = pretrained_of(config, giant, download=download)
     what = {name: value for name, value in hashed(config).items() if name not in WHERE}
     parts: list[Any] = [
         what,
@@ -244,7 +242,14 @@ def _patch(config: Config, targets: tuple[Target, ...]) -> Patch | None:
     return read(paths, targets, config.columns, allow_new_labels=new) if paths else None
 
 
-def _pretrained(config: Config, giant: Giant, download: bool) -> Pretrained:
+def giant_of(config: Config, *, download: bool) -> Giant:
+    """The giant that is asked for."""
+    giants = MODALITIES[config.data.modality].giants
+    return giants.find(config.model, config.own, download=download)
+
+
+def pretrained_of(config: Config, giant: Giant, *, download: bool) -> Pretrained:
+    """Its weights, which an earlier stage does not train."""
     weights = config.model.weights
     if weights == "none":
         return NO_WEIGHTS

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from components.pages.advice import WAYS
 from models.mistakes import Mistake
-from pipeline import studies
+from pipeline import advising, studies
 from pipeline.config import Config
 from pipeline.console import open_log
 from pipeline.studies import Study
+
+# Fewer examples tell nothing.
+_LEAST = 20
 
 
 def learning_curve(
@@ -35,6 +40,55 @@ def learning_curve(
         said = (each.summary(), each.for_goal(wanted), each.of_classes())
         sys.stdout.write("".join(f"{sentence}\n" for sentence in said if sentence))
     return 0
+
+
+def advise(
+    recipe: str,
+    config: Config,
+    store: Path,
+    giants: tuple[str, ...],
+    sample: int,
+    output: Path,
+    *,
+    as_json: bool,
+    log: Literal["text", "json"],
+) -> int:
+    """Tell which giant to take, and write a recipe to run."""
+    if sample < _LEAST:
+        raise Mistake(f"--sample must be at least {_LEAST}, got {sample}")
+    if output.suffix != ".toml" or not output.absolute().parent.is_dir():
+        raise Mistake(f"--output must be a .toml file in a folder that exists, got {str(output)!r}")
+    study = Study.of(recipe, config, store, open_log(log))
+    advice = advising.advice(study, giants, sample)
+    output.write_text(advising.recipe(study, advice), encoding="utf-8")
+    told = advice.told
+    if as_json:
+        _print_json(told | {"recipe": str(output), "page": str(advice.page)})
+        return 0
+    sys.stdout.write("\n".join(_lines(told)) + f"\n\nrecipe  {output}\npage    {advice.page}\n")
+    return 0
+
+
+def _lines(told: dict[str, Any]) -> Iterator[str]:
+    """The advice, for a terminal."""
+    name = told["figure"]
+    width = max(len(giant["name"]) for giant in told["giants"])
+    ways = [way for way in WAYS if any(way in giant["scores"] for giant in told["giants"])]
+    yield f"{name} on {told['examples']} of {told['of']} examples, each left out"
+    yield " ".join([f"{'giant':<{width}}", *(f"{WAYS[way]:>19}" for way in ways), f"{'ms':>7}"])
+    for giant in told["giants"]:
+        known = (giant["scores"].get(way) for way in ways)
+        cells = [f"{score['figures'][name]:19.3f}" if score else " " * 19 for score in known]
+        took = f"{giant['milliseconds']:7.1f}" if giant["milliseconds"] else " " * 7
+        mark = " ✓" if giant["name"] in told["finalists"] else ""
+        yield " ".join([f"{giant['name']:<{width}}", *cells, took]) + mark
+    yield from (f"{giant} cannot be had: {why}" for giant, why in told["left_out"].items())
+    yield ""
+    yield from told["why"]
+    yield ""
+    width = max(len(rung["name"]) for rung in told["rungs"])
+    for rung in told["rungs"]:
+        yield f"{rung['verdict']:<11}  {rung['name']:<{width}}  {rung['why']}"
 
 
 def _print_json(value: Any) -> None:

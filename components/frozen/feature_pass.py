@@ -109,7 +109,8 @@ class FeaturePass:
         with ThreadPoolExecutor(1) as reading:
             first = reading.submit(lambda: [*itertools.islice(batches, ahead)])
             run = self._forward(tuple(names), size, total)
-        finished, done = time.monotonic(), 0
+        began = finished = time.monotonic()
+        done = first_done = 0
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(output.store.writer(shard)) for output in outputs]
             for batch in itertools.chain(first.result(), batches):
@@ -120,13 +121,26 @@ class FeaturePass:
                     writer.add(named, [next(results) for _ in output.tensors], batch.lengths)
                 done += len(named)
                 progress("views through the frozen part", done, total)
+                if not first_done:  # It was compiled for that.
+                    began, first_done = time.monotonic(), done
                 late = time.monotonic() - finished > SHARD_SECONDS
                 if shard is None and (late or any(w.is_full() for w in writers)):
                     for writer in writers:  # Together: half of what a row needs is worth nothing.
                         writer.finish()
                     finished = time.monotonic()
+            if done > first_done:
+                self._paces.append((time.monotonic() - began) / (done - first_done))
             progress("writing activations", 0, 0)
         return total
+
+    @cached_property
+    def _paces(self) -> list[float]:
+        return []
+
+    @property
+    def pace(self) -> float:
+        """Seconds that a view took in this process, reading it included; 0 where nobody knows."""
+        return max(self._paces, default=0.0)
 
     @cached_property
     def _compiled(self) -> dict[tuple[tuple[str, ...], int], forward.Forward]:

@@ -68,6 +68,31 @@ def find(
     return Giant(name, sha256_of_json([named, sha256_of_each(files)]), folder)
 
 
+def at_hand(
+    families: Mapping[str, Row], family_of: Callable[[Mapping[str, Any]], str]
+) -> list[str]:
+    """The presets of these families, with weights, that were downloaded before."""
+    kaggle = Path(kagglehub.config.get_cache_folder()) / "models"
+    found = {
+        f"kaggle://{path.parent.parent.relative_to(kaggle).as_posix()}": path.parent
+        for path in sorted(kaggle.glob("*/*/*/*/*/config.json"))
+    }
+    hugging_face = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    for path in sorted(hugging_face.glob("models--*/snapshots/*/config.json")):
+        name = path.parent.parent.parent.name.removeprefix("models--").replace("--", "/")
+        found[f"hf://{name}"] = path.parent
+
+    def is_ours(folder: Path) -> bool:
+        try:
+            return family_of(description(folder)) in families and any(
+                path.name.endswith(_WEIGHTS) for path in files_below(folder)
+            )
+        except (Mistake, KeyError):
+            return False
+
+    return [name for name, folder in found.items() if is_ours(folder)]
+
+
 def find_weights(config: ModelConfig, giant: Giant) -> Pretrained:
     """The preset's own weights."""
     if config.weights == "imagenet":

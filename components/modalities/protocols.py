@@ -167,6 +167,9 @@ class Giants(Protocol):
     ) -> Pretrained:
         """Its published weights."""
 
+    def at_hand(self) -> list[str]:
+        """Values of `model.backbone` whose published weights are on this machine."""
+
     def small(self, giant: Giant) -> Giant:
         """A small network that reads what `giant` reads, to be trained from scratch."""
 

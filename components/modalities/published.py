@@ -17,6 +17,12 @@ def home() -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")).expanduser() / "models"
 
 
+def at_hand() -> list[str]:
+    """The networks of the table whose weights are here."""
+    names = ((name, backbones.weights_file(name)) for name in backbones.BACKBONES)
+    return [name for name, file in names if file and (home() / file).is_file()]
+
+
 def of_applications(
     backbone: str, asked: str, input_size: int | None, *, download: bool
 ) -> Pretrained:

@@ -70,6 +70,7 @@ class Chooser:
         answers: (examples) of theirs to all targets.
         questions: a target each, of these examples.
         weights: of each target.
+        chosen: of the examples to train and to validate with, which these are.
     """
 
     products: dict[str, np.ndarray]
@@ -79,6 +80,7 @@ class Chooser:
     count: int
     targets: tuple[Any, ...]
     answers: list[list[Any]]
+    chosen: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, features: Features, learning: Learning, both: Sequence[Inputs]) -> Chooser:
@@ -118,7 +120,13 @@ class Chooser:
                 for inputs, rows in zip(both, parts, strict=True)
                 for row in rows
             ],
+            tuple(parts),
         )
+
+    def rows(self, both: Sequence[Inputs]) -> list[dict[str, Any]]:
+        """Of these examples."""
+        pairs = zip(both, self.chosen, strict=True)
+        return [inputs.rows[row] for inputs, rows in pairs for row in rows]
 
     @property
     def are_some(self) -> bool:
@@ -198,15 +206,13 @@ def choose(
     """
     names = list(chooser.widths)
     blocks = list(dict.fromkeys(name.partition("/")[0] for name in names))
-    plain = [name for name in names if "/" not in name]
     last = chooser.try_out([names[-1]])
     tried = [last]
-    # Strengths near that of the last layer alone: what a strength means depends on no giant.
-    near = [[s for s in linear.STRENGTHS if 0.3 < s / p.strength < 3.3] for p in last.paths]
-    if len(plain) > 1:
-        tried.append(chooser.try_out(plain, near))
-    if len(names) > len(plain):
-        tried.append(chooser.try_out(names, near))
+    strengths = [near(path.strength) for path in last.paths]
+    if len(plain(names)) > 1:
+        tried.append(chooser.try_out(plain(names), strengths))
+    if len(names) > len(plain(names)):
+        tried.append(chooser.try_out(names, strengths))
     best = min(tried[1:] or tried, key=lambda candidate: candidate.loss)
     more, error = last.worse_than(best)
     chosen = last if may_be_last and more < -error else best
@@ -216,7 +222,7 @@ def choose(
         kept = [n for n in chosen.taps if n.partition("/")[0] in blocks[:-left]]
         if not kept:
             break
-        cut = chooser.try_out(kept, near)
+        cut = chooser.try_out(kept, strengths)
         tried.append(cut)
         more, error = cut.worse_than(chosen)
         if more > (-error if chooser.are_some else 0.0):
@@ -224,6 +230,16 @@ def choose(
         why = f"the head is no worse without the last {left} blocks, so the network ends below them"
         chosen, left = cut, 2 * left
     return chosen, tried, why
+
+
+def plain(names: Sequence[str]) -> list[str]:
+    """The taps that every block has."""
+    return [name for name in names if "/" not in name]
+
+
+def near(strength: float) -> list[float]:
+    """Those that are tried near that of the last layer: what one means depends on no giant."""
+    return [each for each in linear.STRENGTHS if 0.3 < each / strength < 3.3]
 
 
 def _why(best: Candidate, last: Candidate) -> str:

@@ -9,13 +9,13 @@ from etils import epy
 
 from components.artifacts import AssembledModel
 from components.files import sha256_of_json
-from components.modalities import hub
+from components.modalities import hub, published
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.photos import presets, raw
 from components.modalities.photos.raw import PhotosConfig, Picture
 from components.modalities.published import of_applications
 from models import backbones, splitting
-from models.image_encoders import FAMILIES
+from models.image_encoders import FAMILIES, family_of
 from models.mistakes import Mistake
 from models.taps import Pooled, mean_of_map
 
@@ -53,6 +53,11 @@ def find_weights(
     if giant.name not in backbones.BACKBONES:
         return hub.find_weights(config, giant)
     return of_applications(giant.name, config.weights, own.input_size, download=download)
+
+
+def at_hand() -> list[str]:
+    """Those of the table, and presets that were downloaded."""
+    return [*published.at_hand(), *hub.at_hand(FAMILIES, family_of)]
 
 
 def small(giant: Giant) -> Giant:

@@ -48,6 +48,11 @@ def find_weights(
     return hub.find_weights(config, giant)
 
 
+def at_hand() -> list[str]:
+    """Presets that were downloaded."""
+    return hub.at_hand(FAMILIES, family_of)
+
+
 def small(giant: Giant) -> Giant:
     """A bag of the giant's own tokens and of pairs of them."""
     digest = sha256_of_json(["a bag of its tokens", giant.digest])

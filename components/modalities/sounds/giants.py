@@ -11,14 +11,14 @@ from etils import epy
 
 from components.artifacts import OWN_HEAD, AssembledModel
 from components.files import sha256, sha256_of_json
-from components.modalities import hub
+from components.modalities import hub, published
 from components.modalities.giants import Giant, ModelConfig, Pretrained
 from components.modalities.published import home, of_applications
 from components.modalities.sounds import presets
 from components.modalities.sounds.form import Sound, SoundsConfig
 from components.modalities.sounds.published import yamnet_file, yamnet_here
 from models import backbones, splitting
-from models.audio_encoders import FAMILIES, POOLINGS
+from models.audio_encoders import FAMILIES, POOLINGS, family_of
 from models.mistakes import Mistake
 from models.taps import Pooled, mean_of_map, of_windows
 
@@ -96,6 +96,12 @@ def find_weights(
     file = yamnet_file() if download else yamnet_here()
     digest = sha256_of_json(["yamnet", sha256(file) if file else "to be downloaded"])
     return Pretrained(digest, "YAMNet's weights, trained on AudioSet", published=True)
+
+
+def at_hand() -> list[str]:
+    """YAMNet, networks for pictures, and presets that were downloaded."""
+    ours = [YAMNET] if yamnet_here() else []
+    return [*ours, *published.at_hand(), *hub.at_hand(FAMILIES, family_of)]
 
 
 def small(giant: Giant) -> Giant:
