@@ -105,8 +105,8 @@ def _why(
         low, high = other.apart(other.best_way, chosen, chosen.best_way)
         beyond = "beyond noise" if low > 0 else "within noise"
         said.append(
-            f"A linear head on {chosen.name} is off by {chosen.error(chosen.best_way):.3f}, on "
-            f"{other.name} by {other.error(other.best_way):.3f}: {low:+.3f} to {high:+.3f} more, "
+            f"The error of a linear head on {chosen.name} is {chosen.error(chosen.best_way):.3f}, "
+            f"on {other.name} {other.error(other.best_way):.3f}: {low:+.3f} to {high:+.3f} more, "
             f"{beyond}."
         )
     if prior[0].facts["knows"]:

@@ -16,6 +16,7 @@ from components.frozen.networks import open_frozen
 from components.job import Job, stage
 from components.modalities.table import open_reader
 from components.tasks.learning import Learning
+from models.splitting import one_or_all
 
 with epy.lazy_imports():
     import scipy.special
@@ -25,7 +26,7 @@ with epy.lazy_imports():
     from models import accuracies, domain
 
 # So many examples tell how far they are from what the giant was trained on.
-_ASKED = 32
+_ASKED = 16
 
 
 @stage(version=1)
@@ -88,7 +89,7 @@ def _domain(job: Job, features: Features, rows: Sequence[dict[str, Any]]) -> dic
     reader = open_reader(features.model)
     decoded = reader.read([""] * len(raws), raws, [0] * len(raws))
     network = open_frozen(features.model, features.model.weights)
-    apart = domain.distance(network, decoded.inputs)
+    apart = domain.distance(network, one_or_all(decoded.inputs))
     return None if apart is None else {"distance": apart, "place": domain.place(apart)}
 
 

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.splitting import one_or_all
+
 NEAR, FAR = 0.4, 0.8
 Place = Literal["near", "some way off", "far"]
 
@@ -34,7 +36,7 @@ def distance(network: keras.Model, inputs: Any) -> float | None:
     if not layers:
         return None
     spreads = [ops.var(layer.input, axis=(0, 1, 2)) for layer in layers]
-    now = keras.Model(network.inputs, spreads)(inputs, training=False)
+    now = keras.Model(one_or_all(network.inputs), spreads)(inputs, training=False)
     apart = []
     for layer, spread in zip(layers, now if len(layers) > 1 else [now], strict=True):
         before = ops.convert_to_numpy(layer.moving_variance) + layer.epsilon

@@ -115,7 +115,10 @@ def recipe(study: Study, advice: Advice) -> str:
     for reason in reasons:
         document.add(tomlkit.comment(reason))
     document.add(tomlkit.nl())
-    settings = departures(study.config) | advice.settings
+    decided = ("head", "fine_tune")  # By the advice, and not by the recipe.
+    known = departures(study.config)
+    given = {key: v for key, v in known.items() if key.partition(".")[0] not in decided}
+    settings = given | advice.settings
     tables: dict[str, Any] = {}
     for key, value in settings.items():
         *sections, name = key.split(".")

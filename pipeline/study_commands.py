@@ -75,10 +75,10 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     width = max(len(giant["name"]) for giant in told["giants"])
     ways = [way for way in WAYS if any(way in giant["scores"] for giant in told["giants"])]
     yield f"{name} on {told['examples']} of {told['of']} examples, each left out"
-    yield " ".join([f"{'giant':<{width}}", *(f"{WAYS[way]:>19}" for way in ways), f"{'ms':>7}"])
+    yield " ".join([f"{'giant':<{width}}", *(f"{WAYS[way]:>11}" for way in ways), f"{'ms':>7}"])
     for giant in told["giants"]:
         known = (giant["scores"].get(way) for way in ways)
-        cells = [f"{score['figures'][name]:19.3f}" if score else " " * 19 for score in known]
+        cells = [f"{score['figures'][name]:11.3f}" if score else " " * 11 for score in known]
         took = f"{giant['milliseconds']:7.1f}" if giant["milliseconds"] else " " * 7
         mark = " ✓" if giant["name"] in told["finalists"] else ""
         yield " ".join([f"{giant['name']:<{width}}", *cells, took]) + mark

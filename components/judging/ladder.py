@@ -96,7 +96,7 @@ def _prototypes(best: Candidate, data: Data, a_pass: float | None) -> Rung:
         return Rung(name, "do", why, a_pass)
     low, high = best.apart("prototypes", best, best.best_way)
     said = (
-        f"Off by {best.error('prototypes'):.3f}, a linear head by "
+        f"Error {best.error('prototypes'):.3f}, that of a linear head "
         f"{best.error(best.best_way):.3f} (the difference is {low:+.3f} to {high:+.3f})"
     )
     if high < 0 or (low <= 0 and rarest and rarest[1] < _FEW_OF_EACH):
@@ -106,16 +106,16 @@ def _prototypes(best: Candidate, data: Data, a_pass: float | None) -> Rung:
 
 def _linear(best: Candidate, a_pass: float | None) -> Iterator[Rung]:
     last, taps = "a linear head on the last layer", "a linear head on taps"
-    error = f"Off by {best.error('last'):.3f} by cross-validation"
+    error = f"Error {best.error('last'):.3f} by cross-validation"
     if "taps" not in best.errors:
         yield Rung(last, "do", f"{error}; there is no block below.", a_pass)
         yield Rung(taps, "no", "There is no block below the last one.", a_pass)
         return
     low, high = best.apart("last", best, "taps")
-    more = f"the last layer is off by {low:+.3f} to {high:+.3f} more"
+    more = f"that of the last layer alone differs by {low:+.3f} to {high:+.3f}"
     yield Rung(last, "no" if low > 0 else "do", f"{error}.", a_pass)
     verdict: Verdict = "do" if low > 0 else "no" if high < 0 else "try"
-    yield Rung(taps, verdict, f"Off by {best.error('taps'):.3f}: {more}.", a_pass)
+    yield Rung(taps, verdict, f"Error {best.error('taps'):.3f}; {more}.", a_pass)
 
 
 def _tuned(best: Candidate, data: Data) -> Iterator[Rung]:
@@ -139,7 +139,7 @@ def _tuned(best: Candidate, data: Data) -> Iterator[Rung]:
         elif not fits:
             yield Rung(name, "no", f"{there}: {otherwise}.", seconds)
         else:
-            why = f"{there}; a linear head is off by {best.error(best.best_way):.3f}."
+            why = f"{there}; the error of a linear head is {best.error(best.best_way):.3f}."
             yield Rung(name, "try", why, seconds)
 
 

@@ -14,8 +14,8 @@ from components.pages.templates import environment
 WAYS = {
     "knn": "neighbours",
     "prototypes": "prototypes",
-    "last": "linear, last layer",
-    "taps": "linear, taps",
+    "last": "last layer",
+    "taps": "taps",
 }
 
 
@@ -30,10 +30,10 @@ def page(told: Mapping[str, Any], folders: Sequence[Path]) -> str:
 
 
 def _chart(told: Mapping[str, Any]) -> str:
-    """What linear heads and neighbours are off by, giant by giant."""
+    """The errors of neighbours and linear heads, giant by giant."""
     rows = [
         Whisker(
-            f"{giant['name'][:20]}, {WAYS[way]}"[:36],
+            f"{giant['name'][-22:]}, {WAYS[way]}",
             score["error"],
             score["low"],
             score["high"],
@@ -43,4 +43,4 @@ def _chart(told: Mapping[str, Any]) -> str:
         for way, score in giant["scores"].items()
         if way in ("knn", "taps" if "taps" in giant["scores"] else "last")
     ]
-    return charts.whiskers(rows, "off by, on examples that were left out")
+    return charts.whiskers(rows, "error on examples that were left out")
