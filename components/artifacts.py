@@ -139,6 +139,7 @@ class HeadForm(BaseModel):
     """What a head is like, which its weights belong to.
 
     Attributes:
+        unit: features become unit vectors.
         taps: the names of the taps that it reads, from the bottom up; the network's own output
             where empty.
     """
@@ -148,6 +149,7 @@ class HeadForm(BaseModel):
     hidden: int = 0
     dropout: float = 0.0
     normalize: bool = True
+    unit: bool = False
     balance: bool = False
     taps: tuple[str, ...] = ()
 
@@ -249,6 +251,8 @@ class TrainedModel(Artifact):
     forgetting.json      what fine-tuning did to the backbone; see `judging.forgetting`
     choice.json          what was compared to choose the features, where it was
     held_out.jsonl       what the heads of cross-validation said, where there were any
+    prototypes.npz       what a head of class means is made of; see `training.few`
+    shots.json           how good heads of few examples of each class are, where it is one of them
     search.json          the heads that were tried, where there was a search
     rivals.json          the networks that were tried to be the control
     tensorboard/         the same epochs for TensorBoard

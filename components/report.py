@@ -85,6 +85,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             quarantine=list(read_jsonl(checks.examples.directory / "quarantine.jsonl")),
             suspects=evidence.suspects(so_far.suspects),
             curves=curves.learning_curves(so_far.suspects),
+            shots=curves.shots(so_far.head),
             choice=evidence.choice(so_far.head),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             trained=training.sections(so_far),

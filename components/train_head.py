@@ -15,6 +15,7 @@ from components.files import read_jsonl, write_json
 from components.frozen.networks import block_starts, open_body, open_frozen
 from components.job import Job, stage
 from components.tasks.learning import Learning
+from components.training import few
 from components.training.data import TrainingData, training_data
 from components.training.exact import fit_head
 from components.training.heads import WarmHead, carry, new_head
@@ -43,6 +44,11 @@ class HeadConfig(PhaseConfig):
     `taps`, the pooled outputs of several blocks (arXiv:2201.03529), and is fitted exactly, in
     seconds; `auto`: fitted to what the examples speak for, but `last` where anything else of this
     section is not as it is by default."""
+    kind: Literal["linear", "prototype"] = "linear"
+    """`prototype`: the mean of each class on normalized features (arXiv:1911.04623); it trains
+    nothing, is the best of one example a class or two, and classes can be added to it."""
+    begin: Literal["zeros", "prototypes"] = "zeros"
+    """What a linear head that is trained by epochs begins with."""
     epochs: int = Field(20, ge=1, le=10_000)
     """Most epochs to train."""
     learning_rate: float | Literal["auto"] = 1e-3
@@ -61,7 +67,7 @@ class HeadConfig(PhaseConfig):
         return rate_or_auto("head", value)
 
 
-@stage(version=8, any_backend=True, trains=True)
+@stage(version=9, any_backend=True, trains=True)
 def train_head(
     job: Job,
     features: Features,
@@ -89,6 +95,8 @@ def train_head(
         )
     if start and features.block is not None:
         return _handed_on(job, features, start)
+    if config.kind == "prototype":
+        return few.fit_prototypes(job, features, learning, seed=seed)
     if "taps" in features.keys:
         may_be_last = config.features == "auto"
         return fit_head(job, features, learning, may_be_last=may_be_last, seed=seed)
@@ -195,6 +203,9 @@ class _Trials:
             carry(head, self._start.targets, self._features.model.targets)
             return head
         heads.adapt(head, (gather(rows[i : i + size], 0)[0] for i in range(0, len(rows), size)))
+        if config.begin == "prototypes":
+            read, truth, weights = gather(rows, 0)
+            few.begin(head, self._features.model.targets, read, truth, weights)
         return head
 
     def learning_rate(self, config: HeadConfig) -> float:

@@ -15,7 +15,7 @@ with epy.lazy_imports():
 
     from models import objectives
 
-_NORMALIZATION = "normalization"
+NORMALIZATION = "normalization"
 
 
 # What a target's outputs are: their name, how many there are, and what makes them of numbers.
@@ -29,6 +29,7 @@ def build_head(
     hidden: int = 0,
     dropout: float = 0.0,
     normalize: bool = True,
+    unit: bool = False,
     balance: bool = False,
     seed: int = 0,
 ) -> keras.Model:
@@ -45,6 +46,7 @@ def build_head(
         hidden: units of a hidden ReLU layer; 0 for none.
         dropout: the rate before each dense layer.
         normalize: bring the features to mean 0 and a deviation of 1 first; see `adapt`.
+        unit: make unit vectors of what is read then.
         balance: hold a learned weight for each target's loss; see `objectives.Balance`.
         seed: of the hidden layer's initial weights and the dropout.
 
@@ -55,7 +57,9 @@ def build_head(
     inputs = keras.Input((features,), name="features")
     x: Any = inputs
     if normalize:
-        x = keras.layers.Normalization(name=_NORMALIZATION)(x)
+        x = keras.layers.Normalization(name=NORMALIZATION)(x)
+    if unit:
+        x = keras.layers.UnitNormalization(name="unit")(x)
     if hidden:
         x = keras.layers.Dropout(dropout, seed=seed + 1, name="hidden_dropout")(x)
         initializer = keras.initializers.GlorotUniform(seed + 2)
@@ -85,10 +89,15 @@ def adapt(head: keras.Model, batches: Iterable[np.ndarray]) -> None:
         count += len(features)
         total = total + features.sum(axis=0)
         squares = squares + np.square(features).sum(axis=0)
-    mean = total / count
+    mean = np.asarray(total / count)
     deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0)).mean() or 1.0
-    layer = head.get_layer(_NORMALIZATION)
-    layer.set_weights([mean, np.full_like(mean, deviation**2), np.zeros((), "int32")])
+    standardize(head, mean, np.full_like(mean, deviation))
+
+
+def standardize(head: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:
+    """Let a head that normalizes take off (features,) `mean`, and divide by `deviation`."""
+    layer = head.get_layer(NORMALIZATION)
+    layer.set_weights([mean, np.square(deviation), np.zeros((), "int32")])
     layer.finalize_state()
 
 

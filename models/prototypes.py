@@ -99,6 +99,22 @@ def fit(features: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Proto
     return chosen(statistics, vectors, shares)
 
 
+def beginning(features: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Fit:
+    """A linear head that says what class means say, to be trained on from there.
+
+    Args:
+        features: (examples, features), normalized; their directions are left as they are.
+    """
+    known = weights > 0
+    length = float(np.sqrt(np.square(features[known]).sum(axis=1).mean())) or 1.0
+    vectors = np.asarray(features, np.float64) / length
+    shares = targets * weights[:, None]
+    nothing, one = np.zeros(features.shape[1]), np.full(features.shape[1], length)
+    statistics = Statistics(nothing, one, shares.T @ vectors, shares.sum(axis=0))
+    found = chosen(statistics, vectors, shares).linear()
+    return Fit(found.kernel / length, found.bias, found.activation)
+
+
 def chosen(statistics: Statistics, vectors: np.ndarray, shares: np.ndarray) -> Prototypes:
     """How far to shrink, and how sharp to be, by leaving each example out of its class's mean.
 

@@ -63,6 +63,7 @@ def _check_features(config: Config) -> None:
                 f"got {phase.mixup_with!r}: say --{name.replace('_', '-')}.mixup 0.4 as well"
             )
     head = config.head
+    _check_prototypes(config)
     if head.features != "taps":
         return
     if config.augment.views == "fresh":
@@ -73,6 +74,34 @@ def _check_features(config: Config) -> None:
                 f"head.{key} must be left out where head.features is taps, whose head is linear "
                 f"and fitted exactly, got {getattr(head, key)}"
             )
+
+
+def _check_prototypes(config: Config) -> None:
+    """Class means are of classes, and of a head that is linear."""
+    head = config.head
+    for key, means in (("kind", head.kind == "prototype"), ("begin", head.begin == "prototypes")):
+        if not means:
+            continue
+        given = getattr(head, key)
+        if [TASKS[column.task].activation for column in config.columns] != ["softmax"]:
+            raise Mistake(
+                f"head.{key} must be left out where not one label alone is asked for, got {given!r}"
+            )
+        if config.augment.views == "fresh":
+            raise Mistake(
+                f"head.{key} must be left out where augment.views is fresh, got {given!r}"
+            )
+        for other in ("hidden", "search", "mixup"):
+            value = getattr(head, other)
+            if value != type(head).model_fields[other].default:
+                raise Mistake(
+                    f"head.{other} must be left out with head.{key} {given}, whose head is linear, "
+                    f"got {value}"
+                )
+    if head.begin == "prototypes" and (head.kind == "prototype" or head.features == "taps"):
+        raise Mistake(
+            "head.begin must be left out where the head is not trained by epochs, got 'prototypes'"
+        )
 
 
 def check_giant(config: Config, giant: Giant, store: Store) -> None:

@@ -85,4 +85,10 @@ def learning_curve(study: Study) -> list[MoreLabels]:
     suspects = study.execute(part)
     if suspects.why_not:
         raise Mistake(f"a learning curve must have stored features, got none: {suspects.why_not}")
-    return list(more_labels.read(suspects.directory))
+    found = list(more_labels.read(suspects.directory))
+    if not found:
+        raise Mistake(
+            f"data.path must have more examples for a learning curve, got {suspects.questioned} to "
+            f"train and to validate with"
+        )
+    return found

@@ -27,6 +27,8 @@ with epy.lazy_imports():
 
 # How many sizes, the largest so many times the smallest; draws of each; parts left out in turn.
 _SIZES, _SPAN, _DRAWS, _FOLDS = 6, 32, 5, 5
+# Through fewer sizes no curve is drawn.
+_LEAST = 3
 # The smallest has so many examples of each class.
 _OF_EACH = 3
 # So many examples at most, so many outputs of all of them together, and coordinates of each.
@@ -99,7 +101,7 @@ def measure(
                 groups=tuple(names) if target.space.labels else (),
                 group=group,
             )
-            for watched in task.watched(target.space)
+            for watched in (task.watched(target.space) if sizes else ())
         ]
     more_labels.write(job.directory, found)
 
@@ -107,15 +109,20 @@ def measure(
 def _said(
     job: Job, design: np.ndarray, question: Question, folds: np.ndarray, known: Strength
 ) -> tuple[list[float], list[np.ndarray]]:
-    """The sizes, and for each (draws, examples, outputs) of heads that had not seen them."""
+    """The sizes, and for each (draws, examples, outputs) of heads that had not seen them.
+
+    None where there are too few examples.
+    """
     dice = np.random.default_rng(0)
     count, outputs = question.targets.shape
     most = count * (_FOLDS - 1) / _FOLDS
     least = min(max(_OF_EACH * outputs, most / _SPAN), most)
-    sizes = [float(round(size)) for size in np.geomspace(least, most, _SIZES)]
+    sizes = sorted({float(round(size)) for size in np.geomspace(least, most, _SIZES)})
+    if len(sizes) < _LEAST:
+        return [], []
     found = []
     for number, size in enumerate(sizes):
-        draws = _DRAWS if number + 1 < _SIZES else 1
+        draws = _DRAWS if number + 1 < len(sizes) else 1
         said = np.zeros((draws, count, outputs))
         for fold in np.unique(folds):
             others, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -130,7 +137,7 @@ def _said(
                 )
                 said[draw, asked] = fit(design[asked])
         found.append(said)
-        job.progress("sizes of a learning curve", number + 1, _SIZES)
+        job.progress("sizes of a learning curve", number + 1, len(sizes))
     return sizes, found
 
 
