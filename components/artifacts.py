@@ -251,6 +251,7 @@ class TrainedModel(Artifact):
     forgetting.json      what fine-tuning did to the backbone; see `judging.forgetting`
     choice.json          what was compared to choose the features, where it was
     held_out.jsonl       what the heads of cross-validation said, where there were any
+    ladder.json          what was tried, from cheap to dear, where one way was to be found
     prototypes.npz       what a head of class means is made of; see `training.few`
     shots.json           how good heads of few examples of each class are, where it is one of them
     search.json          the heads that were tried, where there was a search
@@ -270,6 +271,8 @@ class TrainedModel(Artifact):
     form: HeadForm
     kept: str
     """Which weights these are, as a sentence: this phase's, or those it began with."""
+    settled: str = ""
+    """Why nothing dearer is to be tried, as a sentence; empty where it may be."""
     cut_short: str = ""
     """Why it was not trained for as long as was asked, as half a sentence."""
     title: str = ""

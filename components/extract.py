@@ -10,7 +10,13 @@ from typing import Any, Literal
 from etils import epy
 from pydantic import ByteSize, Field
 
-from components.artifacts import TRAINED_ON, AssembledModel, Examples, Features
+from components.artifacts import (
+    TRAINED_ON,
+    AssembledModel,
+    Examples,
+    Features,
+    TrainedModel,
+)
 from components.disk import require_room
 from components.files import read_jsonl, sha256, sha256_of_json, write_json, write_jsonl
 from components.frozen import budget
@@ -62,6 +68,7 @@ def extract(
     vectors: Vectors,
     seed: int,
     most: int = 0,
+    after: TrainedModel | None = None,
 ) -> Features:
     """Compute what the store does not have yet; an example's activations are never made twice.
 
@@ -73,7 +80,10 @@ def extract(
             of all its blocks, or nothing yet.
         seed: of the augmented views.
         most: so many examples, with all answers in proportion; 0 for all of them.
+        after: a model that may be settled, after which nothing is computed.
     """
+    if after and after.settled:
+        return _nothing(job, model, examples, views, config, seed)
     job.doing("building the network")
     network = open_frozen(model, model.weights)
     block = first_block(model, network, unfreeze)
@@ -138,6 +148,34 @@ def extract(
             **_pace(job, feature_pass, stores),
             "bytes": total * sum(store.row_bytes(survey.length) for store in stores.values()),
         },
+    )
+
+
+def _nothing(
+    job: Job,
+    model: AssembledModel,
+    examples: Examples,
+    views: Views,
+    config: ExtractConfig,
+    seed: int,
+) -> Features:
+    """Nothing is stored, nor to be trained."""
+    write_jsonl(job.directory / "rows.jsonl", [])
+    write_json(job.directory / "shards.json", {})
+    return Features(
+        directory=job.directory,
+        model=model,
+        examples=examples,
+        block=None,
+        cut=None,
+        views=views,
+        variants=("",),
+        seed=seed,
+        batch_size=config.batch_size,
+        keys={},
+        store=job.activations,
+        counts={},
+        stats={"skipped": True},
     )
 
 

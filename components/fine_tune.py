@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from components.files import write_json
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.judging import forgetting
+from components.section import duration
 from components.tasks.learning import Learning
 from components.training import paired
 from components.training.data import training_data
@@ -34,7 +37,8 @@ class FineTuneConfig(PhaseConfig):
     """Selective unfreezing."""
 
     unfreeze: int | str = 0
-    """What to unfreeze: a block's name, a number of blocks from the top, `all`, or 0."""
+    """What to unfreeze: a block's name, a number of blocks from the top, a share of them such as
+    25%, `all`, or 0."""
     gradual: bool = False
     """One block at a time from the top; the next when `monitor` stops improving."""
     epochs: int = Field(10, ge=0, le=10_000)
@@ -83,7 +87,20 @@ class FineTuneConfig(PhaseConfig):
         return share
 
 
-@stage(version=8, any_backend=True, trains=True)
+@dataclass(frozen=True)
+class Rung:
+    """One of several ways to fine-tune, from cheap to dear, of which no more is taken than helps.
+
+    Attributes:
+        name: of the way.
+        budget: seconds that all of them may take; 0 for no limit.
+    """
+
+    name: str
+    budget: int = 0
+
+
+@stage(version=9, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -92,6 +109,7 @@ def fine_tune(
     learning: Learning,
     *,
     seed: int,
+    rung: Rung | None = None,
 ) -> TrainedModel:
     """Train the blocks from the top down to `features.block` together with the head.
 
@@ -101,9 +119,17 @@ def fine_tune(
     it is better beyond noise, on the same validation examples. Layerwise decay and
     gradual unfreezing are those of Howard & Ruder 2018 (arXiv:1801.06146), sections 3.2 and 3.3;
     LoRA is that of Hu et al. 2021 (arXiv:2106.09685).
+
+    Args:
+        rung: what this is one of. Where it is not better beyond noise than the model it begins
+            with, or would not fit the budget, the model is settled.
     """
-    if features.block is None or config.epochs == 0:
-        return _unchanged(job, model, features, model.kept, {"skipped": True})
+    if features.block is None or config.epochs == 0 or model.settled:
+        nothing = {"skipped": True}
+        return _unchanged(job, model, features, model.kept, nothing, settled=model.settled)
+    if rung and (why := _too_dear(model, features, config, rung)):
+        return _unchanged(job, model, features, model.kept, {"skipped": True}, settled=why)
+    began = time.monotonic()
     # Before there are layers: dropout takes its seed when it is made.
     keras.utils.set_random_seed(seed)
     network = open_backbone(model.base, model.backbone_weights)
@@ -138,14 +164,19 @@ def fine_tune(
     drift = Drift(job, model.base, network, features, data.validation)
     weights = freezing.named_weights(network, head)
     anchor = freezing.snapshot(weights)
-    compared = model.choosing and distribution.replicas() == 1
+    compared = (model.choosing or rung is not None) and distribution.replicas() == 1
     before = judged()() if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
         phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
     how = {"block": features.block, "unfrozen": unfrozen, "precision": precision or "float32"}
-    stats = how | phase.stats
+    stats = how | phase.stats | {"took": round(time.monotonic() - began, 2)}
+
+    def unchanged(why: str) -> TrainedModel:
+        settled = f"{rung.name}: {why}" if rung else ""
+        return _unchanged(job, model, features, f"the head alone: {why}", stats, settled=settled)
+
     forgotten = drift.told()
     share = 1.0
     curve: list[dict[str, float]] = []
@@ -155,20 +186,18 @@ def fine_tune(
     forgotten |= {"share": share, "curve": curve, "kept": drift.told() if share < 1.0 else None}
     write_json(job.directory / forgetting.FILE, forgotten)
     if share == 0.0:
-        kept = "the head alone: nothing on the way to the fine-tuned weights is better"
-        return _unchanged(job, model, features, kept, stats)
+        return unchanged("nothing on the way to the fine-tuned weights is better")
     if config.interpolate == 1.0 and not phase.is_no_worse:
-        kept = f"the head alone: fine-tuning made it worse ({phase.change})"
-        return _unchanged(job, model, features, kept, stats)
+        return unchanged(f"fine-tuning made it worse ({phase.change})")
     if before is not None:
         now = judged()()
         fell, error = paired.better_by(before, now)
+        stats |= {"fell": fell, "fell_error": error}
         if not fell > error:
-            kept = (
-                f"the head alone: fine-tuning is not better beyond noise (validation loss fell by "
-                f"{fell:.4f} ± {error:.4f})"
+            return unchanged(
+                f"fine-tuning is not better beyond noise (validation loss fell by {fell:.4f} ± "
+                f"{error:.4f})"
             )
-            return _unchanged(job, model, features, kept, stats)
     save_weights(head, job.directory / "head.weights.h5")
     save_weights(network, job.directory / "backbone.weights.h5")
     way = f", {share:.0%} of the way there" if share < 1.0 else ""
@@ -273,13 +302,52 @@ def _unfreeze(
     return whole, unfrozen
 
 
+# A step costs as much as so many forward passes of what is unfrozen.
+_STEP = 3.0
+
+
+def _too_dear(model: TrainedModel, features: Features, config: FineTuneConfig, rung: Rung) -> str:
+    """Why a rung would not fit what is left of the budget; empty where it may.
+
+    By what the rung before took where there is one, else by the pace of the feature pass.
+    """
+    each = float(model.features.stats.get("milliseconds") or 0.0)
+    if not rung.budget or (model.phase != "fine_tune" and not each):
+        return ""
+    examples = features.counts["train"]
+    blocks = list(features.model.stats["blocks"])
+    share = (len(blocks) - blocks.index(features.block)) / len(blocks)
+    if model.phase == "fine_tune":
+        assert model.features.block is not None
+        before = (len(blocks) - blocks.index(model.features.block)) / len(blocks)
+        epochs = max(1, int(model.stats["epochs"]))
+        wanted = model.stats["took"] / epochs * config.epochs * share / before
+    else:
+        wanted = examples * each / 1000 * _STEP * share * config.epochs
+    spent, at = 0.0, model
+    while at.before is not None:
+        spent, at = spent + float(at.stats.get("took", 0.0)), at.before
+    if spent + wanted <= rung.budget:
+        return ""
+    return (
+        f"{rung.name}: it would take some {duration(wanted)}, and {duration(rung.budget - spent)} "
+        f"of --runtime.budget are left"
+    )
+
+
 def _unchanged(
-    job: Job, model: TrainedModel, features: Features, kept: str, stats: dict[str, object]
+    job: Job,
+    model: TrainedModel,
+    features: Features,
+    kept: str,
+    stats: Mapping[str, object],
+    *,
+    settled: str = "",
 ) -> TrainedModel:
     for name in ("head.weights.h5", HELD_OUT):
         if (model.directory / name).exists():
             shutil.copy2(model.directory / name, job.directory)
-    return _next(job, model, features, kept, stats, backbone_changed=False)
+    return _next(job, model, features, kept, stats, backbone_changed=False, settled=settled)
 
 
 def _next(
@@ -287,9 +355,10 @@ def _next(
     model: TrainedModel,
     features: Features,
     kept: str,
-    stats: dict[str, object],
+    stats: Mapping[str, object],
     *,
     backbone_changed: bool,
+    settled: str = "",
 ) -> TrainedModel:
     """The model after this phase, with the head's architecture of the one before."""
     return TrainedModel(
@@ -300,5 +369,6 @@ def _next(
         form=model.form,
         kept=kept,
         backbone_changed=backbone_changed,
-        stats=stats,
+        settled=settled,
+        stats=dict(stats),
     )

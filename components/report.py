@@ -87,6 +87,7 @@ def report(job: Job, so_far: SoFar, about: About) -> Report:
             curves=curves.learning_curves(so_far.suspects),
             shots=curves.shots(so_far.head),
             choice=evidence.choice(so_far.head),
+            ladder=evidence.ladder(so_far.tuned),
             forgetting=evidence.forgetting(forgetting.read(so_far.tuned.directory)),
             trained=training.sections(so_far),
             map=evidence.map_of(so_far.exported, checks.examples),

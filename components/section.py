@@ -118,8 +118,8 @@ _UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
 def seconds_of(duration: str) -> int:
-    """`1h30m` → 5400; 0 where it is no duration."""
-    if not re.fullmatch(r"(\d+h)?(\d+m)?(\d+s)?", duration):
+    """`1h30m` or `90min` → 5400; 0 where it is no duration."""
+    if not re.fullmatch(r"(\d+h)?(\d+m(in)?)?(\d+s)?", duration):
         return 0
     return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([hms])", duration))
 

@@ -44,9 +44,10 @@ class HeadConfig(PhaseConfig):
     `taps`, the pooled outputs of several blocks (arXiv:2201.03529), and is fitted exactly, in
     seconds; `auto`: fitted to what the examples speak for, but `last` where anything else of this
     section is not as it is by default."""
-    kind: Literal["linear", "prototype"] = "linear"
+    kind: Literal["linear", "prototype", "auto"] = "linear"
     """`prototype`: the mean of each class on normalized features (arXiv:1911.04623); it trains
-    nothing, is the best of one example a class or two, and classes can be added to it."""
+    nothing, is the best of one example a class or two, and classes can be added to it. `auto`:
+    that, where it is better beyond noise than what is fitted exactly."""
     begin: Literal["zeros", "prototypes"] = "zeros"
     """What a linear head that is trained by epochs begins with."""
     epochs: int = Field(20, ge=1, le=10_000)
@@ -76,13 +77,17 @@ def train_head(
     *,
     start: WarmHead | None = None,
     seed: int,
+    clean: bool = False,
 ) -> TrainedModel:
     """Train a head on pooled features; where they are stored, the backbone is not even loaded.
 
     Args:
         start: a head that comes with the backbone. It is trained on from where it is, as wide as
             it is; where blocks are to be fine-tuned, it is handed on to be trained with them.
+        clean: leave the examples to validate with alone, as something else is to be compared on
+            them; where blocks are to be fine-tuned that is done anyway.
     """
+    clean = clean or features.block is not None
     if start and start.form.taps and "taps" not in features.keys:
         raise Mistake(
             "head.features must be taps or auto where model.warm_start goes on with a head on "
@@ -96,10 +101,12 @@ def train_head(
     if start and features.block is not None:
         return _handed_on(job, features, start)
     if config.kind == "prototype":
-        return few.fit_prototypes(job, features, learning, seed=seed)
+        return few.fit_prototypes(job, features, learning, clean=clean, seed=seed)
     if "taps" in features.keys:
         may_be_last = config.features == "auto"
-        return fit_head(job, features, learning, may_be_last=may_be_last, seed=seed)
+        if config.kind == "auto" and few.are_better(job, features, learning):
+            return few.fit_prototypes(job, features, learning, clean=clean, seed=seed, last=True)
+        return fit_head(job, features, learning, may_be_last=may_be_last, clean=clean, seed=seed)
     if start:
         known = {"hidden": start.form.hidden, "dropout": start.form.dropout, "search": 0}
         config = config.model_copy(update=known)

@@ -7,6 +7,7 @@ its predecessor's output, several tensors cross.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -161,7 +162,8 @@ def _windows(network: keras.Model, position: int) -> windows.Windows | None:
 
 
 def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:
-    """The first block to unfreeze: by name, as a number of blocks from the top, or `all`.
+    """The first block to unfreeze: by name, as a number of blocks from the top, as a share of them
+    such as 25%, or `all`.
 
     Returns:
         A key of `starts`, or None where `unfreeze` is 0.
@@ -169,6 +171,9 @@ def resolve_block(starts: dict[str, int], unfreeze: int | str) -> str | None:
     names = list(starts)
     if unfreeze == "all":
         return STEM
+    if isinstance(unfreeze, str) and re.fullmatch(r"\d+%", unfreeze) and unfreeze not in starts:
+        count = math.ceil(int(unfreeze[:-1]) / 100 * len(names))
+        return STEM if count >= len(names) else names[-count] if count else None
     if isinstance(unfreeze, str):
         if unfreeze not in starts:
             raise Mistake(

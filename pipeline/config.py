@@ -65,6 +65,10 @@ class Config(Section):
     balance: Literal["given", "uncertainty"] = "given"
     """How several targets' losses are weighed: as `targets.NAME.weight` says, or by learned
     uncertainty (arXiv:1705.07115)."""
+    strategy: Literal["given", "auto"] = "given"
+    """`auto`: from cheap to dear (class means, linear heads, then ever more blocks fine-tuned), and
+    no further than what is better on validation examples, beyond noise; `fine_tune.unfreeze` is
+    then found, and `head` is as by default but for what is said of it."""
     data: DataConfig = DataConfig()
     targets: dict[str, TargetConfig] = Field(default_factory=dict)
     """Several questions at once, a section each: see --target."""
@@ -113,10 +117,23 @@ class Config(Section):
         return given if given.views != 1 else given.model_copy(update={"views": wanted})
 
     @property
+    def unfreeze(self) -> int | str:
+        """What is to be unfrozen at once."""
+        tuned = self.strategy == "given" and self.fine_tune.epochs
+        return self.fine_tune.unfreeze if tuned else 0
+
+    @property
+    def way(self) -> HeadConfig:
+        """The head, where it is decided which kind it is to be."""
+        auto = self.strategy == "auto" and self.vectors == "taps" and self.head.kind == "linear"
+        return self.head.model_copy(update={"kind": "auto"}) if auto else self.head
+
+    @property
     def vectors(self) -> Vectors:
         """What the head reads of the frozen network; taps are stored, or not read at all."""
         if self.head.features == "auto":
-            other = self.head != HeadConfig() or self.augment.views == "fresh"
+            usual = HeadConfig(kind="auto") if self.head.kind == "auto" else HeadConfig()
+            other = self.head != usual or self.augment.views == "fresh"
             return "last" if other else "taps"
         return "taps" if self.head.features == "taps" else "last"
 

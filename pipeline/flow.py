@@ -25,18 +25,19 @@ from components.artifacts import (
 )
 from components.assemble import assemble
 from components.bless import bless
+from components.climb import climb
 from components.evaluate import evaluate
 from components.examples.patching import Patch
 from components.examples.source import Source
 from components.export import NOTHING_BESIDE, export
-from components.extract import extract
-from components.fine_tune import fine_tune
+from components.extract import Vectors, extract
+from components.fine_tune import Rung, fine_tune
 from components.ingest import ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.push import push
 from components.report import About, report
-from components.section import Views
+from components.section import Views, seconds_of
 from components.served.manifest import ServedModel
 from components.served.versions import ServingDirectory
 from components.shortcut import shortcut
@@ -111,10 +112,13 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     """From raw examples to a pushed model."""
     seed = config.seed
     examples, checks = checked(run, config, outside)
-    features = frozen(run, config, outside, examples, checks)
+    model, features = frozen(run, config, outside, examples, checks)
     suspects = run(suspect, features, config.learning)
-    head = run(train_head, features, config.head, config.learning, start=outside.head, seed=seed)
-    tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
+    head = run(train_head, features, config.way, config.learning, start=outside.head, seed=seed)
+    if config.strategy == "auto":
+        tuned = climbed(run, config, model, examples, features, head)
+    else:
+        tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
     exported = run(export, tuned, examples, config.export, config.serve)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
@@ -148,18 +152,64 @@ def checked(run: Run, config: Config, outside: Outside) -> tuple[Examples, Check
 
 def frozen(
     run: Run, config: Config, outside: Outside, examples: Examples, checks: Checks
-) -> Features:
-    """What the frozen part of the giant gives for the examples."""
+) -> tuple[AssembledModel, Features]:
+    """The giant, and what its frozen part gives for the examples."""
     seed = config.seed
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
     model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
-    unfreeze = config.fine_tune.unfreeze if config.fine_tune.epochs else 0
+    unfreeze = config.unfreeze
     vectors = config.vectors
     if vectors == "last" and outside.head and unfreeze:
         vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
-    return run(
+    features = run(
         extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
     )
+    return model, features
+
+
+# What is unfrozen, from cheap to dear: a name, and what `fine_tune.unfreeze` would say.
+RUNGS = {"last blocks": "25%", "half of the blocks": "50%", "all blocks": "all"}
+
+
+def climbed(
+    run: Run,
+    config: Config,
+    model: AssembledModel,
+    examples: Examples,
+    features: Features,
+    head: TrainedModel,
+) -> TrainedModel:
+    """Fine-tune ever more of the giant, as long as that is better beyond noise."""
+    seed, clean = config.seed, head
+    if config.vectors == "taps":  # Such a head has seen the examples to validate with, too.
+        clean = run.under("compared")(
+            train_head, features, config.way, config.learning, seed=seed, clean=True
+        )
+    top, rungs = clean, dict[str, TrainedModel]()
+    for name, unfreeze in RUNGS.items():
+        branch = run.under(name.replace(" ", "_"))
+        vectors: Vectors = "taps" if config.vectors == "taps" else "none"
+        read = branch(
+            extract,
+            model,
+            examples,
+            unfreeze,
+            config.views,
+            config.extract,
+            vectors=vectors,
+            seed=seed,
+            after=top,
+        )
+        top = rungs[name] = branch(
+            fine_tune,
+            top,
+            read,
+            config.fine_tune,
+            config.learning,
+            seed=seed,
+            rung=Rung(name, seconds_of(config.runtime.budget)),
+        )
+    return run(climb, head, clean, rungs)
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

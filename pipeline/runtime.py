@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator, model_validator
 
 import components
 from components.job import Job
@@ -98,6 +98,9 @@ class RuntimeConfig(Section):
     deadline: str = ""
     """Stop after this time, such as 3h or 1h30m, so that the same command goes on later; on a
     cluster each task has as long."""
+    budget: str = ""
+    """What fine-tuning with --strategy auto may take in all, such as 30m or 1h: a way that would
+    take longer by what is known is not tried."""
     target: Literal["kubeflow", "vertex", "local"] = "kubeflow"
     """What a pipeline is compiled for."""
     image: str = "shoulders:latest"
@@ -108,11 +111,13 @@ class RuntimeConfig(Section):
     """Kubeflow: where it is mounted."""
     stages: Annotated[StagesConfig, Parameter(show=False)] = StagesConfig()
 
-    @field_validator("deadline")
+    @field_validator("deadline", "budget")
     @classmethod
-    def _duration(cls, value: str) -> str:
+    def _duration(cls, value: str, info: ValidationInfo) -> str:
         if value and not seconds_of(value):
-            raise Mistake(f"runtime.deadline must be a time such as 3h or 1h30m, got {value!r}")
+            raise Mistake(
+                f"runtime.{info.field_name} must be a time such as 3h or 1h30m, got {value!r}"
+            )
         return value
 
 

@@ -72,7 +72,7 @@ class Study:
 def questioned(run: Run, config: Config, outside: Outside) -> Suspects:
     """The data, questioned on what the frozen giant gives."""
     examples, checks = checked(run, config, outside)
-    features = frozen(run, config, outside, examples, checks)
+    _, features = frozen(run, config, outside, examples, checks)
     return run(suspect, features, config.learning)
 
 

@@ -84,6 +84,8 @@ def only_the_head(found: Found) -> Iterator[Proposal]:
     """The head alone is trained, and what it reads does not tell the answers apart well."""
     if _history(found.tuned) is not None or found.error < 0.05:
         return
+    if found.tuned.phase == "climb":  # More was tried.
+        return
     if found.features.counts.get("train", 0) >= 200:
         yield Proposal(
             "Fine-tune the last blocks, too.",

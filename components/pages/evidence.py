@@ -71,6 +71,12 @@ def map_of(exported: ExportedModel, examples: Examples) -> str:
     )
 
 
+def ladder(tuned: TrainedModel) -> dict[str, Any] | None:
+    """What was tried, from cheap to dear; None where one way was given."""
+    path = tuned.directory / "ladder.json"
+    return read_json(path) if path.exists() else None
+
+
 def choice(head: TrainedModel) -> dict[str, Any] | None:
     """What was compared to choose the features; None where nothing was."""
     path = head.directory / "choice.json"

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epy
 
 from components.artifacts import Features
-from components.frozen.batches import Inputs, inputs_of
+from components.frozen.batches import inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
 from components.tasks.table import task_of
@@ -66,7 +66,7 @@ def appraise(job: Job, features: Features, learning: Learning) -> Appraised:
     last = chooser.products[names[-1]]
     said = {"knn": [neighbours.said(last, q.targets, q.weights) for q in chooser.questions]}
     if all(question.activation == "softmax" for question in chooser.questions):
-        array = _last(features, both, chooser)
+        array = chooser.features(both)[:, -chooser.widths[names[-1]] :]
         said["prototypes"] = [
             prototypes.fit(array, q.targets, q.weights).said for q in chooser.questions
         ]
@@ -83,13 +83,6 @@ def appraise(job: Job, features: Features, learning: Learning) -> Appraised:
         {way: _scored(chooser, outputs) for way, outputs in said.items()},
         None if softly else _logme(last, chooser),
     )
-
-
-def _last(features: Features, both: Sequence[Inputs], chooser: Chooser) -> np.ndarray:
-    """(examples, features) of the last layer, as they are."""
-    columns = slice(sum(features.taps.values()) - chooser.widths[list(features.taps)[-1]], None)
-    parts = zip(both, chooser.chosen, strict=True)
-    return np.concatenate([inputs.gather(rows, 0)[:, columns] for inputs, rows in parts])
 
 
 def _scored(chooser: Chooser, said: Sequence[np.ndarray]) -> Scored:

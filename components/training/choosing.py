@@ -128,6 +128,11 @@ class Chooser:
         pairs = zip(both, self.chosen, strict=True)
         return [inputs.rows[row] for inputs, rows in pairs for row in rows]
 
+    def features(self, both: Sequence[Inputs]) -> np.ndarray:
+        """(examples, features) of all taps, as they are."""
+        pairs = zip(both, self.chosen, strict=True)
+        return np.concatenate([inputs.gather(rows, 0) for inputs, rows in pairs])
+
     @property
     def are_some(self) -> bool:
         """Whether there are more examples than choose."""

@@ -29,7 +29,13 @@ _CHUNK = 1024
 
 
 def fit_head(
-    job: Job, features: Features, learning: Learning, *, may_be_last: bool, seed: int
+    job: Job,
+    features: Features,
+    learning: Learning,
+    *,
+    may_be_last: bool,
+    clean: bool,
+    seed: int,
 ) -> TrainedModel:
     """Choose taps, fit a head for every target, and write it as a Keras model.
 
@@ -39,6 +45,7 @@ def fit_head(
 
     Args:
         may_be_last: whether it may be the last layer alone, where that is better beyond noise.
+        clean: whether the examples to validate with are left alone, and the network whole.
     """
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
@@ -50,11 +57,9 @@ def fit_head(
     job.doing("choosing the taps")
     chooser = choosing.Chooser.of(features, learning, both)
     with linear.one_thread():
-        chosen, tried, why = choosing.choose(
-            chooser, may_be_last=may_be_last, may_be_cut=features.block is None
-        )
+        chosen, tried, why = choosing.choose(chooser, may_be_last=may_be_last, may_be_cut=not clean)
     job.doing("fitting the head")
-    fits, rows = _fit(features, learning, both, chosen, clean=features.block is not None)
+    fits, rows = _fit(features, learning, both, chosen, clean=clean)
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)

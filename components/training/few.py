@@ -24,7 +24,8 @@ from components.frozen.batches import Inputs, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
 from components.tasks.protocol import Target
-from components.training import choosing
+from components.tasks.table import task_of
+from components.training import choosing, paired
 from components.training.heads import new_head, set_linear
 from models import linear, prototypes, strata
 from models.designs import Scale
@@ -42,20 +43,31 @@ _SHOTS, _DRAWS, _ASKED = (1, 2, 5, 10, 20), 10, 1000
 _STRENGTH = 1e-2
 
 
-def fit_prototypes(job: Job, features: Features, learning: Learning, *, seed: int) -> TrainedModel:
+def fit_prototypes(
+    job: Job,
+    features: Features,
+    learning: Learning,
+    *,
+    clean: bool,
+    seed: int,
+    last: bool = False,
+) -> TrainedModel:
     """Take the mean of each class, and choose how sharp to be by leaving each example out.
 
-    Like a head that is fitted exactly, it has the examples to validate with as well, where nothing
-    is to be fine-tuned.
+    Args:
+        clean: leave the examples to validate with alone.
+        last: of the last layer alone, where taps are stored, too.
     """
-    targets, taps = features.model.targets, "taps" in features.keys
-    training, validation = inputs_of(job, features, "taps" if taps else "pooled")
-    parts = [training] if features.block is not None else [training, validation]
+    targets, taps = features.model.targets, "taps" in features.keys and not last
+    training, validation = inputs_of(job, features, "taps" if taps or last else "pooled")
+    parts = [training] if clean else [training, validation]
     job.doing("taking the means of classes")
     every = [np.arange(len(inputs)) for inputs in parts]
     array = np.concatenate(
         [inputs.gather(rows, 0) for inputs, rows in zip(parts, every, strict=True)]
     )
+    if last:
+        array = array[:, -list(features.taps.values())[-1] :]
     [question] = choosing.questions_of(features, learning, parts, every)
     found = prototypes.fit(array, question.targets, question.weights)
     form = HeadForm(unit=True, taps=tuple(features.taps) if taps else ())
@@ -83,6 +95,26 @@ def fit_prototypes(job: Job, features: Features, learning: Learning, *, seed: in
             "turns": shots["turns"],
         },
     )
+
+
+def are_better(job: Job, features: Features, learning: Learning) -> bool:
+    """Whether class means lose less than linear heads, beyond noise, or nothing else is to be had.
+
+    Each is asked about examples that it has not seen.
+    """
+    if [task_of(target).activation for target in features.model.targets] != ["softmax"]:
+        return False
+    both = inputs_of(job, features, "taps")
+    chooser = choosing.Chooser.of(features, learning, both)
+    [question] = chooser.questions
+    if question.targets[question.weights > 0].sum(axis=0).min() < 2:
+        return True
+    with linear.one_thread():
+        chosen, _, _ = choosing.choose(chooser, may_be_last=True, may_be_cut=False)
+    array = chooser.features(both)[:, -list(features.taps.values())[-1] :]
+    means = prototypes.fit(array, question.targets, question.weights)
+    fell, error = paired.better_by(chosen.losses, question.losses(means.said))
+    return fell > error
 
 
 def set_prototypes(head: keras.Model, targets: Sequence[Target], found: Prototypes) -> None:

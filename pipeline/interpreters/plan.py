@@ -22,6 +22,7 @@ _KEYS = {
     "views.views": "augment.views",
     "views.policies": "augment.policies",
     "learning.by_uncertainty": "balance",
+    "rung.budget": "runtime.budget",
 }
 _SECTIONS: dict[Any, str] = {
     field.annotation: name
