@@ -216,6 +216,46 @@ def advise(
 
 
 @app.command
+def tune(
+    recipe: str = "digits",
+    path: str = "",
+    *,
+    config: Flags = Config(),
+    trials: int = 20,
+    giants: str = "",
+    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("tuned.toml"),
+    store: Path = DEFAULT_STORE,
+    serving_dir: Path | None = None,
+    json: bool = False,
+    log: Literal["text", "json"] = "text",
+) -> int:
+    """Search for a better way, on examples to validate with, and run the best that was found.
+
+    Killed, it goes on where it was; trials share every stage that they have in common.
+
+    Args:
+        recipe: A name in pipeline/recipes/, or a TOML file; it is the first trial.
+        path: The labelled examples; the same as --data.path.
+        trials: How many there are to be; fewer where --runtime.budget ends.
+        giants: Values of --model.backbone to be tried, a comma between them; the recipe's own where
+            not given.
+        output: The recipe of the best to write.
+        store: Where artifacts are kept and reused from.
+        serving_dir: Where the best is pushed; STORE/serving/RECIPE if not given.
+        json: Print the trials and the run as one JSON object.
+        log: How to tell of the work on stderr: json is an object a line.
+    """
+    from pipeline import study_commands
+
+    config = _with_path(config, path)
+    check(config)
+    names = tuple(filter(None, map(str.strip, giants.split(","))))
+    return study_commands.tune(
+        recipe, config, store, serving_dir, names, trials, output, as_json=json, log=log
+    )
+
+
+@app.command
 def learning_curve(
     recipe: str = "digits",
     path: str = "",

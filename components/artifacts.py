@@ -304,6 +304,16 @@ class TrainedModel(Artifact):
         return self.before.backbone_weights if self.before else self.base.weights
 
 
+class Score(Artifact):
+    """How a trained model does on the examples to validate with: `losses.npy`, one for each."""
+
+    shown = ("loss",)
+
+    model: TrainedModel
+    loss: float
+    """Their mean; of what would be served."""
+
+
 class Suspects(Artifact):
     """The data, questioned.
 

@@ -21,11 +21,20 @@ class Progress(Protocol):
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None: ...
 
 
+class Pruned(Exception):
+    """What is being trained is not worth to be trained on."""
+
+
+def unwatched(phase: str, epoch: int, loss: float) -> None:
+    """Nobody looks; who does may raise `Pruned`."""
+
+
 def silence(_: str) -> None:
     """Nobody listens."""
 
 
-def _nothing() -> Iterator[Artifact]:
+def no_earlier() -> Iterator[Artifact]:
+    """A stage has made nothing yet."""
     return iter(())
 
 
@@ -39,6 +48,7 @@ class Job:
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
         say: told what a person should know before it is done, a line.
+        watch: told the validation loss of each epoch of a phase.
         beam: what runs the data stages.
         earlier: → what this stage has made of other arguments, the last first: for what it has
             found out already.
@@ -49,8 +59,9 @@ class Job:
     scratch: Path
     progress: Progress
     say: Callable[[str], None] = silence
+    watch: Callable[[str, int, float], None] = unwatched
     beam: BeamConfig = field(default_factory=BeamConfig)
-    earlier: Callable[[], Iterator[Artifact]] = _nothing
+    earlier: Callable[[], Iterator[Artifact]] = no_earlier
 
     def doing(self, what: str) -> None:
         """Work of which nobody knows how much there is."""

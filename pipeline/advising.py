@@ -6,9 +6,6 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import tomlkit
 
 from components.advise import Asked, advise
 from components.appraise import appraise
@@ -22,7 +19,7 @@ from models.mistakes import Mistake
 from pipeline.config import Config
 from pipeline.flow import Outside, Run, checked, pretrain
 from pipeline.outside import Request, giant_of, pretrained_of
-from pipeline.showing import departures
+from pipeline.showing import as_recipe, departures
 from pipeline.studies import Study
 
 # So many examples tell giants apart.
@@ -106,30 +103,15 @@ def advised(
 def recipe(study: Study, advice: Advice) -> str:
     """What to run, as TOML, with the reasons as comments."""
     told = advice.told
-    document = tomlkit.document()
     reasons = [f"Advised by {told['examples']} of {told['of']} examples.", *told["why"]]
     reasons += [f"{rung['name']}: {rung['verdict']}. {rung['why']}" for rung in told["rungs"]]
     for other in told["finalists"]:
         if other != told["chosen"]:
             reasons.append(f"The other finalist: {other}. Try it as well.")
-    for reason in reasons:
-        document.add(tomlkit.comment(reason))
-    document.add(tomlkit.nl())
     decided = ("head", "fine_tune")  # By the advice, and not by the recipe.
     known = departures(study.config)
     given = {key: v for key, v in known.items() if key.partition(".")[0] not in decided}
-    settings = given | advice.settings
-    tables: dict[str, Any] = {}
-    for key, value in settings.items():
-        *sections, name = key.split(".")
-        table: Any = document
-        for depth, section in enumerate(sections):
-            path = ".".join(sections[: depth + 1])
-            if path not in tables:
-                tables[path] = table[section] = tomlkit.table()
-            table = tables[path]
-        table[name] = list(value) if isinstance(value, tuple) else value
-    return tomlkit.dumps(document)
+    return as_recipe(given | advice.settings, reasons)
 
 
 def _asked(config: Config, names: Sequence[str]) -> list[Asked]:

@@ -58,6 +58,20 @@ def open_log(form: Literal["text", "json"]) -> Log:
     return JsonLines() if form == "json" else Console()
 
 
+class Brief:
+    """Tells of the stage at work, and not of those that are done."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
+        del step, shown, remarks
+        self._log.stop()
+
+
 class JsonLines:
     """An object a line: time, level, event, and what belongs to it."""
 

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.moved import MOVED
 
 # The commands that take a recipe, a path, and the flags of the config.
-CONFIGURED = ("run", "plan", "compile", "submit", "show", "learning-curve", "advise")
+CONFIGURED = ("run", "plan", "compile", "submit", "show", "learning-curve", "advise", "tune")
 # What people type for a command.
 _COMMANDS = {
     "run": ("train", "fit", "retrain", "finetune", "fine-tune", "start", "execute"),
@@ -63,7 +63,7 @@ _MEANT = {
 # Flags whose value is a flag of somebody else.
 _TAKE_FLAGS = ("--beam.options",)
 # Flags of a command that mean something else to others.
-_OWN = {"compile": ("--output", "-o"), "advise": ("--output", "-o")}
+_OWN = dict.fromkeys(("compile", "advise", "tune"), ("--output", "-o"))
 # What is no flag because it is done in another way.
 _OTHERWISE = {
     **dict.fromkeys(("--dry-run", "-n"), "say plan instead of run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomlkit
@@ -36,6 +37,29 @@ def departures(config: Section, prefix: str = "", *, hashed_only: bool = False) 
         elif value != field.get_default(call_default_factory=True):
             found[f"{prefix}{name}"] = value
     return found
+
+
+def as_recipe(settings: Mapping[str, Any], comments: Sequence[str]) -> str:
+    """A recipe, with what is to be said before it.
+
+    Args:
+        settings: keys with dots → values.
+    """
+    document = tomlkit.document()
+    for comment in comments:
+        document.add(tomlkit.comment(comment))
+    document.add(tomlkit.nl())
+    tables: dict[str, Any] = {}
+    for key, value in sorted(settings.items(), key=lambda each: "." in each[0]):
+        *sections, name = key.split(".")
+        table: Any = document
+        for depth, section in enumerate(sections):
+            path = ".".join(sections[: depth + 1])
+            if path not in tables:
+                tables[path] = table[section] = tomlkit.table()
+            table = tables[path]
+        table[name] = list(value) if isinstance(value, tuple) else value
+    return tomlkit.dumps(document)
 
 
 def _fill(table: Any, config: Section) -> None:

@@ -264,9 +264,15 @@ class Store:
         files = read_manifest(artifact.directory)["files"].values()
         return int(sum(file["size"] for file in files))
 
-    def abandon(self, call: Call) -> None:
-        """Remove what a stage that failed has written."""
+    def abandon(self, call: Call, *, wholly: bool = False) -> None:
+        """Remove what a stage that failed has written.
+
+        Args:
+            wholly: and what it could go on from.
+        """
         shutil.rmtree(self.directory(call), ignore_errors=True)
+        if wholly:
+            shutil.rmtree(self.scratch(call), ignore_errors=True)
 
     def _read(self, kind: Any, ref: str, digest: str | None, *, must_be_valid: bool = True) -> Any:
         """The artifact at `ref`, or None; `digest`, where given, must be its own."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.pages.advice import WAYS
+from components.pages.trials import page as trial_page
 from models.mistakes import Mistake
-from pipeline import advising, studies
+from pipeline import advising, api, studies, tuning
 from pipeline.config import Config
 from pipeline.console import open_log
 from pipeline.studies import Study
@@ -56,8 +57,7 @@ def advise(
     """Tell which giant to take, and write a recipe to run."""
     if sample < _LEAST:
         raise Mistake(f"--sample must be at least {_LEAST}, got {sample}")
-    if output.suffix != ".toml" or not output.absolute().parent.is_dir():
-        raise Mistake(f"--output must be a .toml file in a folder that exists, got {str(output)!r}")
+    _check_output(output)
     study = Study.of(recipe, config, store, open_log(log))
     advice = advising.advice(study, giants, sample)
     output.write_text(advising.recipe(study, advice), encoding="utf-8")
@@ -67,6 +67,55 @@ def advise(
         return 0
     sys.stdout.write("\n".join(_lines(told)) + f"\n\nrecipe  {output}\npage    {advice.page}\n")
     return 0
+
+
+def tune(
+    recipe: str,
+    config: Config,
+    store: Path,
+    serving_dir: Path | None,
+    giants: tuple[str, ...],
+    trials: int,
+    output: Path,
+    *,
+    as_json: bool,
+    log: Literal["text", "json"],
+) -> int:
+    """Search, write the best as a recipe, and run it; the exit status is that of the run."""
+    if trials < 1:
+        raise Mistake(f"--trials must be at least 1, got {trials}")
+    _check_output(output)
+    console = open_log(log)
+    study = Study.of(recipe, config, store, console)
+    tuned = tuning.tune(study, giants, trials)
+    told = tuned.as_json() | {"recipe": study.recipe}
+    page = tuned.directory / "trials.html"
+    page.write_text(trial_page(told), encoding="utf-8")
+    output.write_text(tuning.recipe(tuned), encoding="utf-8")
+    result = api.run(recipe, tuned.settled, store=store, serving_dir=serving_dir, log=console)
+    if as_json:
+        _print_json(told | {"recipe": str(output), "page": str(page), "run": result.as_json()})
+    else:
+        sys.stdout.write("\n".join(_trial_lines(told)) + "\n\n")
+        sys.stdout.write(f"{result.verdict}\nrecipe  {output}\npage    {page}\n")
+        sys.stdout.write(f"report  {result.report}\n")
+    return 0 if result.blessed else 3
+
+
+def _trial_lines(told: dict[str, Any]) -> Iterator[str]:
+    """The search, for a terminal."""
+    for trial in sorted(told["trials"], key=lambda t: (t["loss"] is None, t["loss"] or 0.0)):
+        came = "given up" if trial["state"] == "pruned" else "no sense"
+        loss = came if trial["loss"] is None else f"{trial['loss']:8.4f}"
+        settings = ", ".join(f"{key} {value}" for key, value in trial["settings"].items())
+        yield f"{trial['number'] + 1:>4}  {loss:>8}  {trial['seconds']:7.1f} s  {settings}"
+    yield ""
+    yield f"{100 * told['saved']:.0f} % of the seconds that the trials come to were not spent"
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix != ".toml" or not output.absolute().parent.is_dir():
+        raise Mistake(f"--output must be a .toml file in a folder that exists, got {str(output)!r}")
 
 
 def _lines(told: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from etils import epy
@@ -11,6 +13,7 @@ from components.tasks.learning import Learning
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from components.training.data import TrainingData
+from models.minibatches import Data
 
 with epy.lazy_imports():
     import keras
@@ -36,27 +39,45 @@ def losses(
     weights may change between the calls.
     """
     model.compile(jit_compile=hardware.jit_compile())
-    examples = data.validation
 
     def judge() -> np.ndarray:
-        said, truth, weights = [], [], []
-        for start in range(0, len(examples), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(examples)))
-            inputs, *asked = examples.gather(rows, 0)
-            said.append(np.asarray(model.predict_on_batch(inputs)))
-            truth.append(asked[0])
-            weights.append(asked[1])
-        outputs, wanted = np.concatenate(said), np.concatenate(truth)
-        counts = np.concatenate(weights)
-        found = np.zeros(len(examples))
-        for number, (target, columns) in enumerate(slices(tuple(targets))):
-            task, own = task_of(target), outputs[:, columns]
-            own = task.calibrated(own, task.settle(target.space, data.answers[number], own))
-            lost, _ = data.slopes[number](wanted[:, columns], own)
-            found += learning.weights.get(target.name, 1.0) * counts[:, number] * lost
-        return found
+        said = outputs(data.validation, lambda inputs: np.asarray(model.predict_on_batch(inputs)))
+        return lost(said, data, targets, learning)
 
     return judge
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was said of examples: (examples, outputs), what should be, and (examples, targets) how
+    much each answer counts."""
+
+    said: np.ndarray
+    wanted: np.ndarray
+    weights: np.ndarray
+
+
+def outputs(examples: Data, ask: Callable[[Any], np.ndarray]) -> Outputs:
+    """All examples, as they are, a batch at a time."""
+    parts = []
+    for start in range(0, len(examples), _BATCH):
+        rows = np.arange(start, min(start + _BATCH, len(examples)))
+        inputs, truth, weights = examples.gather(rows, 0)
+        parts.append((ask(inputs), truth, weights))
+    return Outputs(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def lost(
+    found: Outputs, data: TrainingData, targets: Sequence[Target], learning: Learning
+) -> np.ndarray:
+    """(examples,) of the losses of validation examples; see `losses`."""
+    total = np.zeros(len(found.said))
+    for number, (target, columns) in enumerate(slices(tuple(targets))):
+        task, own = task_of(target), found.said[:, columns]
+        own = task.calibrated(own, task.settle(target.space, data.answers[number], own))
+        each, _ = data.slopes[number](found.wanted[:, columns], own)
+        total += learning.weights.get(target.name, 1.0) * found.weights[:, number] * each
+    return total
 
 
 def better_by(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

@@ -174,6 +174,7 @@ def run_phase(
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         board.write(epoch, logs)
         shown.end_epoch(epoch, logs)
+        job.watch(name, epoch, logs["val_loss"])
 
     weights = freezing.named_weights(model, *others)
     before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)

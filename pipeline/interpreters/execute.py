@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from components.artifacts import Artifact
 from components.frozen.activations import Damaged
-from components.job import Job
+from components.job import Job, Pruned, no_earlier, unwatched
 from pipeline.console import Log
 from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.processes import do_apart
@@ -28,6 +28,7 @@ class Executor(Interpreter):
     Attributes:
         announce: tells other hosts of a stage that is computed together; see `help.leading`.
         watch: who keeps account of the run.
+        epochs: told of each epoch that is trained; may raise `Pruned`.
     """
 
     store: Store
@@ -36,6 +37,7 @@ class Executor(Interpreter):
     steps: list[Step]
     announce: Callable[[Call], None] | None = None
     watch: Watch = field(default_factory=Watch)
+    epochs: Callable[[str, int, float], None] = unwatched
 
     def interpret(self, asked: Invocation) -> Any:
         call, name = asked.call, asked.name
@@ -79,8 +81,9 @@ class Executor(Interpreter):
             scratch=self.store.scratch(call),
             progress=self.console.progress,
             say=self.console.remark,
+            watch=self.epochs,
             beam=self.runtime.beam,
-            **({} if self.runtime.fresh else {"earlier": partial(self.store.earlier, call)}),
+            earlier=no_earlier if self.runtime.fresh else partial(self.store.earlier, call),
         )
         work = self.runtime.work(asked.stage, asked.args, asked.kwargs, job)
         if work.together and self.announce:
@@ -88,9 +91,9 @@ class Executor(Interpreter):
         started = time.monotonic()
         try:
             artifact = do_apart(work) if self.runtime.is_apart(work) else work.do()
-        except Exception:
+        except Exception as error:
             self.watch.failed(asked.name, trains=asked.trains)
-            self.store.abandon(call)
+            self.store.abandon(call, wholly=isinstance(error, Pruned))
             raise
         return self.store.commit(call, artifact, time.monotonic() - started)
 
