@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
 from pipeline import api, comparing, old
 from pipeline.config import Config, recipe_path
-from pipeline.console import open_log
+from pipeline.console import open_log, print_json
 from pipeline.hosts import Hosts
 from pipeline.interpreters.help import help_to_train
 from pipeline.prune import leftovers
@@ -77,7 +76,7 @@ def run(
         recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh, log=console
     )
     if as_json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
     else:
         console.say("")
         _tell(result)
@@ -96,7 +95,7 @@ def plan(
     """Trace the flow and print what would run."""
     found = api.plan(recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh)
     if as_json:
-        _print_json(
+        print_json(
             {"recipe": found.recipe, "stages": list(map(_planned, found.steps, repeat(found)))}
         )
         return 0
@@ -143,7 +142,7 @@ def rollback(model: Path, to: int, reason: str, store: Path, *, as_json: bool) -
     """Publish an earlier version again."""
     path = api.rollback(model, to, reason, store=store)
     if as_json:
-        _print_json({"version": int(path.name), "path": str(path), "to": to, "reason": reason})
+        print_json({"version": int(path.name), "path": str(path), "to": to, "reason": reason})
     else:
         sys.stdout.write(f"{path}\n")
     return 0
@@ -184,7 +183,7 @@ def runs(store_path: Path, recipe: str, *, as_json: bool) -> int:
     """List the records of past runs."""
     records = api.runs(store_path, recipe)
     if as_json:
-        _print_json([r.model_dump() | {"outcome": r.became} for r in records])
+        print_json([r.model_dump() | {"outcome": r.became} for r in records])
         return 0
     if not records:
         sys.stdout.write(f"no run in {store_path} yet\n")
@@ -218,7 +217,7 @@ def compare(
         page.write_text(side_by_side.page(store, found), encoding="utf-8")
     if as_json:
         told = [_compared(each) for each in found]
-        _print_json(told[0] if len(told) == 1 else told)
+        print_json(told[0] if len(told) == 1 else told)
         return 0
     sys.stdout.write("\n\n".join("\n".join(comparing.lines(each)) for each in found) + "\n")
     if page:
@@ -255,7 +254,7 @@ def prune(store_path: Path, keep_runs: int | None, *, remove: bool, as_json: boo
     if as_json:
         rows = [{"key": x.key, "what": x.what, "rows": x.rows, "bytes": x.bytes} for x in left]
         artifacts = [{"artifact": each.ref, "bytes": each.bytes} for each in unused]
-        _print_json({"removed": remove, "activations": rows, "artifacts": artifacts})
+        print_json({"removed": remove, "activations": rows, "artifacts": artifacts})
         return 0
     for one in unused:
         sys.stdout.write(f"{one.bytes / 1e6:10.1f} MB  {one.ref}\n")
@@ -285,7 +284,7 @@ def predict(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: bool)
     asking.check_inputs(inputs, opened.modality)
     found = opened.predict(inputs)
     if as_json:
-        _print_json([each.as_json() for each in found])
+        print_json([each.as_json() for each in found])
         return 0
     sys.stderr.write(f"{opened.title}\n")
     for each in found:
@@ -341,7 +340,7 @@ def predict_timeline(
             before = f"{name}\t" if len(inputs) > 1 else ""
             sys.stdout.write(f"{before}{line.as_line()}\n")
     if as_json:
-        _print_json(told)
+        print_json(told)
     return 0
 
 
@@ -352,7 +351,7 @@ def check_model(model: Path, inputs: tuple[str, ...], store: Path, *, as_json: b
     opened = api.load(model, store)
     count = opened.check()
     if as_json:
-        _print_json({"model": str(opened.path), "golden_examples": count})
+        print_json({"model": str(opened.path), "golden_examples": count})
         return 0
     said = f"says the same of its {count} golden examples" if count else "has no golden examples"
     sys.stdout.write(f"{opened.path}: its files are whole; it {said}\n")
@@ -386,7 +385,7 @@ def predict_in_bulk(
     else:
         done = bulk.predict(asked, inputs, output, open_log("text").progress)
     if as_json:
-        _print_json(asdict(done))
+        print_json(asdict(done))
         return 0
     total = done.predicted + done.quarantined
     lines = [f"{total} inputs: {done.predicted} predicted, {done.quarantined} quarantined"]
@@ -396,7 +395,7 @@ def predict_in_bulk(
 
 def _tell_of_help(hosts: Hosts, helped: list[str], as_json: bool) -> None:
     if as_json:
-        _print_json({"host": hosts.rank, "hosts": hosts.count, "helped": helped})
+        print_json({"host": hosts.rank, "hosts": hosts.count, "helped": helped})
         return
     stages = ", ".join(helped) or "nothing, as all was there"
     sys.stdout.write(f"host {hosts.rank} of {hosts.count} helped with {stages}\n")
@@ -427,7 +426,3 @@ def _wrapped(sentence: str) -> str:
 
 def _ran(result: RunResult, name: str) -> bool:
     return any(step.name == name and step.status == "ran" for step in result.steps)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, default=str) + "\n")

@@ -120,6 +120,11 @@ class JsonLines:
         pass
 
 
+def print_json(value: Any) -> None:
+    """One line on stdout, for `--json`."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
+
+
 def log_json(level: str, event: str, **facts: Any) -> None:
     """One line on stderr."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")

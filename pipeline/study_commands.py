@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from components.pages.trials import page as trial_page
 from models.mistakes import Mistake
 from pipeline import advising, api, studies, tuning
 from pipeline.config import Config
-from pipeline.console import open_log
+from pipeline.console import open_log, print_json
 from pipeline.studies import Study
 
 # Fewer examples tell nothing.
@@ -34,7 +33,7 @@ def learning_curve(
     if goal is not None and (why := next(filter(None, (each.check(goal) for each in told)), "")):
         raise Mistake(f"--goal must be {why}, got {goal:g}")
     if as_json:
-        _print_json([each.as_json(goal) for each in told])
+        print_json([each.as_json(goal) for each in told])
         return 0
     for each in told:
         wanted = each.goal if goal is None else goal
@@ -63,7 +62,7 @@ def advise(
     output.write_text(advising.recipe(study, advice), encoding="utf-8")
     told = advice.told
     if as_json:
-        _print_json(told | {"recipe": str(output), "page": str(advice.page)})
+        print_json(told | {"recipe": str(output), "page": str(advice.page)})
         return 0
     sys.stdout.write("\n".join(_lines(told)) + f"\n\nrecipe  {output}\npage    {advice.page}\n")
     return 0
@@ -94,7 +93,7 @@ def tune(
     output.write_text(tuning.recipe(tuned), encoding="utf-8")
     result = api.run(recipe, tuned.settled, store=store, serving_dir=serving_dir, log=console)
     if as_json:
-        _print_json(told | {"recipe": str(output), "page": str(page), "run": result.as_json()})
+        print_json(told | {"recipe": str(output), "page": str(page), "run": result.as_json()})
     else:
         sys.stdout.write("\n".join(_trial_lines(told)) + "\n\n")
         sys.stdout.write(f"{result.verdict}\nrecipe  {output}\npage    {page}\n")
@@ -138,7 +137,3 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     width = max(len(rung["name"]) for rung in told["rungs"])
     for rung in told["rungs"]:
         yield f"{rung['verdict']:<11}  {rung['name']:<{width}}  {rung['why']}"
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from etils import epy
 
 from components.artifacts import Score
@@ -62,6 +63,7 @@ class Trial:
         settings: keys with dots → values, as in a recipe.
         state: `pruned` where it was given up; `failed` where it makes no sense, and `why`.
         loss: of validation examples; None where it did not come to that.
+        losses: of each of them: a file, relative to the store.
         epochs: the step of each epoch → its validation loss.
         seconds: that it took …
         shared: … and those that its reused stages took when they ran.
@@ -75,6 +77,7 @@ class Trial:
     epochs: dict[int, float]
     seconds: float
     shared: float
+    losses: str = ""
     why: str = ""
 
     @classmethod
@@ -92,11 +95,20 @@ class Tuned:
 
     @property
     def best(self) -> Trial:
-        """The one with the least loss."""
+        """Of those that are no worse than the one with the least loss, beyond a standard error on
+        the same examples, the cheapest: with few examples the least loss is so by chance."""
         done = [trial for trial in self.trials if trial.loss is not None]
         if not done:
             raise Mistake("a search must have a trial that comes to its end, got none")
-        return min(done, key=lambda trial: trial.loss or 0.0)
+        least = min(done, key=lambda trial: trial.loss or 0.0)
+        alike = [trial for trial in done if not self._is_worse(trial, least)]
+        return min(alike, key=lambda trial: (trial.seconds + trial.shared, trial.number))
+
+    def _is_worse(self, trial: Trial, least: Trial) -> bool:
+        root = self.directory.parent.parent
+        own, other = (np.load(root / each.losses) for each in (trial, least))
+        worse = own - other
+        return bool(worse.mean() > worse.std(ddof=1) / np.sqrt(len(worse)))
 
     @property
     def settled(self) -> Config:
@@ -217,6 +229,7 @@ def _try(study: Study, giants: tuple[str, ...], before: Sequence[Trial]) -> Tria
         epochs=watched.losses,
         seconds=round(time.monotonic() - started, 2),
         shared=round(sum(_took(study.store, step) for step in steps if step.status == "reused"), 2),
+        losses=f"{found.ref}/losses.npy" if found else "",
         why=why,
     )
 
@@ -244,8 +257,17 @@ class _Search:
         complete = [t for t in self._study.get_trials() if t.value is not None]
         if len({trial.value for trial in complete}) < 2:
             return {}
-        found: dict[str, float] = optuna.importance.get_param_importances(self._study)
+        common = set.intersection(*(set(trial.params) for trial in complete))
+        found: dict[str, float] = optuna.importance.get_param_importances(
+            self._study,
+            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
+            params=sorted(name for name in common if name not in self._fixed()),
+        )
         return found
+
+    def _fixed(self) -> tuple[str, ...]:
+        """What there is nothing to be drawn of."""
+        return ("giant",) if len(self._giants) == 1 else ()
 
     def settings(self) -> dict[str, Any]:
         """What is drawn; the first trial is the recipe itself."""

@@ -24,7 +24,9 @@ def parallel(trials: Sequence[Mapping[str, Any]], best: int) -> str:
     """Parallel coordinates (Inselberg 1985): an axis for each setting, and the loss at the end."""
     done = [trial for trial in trials if trial["loss"] is not None]
     keys = list(dict.fromkeys(key for trial in done for key in trial["settings"]))
-    axes = [_Axis(key, [trial["settings"].get(key) for trial in done]) for key in keys]
+    axes = [
+        _Axis(_title(key, keys), [trial["settings"].get(key) for trial in done]) for key in keys
+    ]
     axes.append(_Axis("loss", [trial["loss"] for trial in done]))
     step = (_WIDTH - 2 * _SIDE) / max(1, len(axes) - 1)
     parts = [
@@ -51,11 +53,18 @@ def parallel(trials: Sequence[Mapping[str, Any]], best: int) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def _title(key: str, keys: Sequence[str]) -> str:
+    """The last part of a key; with what comes before where others end so, too."""
+    section, _, name = key.rpartition(".")
+    alike = sum(other.rpartition(".")[2] == name for other in keys)
+    return (f"{section} {name}" if alike > 1 else name).replace("_", " ").replace("learning ", "")
+
+
 class _Axis:
     """A setting: numbers on a logarithmic scale where they span much, words one below the other."""
 
-    def __init__(self, key: str, values: list[Any]) -> None:
-        self.title = key.rpartition(".")[2].replace("_", " ")
+    def __init__(self, title: str, values: list[Any]) -> None:
+        self.title = title
         self.values = values
         known = [value for value in values if value is not None]
         self._numbers = all(isinstance(value, float) for value in known) and bool(known)
@@ -81,7 +90,7 @@ class _Axis:
         known = [value for value in self.values if value is not None]
         if self._numbers:
             return [(end, f"{end:.3g}") for end in dict.fromkeys((min(known), max(known)))]
-        return [(word, word[-14:]) for word in self._words]
+        return [(word, word[-18:]) for word in self._words]
 
 
 def _summary(done: Sequence[Mapping[str, Any]], best: int) -> str:
