@@ -72,6 +72,13 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
             assert "--host must be Kubeflow Pipelines' API" in refused.stderr
             ran.add("submit")
             continue
+        if command[0] in ("advise", "tune", "learning-curve"):
+            changed = [*command, *pictures, "--head.epochs", "1", "--bless.force", "a test"]
+            changed += ["--control.enabled", "false", "--fine-tune.epochs", "1"]
+            small = {"--giants": "ConvNet=none,SmallConvNet=none", "--trials": "2"}
+            for flag in small.keys() & set(changed):
+                changed[changed.index(flag) + 1] = small[flag]
+            changed += ["--model.backbone", "ConvNet"]
         if command[0] in ("run", "plan"):
             changed = [*command, *small_of.get(command[1], pictures), "--bless.force", "a test"]
             changed += ["--head.epochs", "1", "--fine-tune.epochs", "1"]
@@ -79,7 +86,8 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
         done = here(*changed)
         assert done.returncode == 0, (command, done.stderr)
         ran.add(command[0])
-    assert ran == {"run", "show", "plan", "runs", "predict", "prune", "compile", "submit"}
+    asked = {"advise", "tune", "learning-curve"}
+    assert ran == {"run", "show", "plan", "runs", "predict", "prune", "compile", "submit"} | asked
 
 
 def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:
