@@ -305,7 +305,13 @@ class TrainedModel(Artifact):
 
 
 class Score(Artifact):
-    """How a trained model does on the examples to validate with: `losses.npy`, one for each."""
+    """How a trained model does on the examples to validate with.
+
+    ```
+    losses.npy           (examples,)
+    held_out.jsonl       the answers, and what it said
+    ```
+    """
 
     shown = ("loss",)
 

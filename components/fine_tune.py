@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from components.artifacts import HELD_OUT, AssembledModel, Features, TrainedModel
 from components.disk import save_weights
-from components.files import write_json
+from components.files import read_json, write_json
 from components.frozen.networks import block_starts, open_backbone, tail
 from components.job import Job, stage
 from components.judging import forgetting
@@ -24,7 +24,7 @@ from components.training import paired
 from components.training.data import training_data
 from components.training.drift import Drift, between
 from components.training.heads import open_head
-from components.training.phases import Phase, PhaseConfig, decided, run_phase
+from components.training.phases import Phase, PhaseConfig, as_long_as, decided, run_phase
 from models.mistakes import Mistake
 
 with epy.lazy_imports():
@@ -110,6 +110,7 @@ def fine_tune(
     *,
     seed: int,
     rung: Rung | None = None,
+    like: TrainedModel | None = None,
 ) -> TrainedModel:
     """Train the blocks from the top down to `features.block` together with the head.
 
@@ -123,12 +124,18 @@ def fine_tune(
     Args:
         rung: what this is one of. Where it is not better beyond noise than the model it begins
             with, or would not fit the budget, the model is settled.
+        like: a model that was fine-tuned for as many epochs as this is to be: nothing is decided,
+            and nothing is done where its fine-tuning was not kept.
     """
-    if features.block is None or config.epochs == 0 or model.settled:
+    undone = like is not None and not like.backbone_changed
+    if features.block is None or config.epochs == 0 or model.settled or undone:
         nothing = {"skipped": True}
         return _unchanged(job, model, features, model.kept, nothing, settled=model.settled)
     if rung and (why := _too_dear(model, features, config, rung)):
         return _unchanged(job, model, features, model.kept, {"skipped": True}, settled=why)
+    if like:
+        share = read_json(like.directory / forgetting.FILE)["share"]
+        config = as_long_as(like, config).model_copy(update={"interpolate": share})
     began = time.monotonic()
     # Before there are layers: dropout takes its seed when it is made.
     keras.utils.set_random_seed(seed)
@@ -164,7 +171,8 @@ def fine_tune(
     drift = Drift(job, model.base, network, features, data.validation)
     weights = freezing.named_weights(network, head)
     anchor = freezing.snapshot(weights)
-    compared = (model.choosing or rung is not None) and distribution.replicas() == 1
+    decides = like is None and (model.choosing or rung is not None)
+    compared = decides and distribution.replicas() == 1
     before = judged()() if compared else None
     phase, unfrozen = _unfreeze(train, tuned, blocks, config)
     if config.lora_rank:
@@ -181,13 +189,13 @@ def fine_tune(
     share = 1.0
     curve: list[dict[str, float]] = []
     if config.interpolate != 1.0:
-        share, curve = _interpolated(weights, anchor, judged(), config)
+        share, curve = _interpolated(weights, anchor, judged(), config, decides=like is None)
         stats |= {"interpolated": share}
     forgotten |= {"share": share, "curve": curve, "kept": drift.told() if share < 1.0 else None}
     write_json(job.directory / forgetting.FILE, forgotten)
     if share == 0.0:
         return unchanged("nothing on the way to the fine-tuned weights is better")
-    if config.interpolate == 1.0 and not phase.is_no_worse:
+    if config.interpolate == 1.0 and not phase.is_no_worse and like is None:
         return unchanged(f"fine-tuning made it worse ({phase.change})")
     if before is not None:
         now = judged()()
@@ -210,6 +218,8 @@ def _interpolated(
     anchor: dict[str, np.ndarray],
     judge: Callable[[], np.ndarray],
     config: FineTuneConfig,
+    *,
+    decides: bool,
 ) -> tuple[float, list[dict[str, float]]]:
     """Put the weights where they are to be on the line, and say where that is."""
     if distribution.replicas() > 1:
@@ -228,7 +238,7 @@ def _interpolated(
         place(share)
         loss = float(np.nan_to_num(judge(), nan=np.inf, posinf=1e9).mean())
         curve.append({"share": share, "loss": loss})
-    worse = curve[1]["loss"] > curve[0]["loss"]
+    worse = decides and curve[1]["loss"] > curve[0]["loss"]
     if worse:
         place(0.0)
     return (0.0 if worse else config.interpolate), curve

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from etils import epy
 
-from components.artifacts import Features, Score, TrainedModel
+from components.artifacts import HELD_OUT, Features, Score, TrainedModel
+from components.files import write_jsonl
 from components.frozen.batches import columns_of
 from components.frozen.networks import open_backbone, tail
 from components.job import Job, stage
@@ -37,6 +38,14 @@ def score(job: Job, model: TrainedModel, features: Features, learning: Learning)
     found = paired.outputs(data.validation, ask)
     losses = paired.lost(found, data, features.model.targets, learning)
     np.save(job.directory / "losses.npy", losses)
+    answers = zip(*data.answers, strict=True)
+    write_jsonl(
+        job.directory / HELD_OUT,
+        (
+            {"answers": list(own), "outputs": said.tolist()}
+            for own, said in zip(answers, found.said, strict=True)
+        ),
+    )
     loss = float(losses.mean())
     return Score(
         directory=job.directory,

@@ -21,6 +21,7 @@ from components.training.exact import fit_head
 from components.training.heads import WarmHead, carry, new_head
 from components.training.phases import (
     PhaseConfig,
+    as_long_as,
     decided,
     rate_or_auto,
     require_finite,
@@ -78,6 +79,7 @@ def train_head(
     start: WarmHead | None = None,
     seed: int,
     clean: bool = False,
+    like: TrainedModel | None = None,
 ) -> TrainedModel:
     """Train a head on pooled features; where they are stored, the backbone is not even loaded.
 
@@ -86,6 +88,7 @@ def train_head(
             it is; where blocks are to be fine-tuned, it is handed on to be trained with them.
         clean: leave the examples to validate with alone, as something else is to be compared on
             them; where blocks are to be fine-tuned that is done anyway.
+        like: a head with whose taps, or epochs and rate, it is to be trained: nothing is chosen.
     """
     clean = clean or features.block is not None
     if start and start.form.taps and "taps" not in features.keys:
@@ -106,10 +109,27 @@ def train_head(
         may_be_last = config.features == "auto"
         if config.kind == "auto" and few.are_better(job, features, learning):
             return few.fit_prototypes(job, features, learning, clean=clean, seed=seed, last=True)
-        return fit_head(job, features, learning, may_be_last=may_be_last, clean=clean, seed=seed)
+        return fit_head(
+            job,
+            features,
+            learning,
+            may_be_last=may_be_last,
+            clean=clean,
+            seed=seed,
+            taps=like.form.taps if like else (),
+        )
     if start:
         known = {"hidden": start.form.hidden, "dropout": start.form.dropout, "search": 0}
         config = config.model_copy(update=known)
+    if like:
+        config = as_long_as(like, config).model_copy(
+            update={
+                "hidden": like.form.hidden,
+                "dropout": like.form.dropout,
+                "search": 0,
+                "learning_rate": like.stats["highest_learning_rate"],
+            }
+        )
     keras.utils.set_random_seed(seed)
     trials = _Trials(features, training_data(job, features, "pooled", learning), seed, start)
 

@@ -41,6 +41,11 @@ def check(config: Config) -> None:
             f"fine_tune.l2_sp must be 0 with fine_tune.lora_rank, which leaves the weights where "
             f"they are, got {config.fine_tune.l2_sp:g}"
         )
+    if config.final.refit and config.strategy == "auto":
+        raise Mistake(
+            "final.refit must be false with strategy auto, which leaves a frozen giant's head "
+            "fitted to all examples anyway, got true"
+        )
     blessing.check(config.bless, targets, slices)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
     known = dict.fromkeys(("head", "fine_tune", "control"), monitors)

@@ -22,6 +22,7 @@ from components.modalities.sentences.raw import SentencesConfig
 from components.modalities.sounds.form import SoundsConfig
 from components.modalities.table import MODALITIES
 from components.push import PushConfig
+from components.refit import FinalConfig
 from components.section import PROGRAM, AugmentConfig, BeamConfig, Columns, Section, Views
 from components.tasks.learning import Learning
 from components.tasks.number import NumberConfig
@@ -83,6 +84,7 @@ class Config(Section):
     extract: ExtractConfig = ExtractConfig()
     head: HeadConfig = HeadConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
+    final: FinalConfig = FinalConfig()
     export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -121,6 +123,12 @@ class Config(Section):
         """What is to be unfrozen at once."""
         tuned = self.strategy == "given" and self.fine_tune.epochs
         return self.fine_tune.unfreeze if tuned else 0
+
+    @property
+    def refits(self) -> bool:
+        """Whether there is anything to be trained on the examples to validate with as well."""
+        exact = self.vectors == "taps" or self.head.kind == "prototype"
+        return self.final.refit and not (exact and self.unfreeze == 0)
 
     @property
     def way(self) -> HeadConfig:

@@ -36,7 +36,10 @@ from components.ingest import ingest
 from components.job import Job
 from components.modalities.giants import NO_WEIGHTS, Giant, Pretrained
 from components.push import push
+from components.refit import refit
 from components.report import About, report
+from components.resplit import resplit
+from components.score import score
 from components.section import Views, seconds_of
 from components.served.manifest import ServedModel
 from components.served.versions import ServingDirectory
@@ -119,6 +122,8 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
         tuned = climbed(run, config, model, examples, features, head)
     else:
         tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
+    if config.refits:
+        tuned = refitted(run, config, features, head, tuned)
     exported = run(export, tuned, examples, config.export, config.serve)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
@@ -210,6 +215,27 @@ def climbed(
             rung=Rung(name, seconds_of(config.runtime.budget)),
         )
     return run(climb, head, clean, rungs)
+
+
+def refitted(
+    run: Run, config: Config, features: Features, head: TrainedModel, tuned: TrainedModel
+) -> TrainedModel:
+    """What was found, trained on all examples but the test; and judged by leaving folds out."""
+    folds = config.final.folds
+
+    def like(branch: Run, split: Features) -> TrainedModel:
+        learning, seed = config.learning, config.seed
+        first = branch(train_head, split, config.way, learning, seed=seed, clean=True, like=head)
+        return branch(fine_tune, first, split, config.fine_tune, learning, seed=seed, like=tuned)
+
+    scores = []
+    for fold in range(folds):
+        branch = run.under(f"fold_{fold + 1}")
+        split = branch(resplit, features, fold, folds)
+        scores.append(branch(score, like(branch, split), split, config.learning))
+    branch = run.under("whole")
+    whole = like(branch, branch(resplit, features, folds, folds))
+    return run(refit, tuned, whole, tuple(scores))
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

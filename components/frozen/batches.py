@@ -74,7 +74,12 @@ def inputs_of(
 
 def _stored(features: Features, output: str, rows: Rows, views: int | str) -> _Source:
     variants = features.variants[: int(views)]
-    names = [f"{row['id']}{variant}" for variant in variants for row in rows]
+    # Of what was to validate with, when it was stored, there is one view.
+    names = [
+        row["id"] if row.get("alone") else f"{row['id']}{variant}"
+        for variant in variants
+        for row in rows
+    ]
     store = Activations.existing(features.store, features.keys[output])
     reader = store.reader(names)
     # The bytes on disk, at most doubled by float32. What is ragged is padded by the batch.

@@ -111,7 +111,7 @@ class Chooser:
         return cls(
             products,
             features.taps,
-            tuple(q.of(np.concatenate([parts[0], len(both[0]) + parts[1]])) for q in questions),
+            tuple(question.of(_places(both, parts)) for question in questions),
             tuple(learning.weights.get(t.name, 1.0) for t in features.model.targets),
             count,
             features.model.targets,
@@ -155,6 +155,12 @@ class Chooser:
             counts = question.weights / max(float(question.weights.mean()), 1e-12)
             losses += self.weights[number] * counts * path.losses
         return Candidate(tuple(taps), width, tuple(paths), losses)
+
+
+def _places(both: Sequence[Inputs], parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of each part, as they are numbered where the parts are one after the other."""
+    starts = np.cumsum([0, *map(len, both)])
+    return np.concatenate([start + part for start, part in zip(starts, parts, strict=False)])
 
 
 def weight_of(tap: str, features: Features) -> float:

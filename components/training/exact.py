@@ -36,6 +36,7 @@ def fit_head(
     may_be_last: bool,
     clean: bool,
     seed: int,
+    taps: Sequence[str] = (),
 ) -> TrainedModel:
     """Choose taps, fit a head for every target, and write it as a Keras model.
 
@@ -46,6 +47,7 @@ def fit_head(
     Args:
         may_be_last: whether it may be the last layer alone, where that is better beyond noise.
         clean: whether the examples to validate with are left alone, and the network whole.
+        taps: that are read, where that is decided; then those examples are not even asked.
     """
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
@@ -55,9 +57,16 @@ def fit_head(
             f"to tap below its last one, got taps"
         )
     job.doing("choosing the taps")
-    chooser = choosing.Chooser.of(features, learning, both)
+    asked = both[:1] if taps else both
+    chooser = choosing.Chooser.of(features, learning, asked)
     with linear.one_thread():
-        chosen, tried, why = choosing.choose(chooser, may_be_last=may_be_last, may_be_cut=not clean)
+        if taps:
+            chosen = chooser.try_out(taps)
+            tried, why = [chosen], "they were chosen before"
+        else:
+            chosen, tried, why = choosing.choose(
+                chooser, may_be_last=may_be_last, may_be_cut=not clean
+            )
     job.doing("fitting the head")
     fits, rows = _fit(features, learning, both, chosen, clean=clean)
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)

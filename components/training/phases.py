@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from etils import epy
 from pydantic import Field
 
+from components.artifacts import TrainedModel
 from components.files import read_json, write_json
 from components.job import Job
 from components.section import Section
@@ -73,6 +74,17 @@ def rate_or_auto(section: str, value: Any) -> Any:
             f"{section}.learning_rate must be above 0 and at most 10, or 'auto', got {value}"
         )
     return rate
+
+
+C = TypeVar("C", bound=PhaseConfig)
+
+
+def as_long_as(model: TrainedModel, config: C) -> C:
+    """The config with as many epochs as were best for `model`, whose last weights are kept."""
+    epochs = read_json(model.directory / "history.json")["best_epoch"] + 1
+    return config.model_copy(
+        update={"epochs": epochs, "patience": epochs, "restore_best_weights": False}
+    )
 
 
 def require_finite(history: training.History, section: str, config: PhaseConfig) -> None:

@@ -1,0 +1,73 @@
+"""refit: the chosen configuration, trained on all there is but the test; judged out of fold."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from components.artifacts import HELD_OUT, Score, TrainedModel
+from components.files import read_jsonl, write_json, write_jsonl
+from components.job import Job, stage
+from components.judging.forgetting import FILE
+from components.section import Section
+
+_COPIED = ("head.weights.h5", "backbone.weights.h5", "history.json", "audit.json", FILE)
+_FOLDS = "folds.json"
+
+
+class FinalConfig(Section):
+    """The last training, once everything is chosen."""
+
+    refit: bool = False
+    """Train what was found, for the epochs that were found, on the examples to validate with as
+    well; what is said of it then comes from cross-validation. A head that is fitted exactly to a
+    frozen giant has them anyway."""
+    folds: int = Field(4, ge=2, le=20)
+    """Of that cross-validation: so many trainings more."""
+
+
+@stage(version=1, plain=True)
+def refit(
+    job: Job, found: TrainedModel, whole: TrainedModel, folds: tuple[Score, ...]
+) -> TrainedModel:
+    """The model that has seen all, with what models like it say of what they had not seen.
+
+    What is settled on examples that a model has not seen, such as temperatures, is settled on that.
+
+    Args:
+        found: the model whose settings and epochs these are.
+        whole: trained like it on all examples.
+        folds: how each that left a fold out does on that.
+    """
+    held = [row for fold in folds for row in read_jsonl(fold.directory / HELD_OUT)]
+    write_jsonl(job.directory / HELD_OUT, held)
+    for name in _COPIED:
+        if (whole.directory / name).exists():
+            shutil.copy2(whole.directory / name, job.directory)
+    if whole.backbone_changed and not (job.directory / "backbone.weights.h5").exists():
+        shutil.copy2(whole.backbone_weights, job.directory / "backbone.weights.h5")
+    figures = _figures(folds)
+    write_json(job.directory / _FOLDS, [fold.stats for fold in folds])
+    return TrainedModel(
+        directory=job.directory,
+        features=found.features,
+        before=whole,
+        phase="refit",
+        form=whole.form,
+        kept=f"{whole.kept}, trained anew on {whole.features.counts['train']} examples, those to "
+        f"validate with among them; its figures come from {len(folds)} folds",
+        backbone_changed=whole.backbone_changed,
+        stats=figures,
+    )
+
+
+def _figures(folds: tuple[Score, ...]) -> dict[str, Any]:
+    """The mean over all examples of what is watched, as cross-validation has it."""
+    names = [name for name in folds[0].stats if name.startswith("val_")]
+    sizes = [len(np.load(fold.directory / "losses.npy")) for fold in folds]
+    told = {"cv_loss": [fold.loss for fold in folds]}
+    told |= {f"cv_{n.removeprefix('val_')}": [fold.stats[n] for fold in folds] for n in names}
+    return {name: float(np.average(values, weights=sizes)) for name, values in told.items()}
