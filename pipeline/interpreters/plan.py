@@ -73,6 +73,8 @@ class Planner(Interpreter):
 
 def _is_absent(value: Any) -> bool:
     """Whether any of it would have to be made first."""
+    if isinstance(value, list):
+        return any(map(_is_absent, value))
     if not isinstance(value, dict):
         return False
     return value.get("digest") == Absent.digest or any(map(_is_absent, value.values()))

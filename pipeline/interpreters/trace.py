@@ -62,8 +62,8 @@ def _pending(value: Any) -> Iterator[_Pending]:
     if isinstance(value, _Pending):
         if value.node:
             yield value
-    elif isinstance(value, tuple):
-        for each in value:
+    elif isinstance(value, tuple | list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
             yield from _pending(each)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from _pending(tuple(getattr(value, f.name) for f in dataclasses.fields(value)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 from components.training import paired
 from models import splitting
+from pipeline.config import validate
+from pipeline.interpreters.trace import trace
 from tests.conftest import InProcess
 
 AUTO = ("--strategy", "auto", "--head.epochs", 20, "--head.learning-rate", 0.001)
@@ -101,6 +104,20 @@ def test_a_head_that_is_trained_by_epochs_climbs_as_well(
     ran = stages(result)
     assert "compared.train_head" not in ran
     assert ran["climb"]["stats"]["taken"] == "last blocks"
+
+
+def test_on_a_cluster_each_rung_waits_for_the_one_before() -> None:
+    nodes = trace(validate({"data": {"path": "PHOTOS"}, "strategy": "auto"}))
+    assert {f"{rung}.fine_tune" for rung in RUNGS} <= set(nodes["climb"].after)
+    for before, after in itertools.pairwise(RUNGS):
+        for stage in ("extract", "fine_tune"):
+            assert f"{before}.fine_tune" in nodes[f"{after}.{stage}"].after
+
+
+def test_what_runs_again_is_said_to(here: InProcess, tiny_recipe: Path) -> None:
+    done = here("plan", tiny_recipe, "--strategy", "auto", "--store", here.store, "--json")
+    why = {stage["name"]: stage["why"] for stage in json.loads(done.stdout)["stages"]}
+    assert why["climb"] == "an earlier stage runs"
 
 
 def test_shares_of_blocks() -> None:
