@@ -429,6 +429,30 @@ def predict(
     return commands.predict(model, inputs, store, as_json=json)
 
 
+@app.command
+def match(
+    model: Path,
+    first: str,
+    second: str,
+    /,
+    *,
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+) -> int:
+    """Tell whether two examples are of one kind, even one that the model has never seen.
+
+    Args:
+        model: A version's directory; or the name of what was pushed, such as photos.
+        first: A file; the text itself where the model reads text.
+        second: What it is compared with.
+        store: Where a name is looked for.
+        json: Print it as one JSON object.
+    """
+    from pipeline import study_commands
+
+    return study_commands.match(model, first, second, store, as_json=json)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 

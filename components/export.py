@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 from pathlib import Path
@@ -21,7 +22,15 @@ from components.pages import cards
 from components.section import Section
 from components.served import agreement, golden, sbom
 from components.served.manifest import MANIFEST
-from components.served.opening import DISTANCE, KNOWN, NEAREST, VALID, open_signatures
+from components.served.opening import (
+    DISTANCE,
+    EMBED,
+    EMBEDDING,
+    KNOWN,
+    NEAREST,
+    VALID,
+    open_signatures,
+)
 from components.tasks.protocol import Target
 from components.tasks.table import slices, task_of
 from components.training.heads import open_head
@@ -33,7 +42,7 @@ with epy.lazy_imports():
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     from components.examples import dataset
-    from models import hardware, inference, novelty
+    from models import hardware, inference, novelty, verification
 
 
 class _Form(NamedTuple):
@@ -75,6 +84,9 @@ class ServeConfig(Section):
     known: float = Field(0.95, ge=0, lt=1)
     """The share of examples like those of training that are to count as known; what is farther from
     all training examples than they are is not. 0 to serve no distances."""
+    false_accepts: float = Field(0.01, gt=0, lt=1)
+    """The share of pairs of two classes that `match` may take for the same; of validation
+    examples."""
     abstain: bool = False
     """Answer `unknown` (of a number: nothing) to what is not known."""
 
@@ -82,7 +94,7 @@ class ServeConfig(Section):
 NOTHING_BESIDE = ServeConfig(coverage=0, known=0)
 
 
-@stage(version=8)
+@stage(version=9)
 def export(
     job: Job,
     model: TrainedModel,
@@ -98,7 +110,9 @@ def export(
     (batch,). Where there are several targets, their names and a slash come first. What cannot be
     decoded has `valid` false, and leaves its neighbours as they are. Where features of training
     examples are stored, `distance` (batch,) is that to the nearest of them, `nearest` (batch,) its
-    id, and `known` (batch,) whether that is as near as examples of the same kind are.
+    id, and `known` (batch,) whether that is as near as examples of the same kind are; and the
+    signature `embed` takes `raw`, too, and gives `embedding` (batch, features), unit vectors, whose
+    cosine tells whether two examples are of one kind.
 
     Raises:
         agreement.Disagreement: the exported model does not agree, alone or in a batch.
@@ -160,6 +174,7 @@ def _write(
         "targets": [target.model_dump() for target in targets],
         "modality": base.modality,
         "likeness": _likeness(known, serve),
+        "match": _matching(known, model, serve.false_accepts),
         "files": manifest_of(path),
     }
     write_json(path / MANIFEST, manifest)
@@ -191,6 +206,25 @@ def _likeness(known: novelty.Reference | None, serve: ServeConfig) -> dict[str, 
         "examples": len(known.names),
         "abstains": serve.abstain,
     }
+
+
+def _matching(
+    known: novelty.Reference | None, model: TrainedModel, rate: float
+) -> dict[str, Any] | None:
+    """What the manifest says of `embed`: when two are the same, by examples to validate with.
+
+    None where nothing is embedded, or no target has one label for each example.
+    """
+    kinds = [task_of(target).activation == "softmax" for target in model.base.targets]
+    if known is None or not any(kinds):
+        return None
+    number, ids = kinds.index(True), known.names[known.fitted :]
+    index = read_jsonl(model.features.directory / "rows.jsonl")
+    answers = {row["id"]: row["answers"][number] for row in index}
+    labels = {label: at for at, label in enumerate(model.base.targets[number].space.labels)}
+    numbers = np.array([labels.get(answers.get(own) or "", -1) for own in ids], np.int64)
+    found = verification.matching(known.vectors()[known.fitted :], numbers, rate)
+    return found.as_json() if found else None
 
 
 def _write_beside(
@@ -299,9 +333,26 @@ def _save(
         "serving_default": tf.function(serve, input_signature=[raw_spec], autograph=False),
         reader.endpoint: tf.function(serve_decoded, input_signature=reader.inputs, autograph=False),
     }
+    if reference:
+        signatures[EMBED] = tf.function(
+            functools.partial(_embedded, reader, core, reference),
+            input_signature=[raw_spec],
+            autograph=False,
+        )
     # Nobody trains what is served: there is no gradient to go with it.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(module, path, signatures=signatures, options=options)
+
+
+def _embedded(
+    reader: Reader, core: inference.Concrete, reference: novelty.Reference, raw: Any
+) -> dict[str, Any]:
+    inputs, valid = reader.serve(raw)
+    _, features = core(*inputs)
+    return {
+        EMBEDDING: tf.where(valid[:, tf.newaxis], reference.unit(features), 0.0),
+        VALID: valid,
+    }
 
 
 def _traced(reference: novelty.Reference) -> Any:

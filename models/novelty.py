@@ -53,6 +53,7 @@ class Reference:
         usual: … the median of how far they are; …
         same: … and what nothing but nearly the same is nearer than.
         near: (name, the nearest one's name, distance) of those that are nearly the same as one.
+        fitted: how many of them, the first, it was trained on.
     """
 
     scale: Scale
@@ -62,6 +63,7 @@ class Reference:
     usual: float = 0.0
     same: float = 0.0
     near: tuple[tuple[str, str, float], ...] = ()
+    fitted: int = 0
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class Reference:
             found,
             rows=rows,
             names=(*names, *their_names),
+            fitted=len(names),
             limit=min(conformal.quantile(apart, known), 2 * float(apart.max())),
             usual=usual,
             same=same,
@@ -102,6 +105,29 @@ class Reference:
         rows = self.rows[:MAPPED].astype(np.float64)
         places = axes((centred := rows - rows.mean(axis=0)) @ centred.T)[:, :-3:-1]
         found: np.ndarray = np.pad(places, [(0, 0), (0, 2 - places.shape[1])])
+        return found
+
+    def unit(self, features: Any) -> Any:
+        """Of tensors, (batch, features): vectors of length 1 whose cosines tell what is alike.
+
+        Each feature has its mean taken off, and is divided by its deviation and the usual one.
+        """
+        mean, wide = (x.astype(np.float32) for x in (self.scale.mean, self._wide))
+        own = (keras.ops.cast(features, "float32") - mean) / wide
+        length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(own), axis=1, keepdims=True))
+        return own / keras.ops.maximum(length, 1e-12)
+
+    def vectors(self) -> np.ndarray:
+        """(examples, features): the same of its own examples."""
+        deviation = self.scale.deviation * np.sqrt(len(self.scale.mean))
+        own = self.rows.astype(np.float64) * (deviation / self._wide)
+        length = np.sqrt(np.square(own).sum(axis=1, keepdims=True))
+        found: np.ndarray = own / np.maximum(length, 1e-12)
+        return found
+
+    @property
+    def _wide(self) -> np.ndarray:
+        found: np.ndarray = self.scale.deviation + self.scale.deviation.mean()
         return found
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ from pipeline.store import Store, StoreIsHeld, held
 from pipeline.working import at_work
 
 with epy.lazy_imports():
-    from components.served import opening, timeline
+    from components.served import matching, opening, timeline
     from components.served import predict as asking
 
 __all__ = [
@@ -258,6 +258,13 @@ class Model:
         asking.check_inputs((str(path),), self.modality)
         import_tensorflow()
         return timeline.steps(self.path, self.modality, self.targets, path, every, batch_size)
+
+    def match(self, first: str | Path, second: str | Path) -> matching.Match:
+        """Whether two examples are of one kind, by the signature `embed`."""
+        names = (str(first), str(second))
+        asking.check_inputs(names, self.modality)
+        import_tensorflow()
+        return matching.match(self.path, self.modality, *names)
 
     def check(self) -> int:
         """How many golden examples it says the same of as when it was exported.

@@ -112,6 +112,16 @@ def _trial_lines(told: dict[str, Any]) -> Iterator[str]:
     yield f"{100 * told['saved']:.0f} % of the seconds that the trials come to were not spent"
 
 
+def match(model: Path, first: str, second: str, store: Path, *, as_json: bool) -> int:
+    """Print whether two examples are the same; the exit status is 0 where nobody can tell, too."""
+    found = api.load(model, store).match(first, second)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        sys.stdout.write(f"{found.as_line()}\n")
+    return 0
+
+
 def _check_output(output: Path) -> None:
     if output.suffix != ".toml" or not output.absolute().parent.is_dir():
         raise Mistake(f"--output must be a .toml file in a folder that exists, got {str(output)!r}")

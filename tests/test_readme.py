@@ -86,7 +86,7 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
         done = here(*changed)
         assert done.returncode == 0, (command, done.stderr)
         ran.add(command[0])
-    asked = {"advise", "tune", "learning-curve"}
+    asked = {"advise", "tune", "learning-curve", "match"}
     assert ran == {"run", "show", "plan", "runs", "predict", "prune", "compile", "submit"} | asked
 
 

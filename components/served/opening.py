@@ -28,6 +28,8 @@ VALID = "valid"
 # How unlike an example is to those that the model was trained on: whether it is like them at all,
 # how far the nearest of them is, and its id.
 KNOWN, DISTANCE, NEAREST = LIKENESS = (golden.KNOWN, "distance", "nearest")
+# The signature that gives a vector for each example, and what that is called.
+EMBED, EMBEDDING = "embed", "embedding"
 _OF_ALL = (VALID, *LIKENESS)
 
 

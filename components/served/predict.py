@@ -27,7 +27,7 @@ def predict(
         inputs: files, or the examples themselves where the modality has no files.
     """
     is_path = MODALITIES[modality].raw.is_path
-    raws = [_read(name) if is_path else os.fsencode(name) for name in inputs]
+    raws = [read(name) if is_path else os.fsencode(name) for name in inputs]
     answers = Opened(model, modality, targets).ask(raws).said()
     return [
         # An argument that is not UTF-8 could not be printed.
@@ -82,7 +82,8 @@ def check_inputs(inputs: tuple[str, ...], modality: str) -> None:
             raise Mistake(f"INPUT must be a file that can be read, got {name!r}, which is none")
 
 
-def _read(name: str) -> bytes:
+def read(name: str) -> bytes:
+    """The bytes of an example in a file; a `Mistake` where it cannot be read."""
     try:
         return read_regular(Path(name), MOST_BYTES)
     except OSError as error:
