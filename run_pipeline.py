@@ -453,6 +453,58 @@ def match(
     return study_commands.match(model, first, second, store, as_json=json)
 
 
+@app.command
+def add_class(
+    model: Path,
+    name: str,
+    files: tuple[Path, ...] = (),
+    /,
+    *,
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+    log: Literal["text", "json"] = "text",
+) -> int:
+    """Add a class to a model of class means: nothing is trained, and what it knows must stay.
+
+    Args:
+        model: The name of what was pushed, such as photos, or a version's directory.
+        name: Of the class.
+        files: Its examples, two or more; a quarter of them are held out to judge it.
+        store: Where the model was made.
+        json: Print what became of it as one JSON object.
+        log: How to tell of the work on stderr: json is an object a line.
+    """
+    from pipeline import study_commands
+
+    return study_commands.change_class(
+        model, name, files, store, removes=False, as_json=json, log=log
+    )
+
+
+@app.command
+def remove_class(
+    model: Path,
+    name: str,
+    /,
+    *,
+    store: Path = DEFAULT_STORE,
+    json: bool = False,
+    log: Literal["text", "json"] = "text",
+) -> int:
+    """Remove a class from a model of class means.
+
+    Args:
+        model: The name of what was pushed, such as photos, or a version's directory.
+        name: Of the class.
+        store: Where the model was made.
+        json: Print what became of it as one JSON object.
+        log: How to tell of the work on stderr: json is an object a line.
+    """
+    from pipeline import study_commands
+
+    return study_commands.change_class(model, name, (), store, removes=True, as_json=json, log=log)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 

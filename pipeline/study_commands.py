@@ -10,7 +10,7 @@ from typing import Any, Literal
 from components.pages.advice import WAYS
 from components.pages.trials import page as trial_page
 from models.mistakes import Mistake
-from pipeline import advising, api, studies, tuning
+from pipeline import advising, api, classes, studies, tuning
 from pipeline.config import Config
 from pipeline.console import open_log, print_json
 from pipeline.studies import Study
@@ -120,6 +120,39 @@ def match(model: Path, first: str, second: str, store: Path, *, as_json: bool) -
     else:
         sys.stdout.write(f"{found.as_line()}\n")
     return 0
+
+
+def change_class(
+    model: Path,
+    label: str,
+    files: tuple[Path, ...],
+    store: Path,
+    *,
+    removes: bool,
+    as_json: bool,
+    log: Literal["text", "json"],
+) -> int:
+    """Add a class to a model, or remove one; the exit status is 3 where it was not blessed."""
+    if not removes and not files:
+        raise Mistake(f"FILES must be examples of {label!r}, got none")
+    done = classes.change(model, label, files, store, open_log(log), removes=removes)
+    if as_json:
+        print_json(done.as_json())
+    else:
+        kept, figures = done.kept, done.evaluation.figures
+        lines = [
+            f"{'BLESSED' if done.blessing.blessed else 'NOT BLESSED'} after {done.seconds:.1f} s",
+            f"  It knows {', '.join(done.labels)}, with accuracy {figures['accuracy']:.3f}.",
+            f"  On {kept.count} test examples of the classes that were there it has accuracy "
+            f"{kept.value:.3f}, before {kept.other:.3f} ({kept.low:+.3f} to {kept.high:+.3f}).",
+            *(f"  {reason}" for reason in done.blessing.reasons[:1] if not done.blessing.blessed),
+        ]
+        if done.pushed.path:
+            lines.append(f"pushed  {done.pushed.path}")
+        if not removes:
+            lines.append("Put them where the next run looks for examples, too: it is of those.")
+        sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if done.blessing.blessed else 3
 
 
 def _check_output(output: Path) -> None:

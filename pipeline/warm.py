@@ -28,7 +28,7 @@ def warm_start(
     Raises:
         Mistake: the store does not have them; another backbone, other labels, another balance.
     """
-    exported = _exported(store, blessed)
+    exported = exported_as(store, blessed)
     if exported is None or exported.trained is None:
         raise Mistake(
             f"model.warm_start must be of a model that this store has the weights of, got "
@@ -67,7 +67,7 @@ def warm_start(
     )
 
 
-def _exported(store: Store, blessed: ServedModel) -> ExportedModel | None:
+def exported_as(store: Store, blessed: ServedModel) -> ExportedModel | None:
     """The artifact whose model was pushed: both have the same manifest."""
     for path in store.root.glob(f"export/*/{ARTIFACT}"):
         # What is damaged is as good as gone.
