@@ -179,7 +179,9 @@ def fine_tune(
         phase = phase.merged(lora.merge(network.layers))
     phase.write(job.directory)
     how = {"block": features.block, "unfrozen": unfrozen, "precision": precision or "float32"}
-    stats = how | phase.stats | {"took": round(time.monotonic() - began, 2)}
+    stats = how | phase.stats
+    if rung:
+        stats |= {"took": round(time.monotonic() - began, 2)}
 
     def unchanged(why: str) -> TrainedModel:
         settled = f"{rung.name}: {why}" if rung else ""

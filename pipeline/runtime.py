@@ -71,10 +71,14 @@ class _Stages(Section):
 
 
 def _stage_names() -> list[str]:
-    """`components/` has a module for each stage, and five that all stages share."""
-    shared = {"artifacts", "disk", "files", "job", "section"}
+    """`components/` has a module for each stage, and five that all stages share.
+
+    No run has those of advice, and of classes that are added.
+    """
+    others = {"artifacts", "disk", "files", "job", "section"}
+    others |= {"advise", "agree", "appraise", "reclass", "retarget"}
     found = pkgutil.iter_modules(components.__path__)
-    return sorted(module.name for module in found if not module.ispkg and module.name not in shared)
+    return sorted(module.name for module in found if not module.ispkg and module.name not in others)
 
 
 with warnings.catch_warnings():

@@ -39,7 +39,7 @@ C_PROGRAM = Path(__file__).parent / "predict.c"
 
 def test_signatures_have_names_a_client_can_use(pushed: Path) -> None:
     signatures = tf.saved_model.load(pushed).signatures
-    assert set(signatures) == {"serving_default", "serve_float"}
+    assert set(signatures) == {"serving_default", "serve_float", "embed"}
     for name, argument in (("serving_default", "raw"), ("serve_float", "decoded")):
         assert set(signatures[name].structured_input_signature[1]) == {argument}
         assert set(signatures[name].structured_outputs) == SERVED
