@@ -8,6 +8,7 @@ STORE/
     scratch/STAGE-FINGERPRINT/   resumable state of a stage that is not done
     runs/RUN_ID.json             past runs
     serving/RECIPE/              the default serving directory
+    tune/DIGEST/                 the trials of a search
     locks/                       what the tasks of a cluster wait for each other with
     tmp/                         what libraries write for a moment
     lock
