@@ -121,9 +121,14 @@ class Curve:
         return found
 
     @property
+    def half(self) -> int:
+        """The number of the size that is about half of the largest."""
+        return int(np.argmin(np.abs(np.log(2 * self.sizes[:-1] / self.sizes[-1]))))
+
+    @property
     def still_falls(self) -> bool:
-        """Whether the error fell between the last two sizes, beyond noise."""
-        fell = self._resampled[:, -2] - self._resampled[:, -1]
+        """Whether the error fell with the last doubling, beyond noise."""
+        fell = self._resampled[:, self.half] - self._resampled[:, -1]
         return bool(np.quantile(fell, _BAND[0]) > 0)
 
     def falls(self, before: float, after: float) -> np.ndarray:

@@ -150,7 +150,8 @@ class MoreLabels:
 
     def gains(self) -> list[Gain]:
         """The classes that surely gained from the last doubling, those that gained most first."""
-        before, after = self.curve.errors[-2].mean(axis=0), self.curve.errors[-1][0]
+        errors = self.curve.errors
+        before, after = errors[self.curve.half].mean(axis=0), errors[-1][0]
         found = []
         for number, name in enumerate(self.groups):
             own = (before - after)[self.group == number]
@@ -168,7 +169,7 @@ class MoreLabels:
         )
         if not told or len(self.groups) < 2:
             return ""
-        before, after = self.sizes[-2:]
+        before, after = self.sizes[self.curve.half], self.sizes[-1]
         return f"From {before} to {after} examples these gained most: {told}."
 
     def as_json(self, goal: float | None = None) -> dict[str, Any]:
