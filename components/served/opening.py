@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epy
 
+from components import disk
 from components.files import read_json, sha256
 from components.modalities.table import MODALITIES
 from components.served import golden
@@ -153,6 +154,8 @@ def _opened(path: Path, digest: str, modality: str) -> tuple[Any, int]:
     except Mistake:
         raise
     except Exception as error:  # TensorFlow, and NumPy, raise whatever they meet.
+        if disk.mistake_of(error):
+            raise  # The model is not to blame: what is looked at is written down for that.
         told = (str(error).strip() or "no reason").splitlines()[0][:200]
         raise Mistake(
             f"{path} must be a model of ours that can be loaded, got {type(error).__name__}: {told}"

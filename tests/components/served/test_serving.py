@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from components.artifacts import Blessing, ExportedModel
 from components.files import manifest_of
 from components.push import PushConfig, push
 from components.served import manifest as manifests
+from components.served import opening
 from components.served.versions import JOURNAL, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake
@@ -43,6 +45,18 @@ def test_signatures_have_names_a_client_can_use(pushed: Path) -> None:
     for name, argument in (("serving_default", "raw"), ("serve_float", "decoded")):
         assert set(signatures[name].structured_input_signature[1]) == {argument}
         assert set(signatures[name].structured_outputs) == SERVED
+
+
+def test_a_full_disk_is_not_the_models_fault(
+    pushed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shutil.copytree(pushed, tmp_path / "model")
+    monkeypatch.setattr(opening, "_loaded", full)
+    with pytest.raises(OSError, match="No space left"):
+        opening.open_signatures(tmp_path / "model", "image")
 
 
 def test_one_bad_image_leaves_its_neighbours_right(pushed: Path) -> None:
