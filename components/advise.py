@@ -79,10 +79,10 @@ def _giant(candidate: Candidate, found: list[Candidate], order: list[Candidate])
         low, high = candidate.interval(way)
         scores[way] = {"error": candidate.error(way), "low": low, "high": high}
         scores[way] |= {"figures": facts["figures"][way]}
-    kept = ("backbone", "pretrained", "knows", "weights", "published", "milliseconds", "bytes")
+    kept = ("pretrained", "knows", "weights", "published", "milliseconds", "bytes")
     return {
         "name": candidate.name,
-        **{name: facts[name] for name in (*kept[1:], "domain", "own_head", "logme")},
+        **{name: facts[name] for name in (*kept, "domain", "own_head", "logme")},
         "scores": scores,
         "indistinguishable": not ranking.is_worse(candidate, best),
         "by_proxy": order.index(candidate) + 1,

@@ -6,6 +6,8 @@ from components.artifacts import Blessing, Evaluation
 from components.files import read_json
 from components.job import Job, stage
 from components.judging.judged import METRICS
+from components.tasks.figures import CONFIDENCE
+from models import intervals
 
 # Of the held-out examples of a new class: so many must be known.
 _LEAST = 0.5
@@ -28,7 +30,13 @@ def agree(
         count, recall = classes[label]["support"], classes[label]["recall"]
         known = recall >= _LEAST
         verdict = verdict and known
-        reasons.insert(0, f"Of {count} new examples of {label} it knows {round(recall * count)}.")
+        right = round(recall * count)
+        low, high = intervals.of_share(right, count, CONFIDENCE)
+        reasons.insert(
+            0,
+            f"Of {count} new examples of {label} it knows {right} ({100 * CONFIDENCE:.0f} % "
+            f"interval {low:.2f} to {high:.2f} of them).",
+        )
     (job.directory / ("BLESSED" if verdict else "NOT_BLESSED")).touch()
     return Blessing(
         directory=job.directory,

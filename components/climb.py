@@ -14,25 +14,23 @@ _TOLD = ("backbone.weights.h5", "history.json", "audit.json", "forgetting.json")
 
 
 @stage(version=1, plain=True)
-def climb(
-    job: Job, head: TrainedModel, clean: TrainedModel, rungs: dict[str, TrainedModel]
-) -> TrainedModel:
+def climb(job: Job, head: TrainedModel, rungs: dict[str, TrainedModel]) -> TrainedModel:
     """Take the last rung that was better than the one before, beyond noise on the same examples.
 
     Args:
         head: on the frozen giant, fitted to all there is.
-        clean: the same, that has not seen what the rungs are compared on; the first begins with it.
-        rungs: by their names, each of which begins with the one before.
+        rungs: by their names, each of which begins with the one before, and the first with such a
+            head that has not seen what they are compared on.
     """
     taken = [model for model in rungs.values() if model.backbone_changed]
     kept = taken[-1] if taken else head
     for name in ("head.weights.h5", HELD_OUT, *(_TOLD if taken else ())):
         if (kept.directory / name).exists():
             shutil.copy2(kept.directory / name, job.directory)
-    told = [_frozen(head, clean), *(_rung(name, model) for name, model in rungs.items())]
+    told = [_frozen(head), *(_rung(name, model) for name, model in rungs.items())]
     settled = next((model.settled for model in rungs.values() if model.settled), "")
     why = settled or "There is nothing dearer."
-    write_json(job.directory / "ladder.json", {"rungs": list(told), "why": why})
+    write_json(job.directory / "ladder.json", {"rungs": told, "why": why})
     return TrainedModel(
         directory=job.directory,
         features=kept.features,
@@ -48,7 +46,7 @@ def climb(
     )
 
 
-def _frozen(head: TrainedModel, clean: TrainedModel) -> dict[str, Any]:
+def _frozen(head: TrainedModel) -> dict[str, Any]:
     """The rung that costs least."""
     return {
         "name": "a frozen giant",
@@ -57,7 +55,6 @@ def _frozen(head: TrainedModel, clean: TrainedModel) -> dict[str, Any]:
         "error": None,
         "took": None,
         "taken": True,
-        "figures": {n: v for n, v in clean.stats.items() if n.startswith(("cv_", "val_"))},
     }
 
 
@@ -70,5 +67,4 @@ def _rung(name: str, model: TrainedModel) -> dict[str, Any]:
         "error": model.stats.get("fell_error"),
         "took": model.stats.get("took"),
         "taken": model.backbone_changed,
-        "figures": {n: v for n, v in model.stats.items() if n.startswith("val_")},
     }

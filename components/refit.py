@@ -9,13 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from components.artifacts import HELD_OUT, Score, TrainedModel
-from components.files import read_jsonl, write_json, write_jsonl
+from components.files import read_jsonl, write_jsonl
 from components.job import Job, stage
 from components.judging.forgetting import FILE
 from components.section import Section
 
 _COPIED = ("head.weights.h5", "backbone.weights.h5", "history.json", "audit.json", FILE)
-_FOLDS = "folds.json"
 
 
 class FinalConfig(Section):
@@ -47,10 +46,6 @@ def refit(
     for name in _COPIED:
         if (whole.directory / name).exists():
             shutil.copy2(whole.directory / name, job.directory)
-    if whole.backbone_changed and not (job.directory / "backbone.weights.h5").exists():
-        shutil.copy2(whole.backbone_weights, job.directory / "backbone.weights.h5")
-    figures = _figures(folds)
-    write_json(job.directory / _FOLDS, [fold.stats for fold in folds])
     return TrainedModel(
         directory=job.directory,
         features=found.features,
@@ -60,7 +55,7 @@ def refit(
         kept=f"{whole.kept}, trained anew on {whole.features.counts['train']} examples, those to "
         f"validate with among them; its figures come from {len(folds)} folds",
         backbone_changed=whole.backbone_changed,
-        stats=figures,
+        stats=_figures(folds),
     )
 
 

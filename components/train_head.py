@@ -47,7 +47,7 @@ class HeadConfig(PhaseConfig):
     section is not as it is by default."""
     kind: Literal["linear", "prototype", "auto"] = "linear"
     """`prototype`: the mean of each class on normalized features (arXiv:1911.04623); it trains
-    nothing, is the best of one example a class or two, and classes can be added to it. `auto`:
+    nothing, makes do with one example of each class, and classes can be added to it. `auto`:
     that, where it is better beyond noise than what is fitted exactly."""
     begin: Literal["zeros", "prototypes"] = "zeros"
     """What a linear head that is trained by epochs begins with."""

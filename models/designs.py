@@ -45,6 +45,10 @@ class Scale:
         """The same where each feature counts as much as (features,) `weights` say."""
         return Scale(self.mean, self.deviation / weights)
 
+    def softened(self) -> Scale:
+        """The same with the usual deviation added to each, which few examples do not know."""
+        return Scale(self.mean, self.deviation + self.deviation.mean())
+
     def __call__(self, chunk: np.ndarray) -> np.ndarray:
         """Standardized, weighed, and divided by the square root of their number; float32."""
         root = np.sqrt(len(self.mean))

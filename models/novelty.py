@@ -127,8 +127,7 @@ class Reference:
 
     @property
     def _wide(self) -> np.ndarray:
-        found: np.ndarray = self.scale.deviation + self.scale.deviation.mean()
-        return found
+        return self.scale.softened().deviation
 
     def nearest(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of (batch, features): how far the nearest example is, (batch,), and its number."""

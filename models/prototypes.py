@@ -1,4 +1,4 @@
-"""A head made of class means: of one example a class, or of few, nothing better is known.
+"""A head made of class means: it makes do with one example of each, and trains nothing.
 
 Features are standardized and become unit vectors (SimpleShot's CL2N: Wang et al. 2019,
 arXiv:1911.04623, who take off the mean alone; with a deviation each, though no feature blown up,

@@ -16,7 +16,7 @@ from components.bless import BlessConfig, bless
 from components.evaluate import EvaluateConfig, evaluate
 from components.export import ExportConfig, ServeConfig, export
 from components.extract import ExtractConfig, Vectors, extract
-from components.files import content_id, sha256, sha256_of_json
+from components.files import MOST_BYTES, sha256, sha256_of_each, sha256_of_json
 from components.push import PushConfig, push
 from components.reclass import Added, reclass
 from components.retarget import retarget
@@ -180,6 +180,6 @@ def _added(label: str, files: Sequence[Path]) -> Added:
     for path in files:
         if not path.is_file():
             raise Mistake(f"FILE must be a file, got {str(path)!r}")
-    read = sorted({content_id(path.read_bytes()): path for path in files}.items())
-    digest = sha256_of_json([label, [identity for identity, _ in read]])
-    return Added(label, digest, tuple(path for _, path in read))
+    known = sorted(zip(sha256_of_each(files, MOST_BYTES), files, strict=True))
+    digest = sha256_of_json([label, [each for each, _ in known]])
+    return Added(label, digest, tuple(path for _, path in known))

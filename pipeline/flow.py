@@ -214,7 +214,7 @@ def climbed(
             seed=seed,
             rung=Rung(name, seconds_of(config.runtime.budget)),
         )
-    return run(climb, head, clean, rungs)
+    return run(climb, head, rungs)
 
 
 def refitted(

@@ -1,4 +1,4 @@
-"""The commands that find out something without a run; see `studies`."""
+"""The commands that find out or change something without a run of the flow as it is."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from pipeline.outside import resolve
 from pipeline.records import Step, past_runs
 from pipeline.session import requested
 from pipeline.showing import as_recipe, departures
-from pipeline.store import Store, hashed, read_manifest
+from pipeline.store import hashed, read_manifest
 from pipeline.studies import Study
 from pipeline.working import at_work
 
@@ -228,7 +228,7 @@ def _try(study: Study, giants: tuple[str, ...], before: Sequence[Trial]) -> Tria
         figures={name: v for name, v in figures.items() if name.startswith("val_")},
         epochs=watched.losses,
         seconds=round(time.monotonic() - started, 2),
-        shared=round(sum(_took(study.store, step) for step in steps if step.status == "reused"), 2),
+        shared=round(sum(_took(step) for step in steps if step.status == "reused"), 2),
         losses=f"{found.ref}/losses.npy" if found else "",
         why=why,
     )
@@ -360,7 +360,7 @@ def _outside(study: Study, config: Config) -> Outside:
     return resolve(request, study.runtime, past_runs(study.store.runs), study.recipe)
 
 
-def _took(store: Store, step: Step) -> float:
+def _took(step: Step) -> float:
     """Seconds that a stage took when it ran."""
     return float(read_manifest(Path(step.artifact))["seconds"])
 

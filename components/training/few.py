@@ -211,8 +211,12 @@ def _drawn(
 
 
 def _linear(array: np.ndarray, question: Question, shots: int) -> Fit:
-    """A linear head, its strength found by cross-validation where there are two of each."""
-    scale = Scale.of([array])
+    """A linear head, its strength found by cross-validation where there are two of each.
+
+    Its features are standardized as those of class means are: by the deviations of a few examples
+    alone it did far worse (of one ant and one bee 0.63 instead of 0.74).
+    """
+    scale = Scale.of([array]).softened()
     with linear.one_thread():
         strength = _STRENGTH
         if shots > 1:
