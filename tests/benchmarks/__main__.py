@@ -10,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import advice, default, engine, gates, growth, guide, retraining, text
+from tests.benchmarks import advice, default, engine, gates, growth, guide, ladder, retraining, text
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    whats = ("photos", "default", "text", "retraining", "growth", "gates", "advice")
+    whats = ("photos", "default", "text", "retraining", "growth", "gates", "advice", "ladder")
     parser.add_argument("what", choices=whats, nargs="?", default="photos")
-    parser.add_argument("--seeds", type=int, default=3, help="photos and default")
+    parser.add_argument("--seeds", type=int, default=3, help="photos, default and ladder")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
     parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
-    parser.add_argument("--more", type=Path, nargs="*", default=[], help="default and advice: sets")
+    parser.add_argument(
+        "--more", type=Path, nargs="*", default=[], help="default, advice, ladder: sets"
+    )
     parser.add_argument(
         "--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="growth only"
     )
@@ -42,6 +44,11 @@ def main() -> None:
     elif options.what == "advice":
         sets = [options.data, *options.more]
         _tell_rows(options.out, lambda *given: advice.measure(given[0], sets, given[1]))
+    elif options.what == "ladder":
+        sets = [options.data, *options.more]
+        _tell_rows(
+            options.out, lambda *given: ladder.measure(given[0], sets, options.seeds, given[1])
+        )
     elif options.what == "growth":
         _tell_rows(options.out, lambda *given: growth.measure(given[0], options.rows, given[1]))
     elif options.what == "gates":

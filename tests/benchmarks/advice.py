@@ -9,7 +9,7 @@ and passes them through the same networks, compiled without XLA, which is slow h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,8 +23,8 @@ from pipeline import advising, api
 from pipeline.console import Log
 from pipeline.store import read_manifest
 from pipeline.studies import Study
+from tests.benchmarks.setting import Nobody, Tell
 
-Tell = Callable[[dict[str, Any]], None]
 GIANTS = (
     *("MobileNetV2", "MobileNetV2-0.35", "MobileNet-0.25", "MobileNetV2=none"),
     "ConvNet=pretrain",
@@ -33,13 +33,6 @@ GIANTS = (
 _BEFORE = ("ingest", "validate")
 _DIGITS = {"pretrain.data.path": "digits", "pretrain.data.classes": ["0", "1", "2", "3", "4"]}
 _BATCH = 32
-
-
-class _Nobody:
-    """A log that nobody reads."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None
 
 
 def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
@@ -57,7 +50,7 @@ def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
 
 
 def _of_a_set(work: Path, photographs: Path) -> dict[str, Any]:
-    quiet: Any = _Nobody()
+    quiet = Nobody()
     changes = {"data.path": str(photographs), "control.enabled": "false", **_DIGITS}
     config = api.configured("photos", changes)
     known = [name for name in GIANTS if "pretrain" not in name]

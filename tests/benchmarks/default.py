@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -33,12 +33,10 @@ from components.modalities.table import open_reader
 from components.train_head import HeadConfig, train_head
 from components.training.heads import open_whole
 from tests.benchmarks import guide
-from tests.benchmarks.setting import BATCH, Clock, Task
+from tests.benchmarks.setting import BATCH, Clock, Task, Tell
 from tests.conftest import ROOT
 from tests.helpers import PLAIN
 from tests.helpers import views as views_of
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 def measure(work: Path, sets: Sequence[Path], seeds: int, tell: Tell) -> None:
