@@ -100,7 +100,7 @@ class Rung:
     budget: int = 0
 
 
-@stage(version=9, any_backend=True, trains=True)
+@stage(version=10, any_backend=True, trains=True)
 def fine_tune(
     job: Job,
     model: TrainedModel,
@@ -130,9 +130,10 @@ def fine_tune(
     undone = like is not None and not like.backbone_changed
     if features.block is None or config.epochs == 0 or model.settled or undone:
         nothing = {"skipped": True}
-        return _unchanged(job, model, features, model.kept, nothing, settled=model.settled)
+        return _unchanged(job, model, model.features, model.kept, nothing, settled=model.settled)
     if rung and (why := _too_dear(model, features, config, rung)):
-        return _unchanged(job, model, features, model.kept, {"skipped": True}, settled=why)
+        nothing = {"skipped": True}
+        return _unchanged(job, model, model.features, model.kept, nothing, settled=why)
     if like:
         share = read_json(like.directory / forgetting.FILE)["share"]
         config = as_long_as(like, config).model_copy(update={"interpolate": share})

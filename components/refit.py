@@ -28,7 +28,7 @@ class FinalConfig(Section):
     """Of that cross-validation: so many trainings more."""
 
 
-@stage(version=1, plain=True)
+@stage(version=2, plain=True)
 def refit(
     job: Job, found: TrainedModel, whole: TrainedModel, folds: tuple[Score, ...]
 ) -> TrainedModel:
@@ -43,18 +43,21 @@ def refit(
     """
     held = [row for fold in folds for row in read_jsonl(fold.directory / HELD_OUT)]
     write_jsonl(job.directory / HELD_OUT, held)
+    last = whole
+    while not last.backbone_changed and last.before:  # It was taken no further than this.
+        last = last.before
     for name in _COPIED:
-        if (whole.directory / name).exists():
-            shutil.copy2(whole.directory / name, job.directory)
+        if (last.directory / name).exists():
+            shutil.copy2(last.directory / name, job.directory)
     return TrainedModel(
         directory=job.directory,
         features=found.features,
-        before=whole,
+        before=last,
         phase="refit",
-        form=whole.form,
-        kept=f"{whole.kept}, trained anew on {whole.features.counts['train']} examples, those to "
+        form=last.form,
+        kept=f"{last.kept}, trained anew on {whole.features.counts['train']} examples, those to "
         f"validate with among them; its figures come from {len(folds)} folds",
-        backbone_changed=whole.backbone_changed,
+        backbone_changed=last.backbone_changed,
         stats=_figures(folds),
     )
 

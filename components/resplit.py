@@ -16,7 +16,7 @@ from components.tasks.table import task_of
 from models import strata
 
 
-@stage(version=1, plain=True)
+@stage(version=2, plain=True)
 def resplit(job: Job, features: Features, fold: int, folds: int) -> Features:
     """A fold of all examples to validate with, in proportion, and the others to train with.
 
@@ -25,11 +25,8 @@ def resplit(job: Job, features: Features, fold: int, folds: int) -> Features:
             those that were to validate with are looked at, too, though they say nothing any more.
     """
     rows = list(read_jsonl(features.directory / "rows.jsonl"))
-    targets = [
-        task_of(target).targets([row["answers"][number] for row in rows], target.space)
-        for number, target in enumerate(features.model.targets)
-    ]
-    dealt = strata.folds(targets, folds)
+    # Of what comes after a model that is settled there are none.
+    dealt = strata.folds(_targets(features, rows), folds) if rows else np.zeros(0)
     split = list(_split(rows, dealt, fold, whole=fold == folds))
     write_jsonl(job.directory / "rows.jsonl", split)
     shutil.copy2(features.directory / "shards.json", job.directory)
@@ -37,6 +34,13 @@ def resplit(job: Job, features: Features, fold: int, folds: int) -> Features:
     return features.model_copy(
         update={"directory": job.directory, "ref": "", "digest": "", "counts": counts}
     )
+
+
+def _targets(features: Features, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+    return [
+        task_of(target).targets([row["answers"][number] for row in rows], target.space)
+        for number, target in enumerate(features.model.targets)
+    ]
 
 
 def _split(

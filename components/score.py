@@ -26,14 +26,14 @@ with epy.lazy_imports():
     from models import folding, hardware, heads
 
 
-@stage(version=1, any_backend=True)
-def score(job: Job, model: TrainedModel, features: Features, learning: Learning) -> Score:
+@stage(version=2, any_backend=True)
+def score(job: Job, model: TrainedModel, learning: Learning) -> Score:
     """The loss and what is watched, by what is stored of the examples.
 
     Args:
         model: whose head has not seen them.
-        features: that the last phase of its training has read.
     """
+    features = model.features
     data, ask = _asked(job, model, features, learning)
     found = paired.outputs(data.validation, ask)
     losses = paired.lost(found, data, features.model.targets, learning)

@@ -41,11 +41,6 @@ def check(config: Config) -> None:
             f"fine_tune.l2_sp must be 0 with fine_tune.lora_rank, which leaves the weights where "
             f"they are, got {config.fine_tune.l2_sp:g}"
         )
-    if config.final.refit and config.strategy == "auto":
-        raise Mistake(
-            "final.refit must be false with strategy auto, which leaves a frozen giant's head "
-            "fitted to all examples anyway, got true"
-        )
     blessing.check(config.bless, targets, slices)
     monitors = ["val_loss", *(f"val_{t.named(m)}" for t in targets for m in TASKS[t.task].monitors)]
     known = dict.fromkeys(("head", "fine_tune", "control"), monitors)
@@ -96,7 +91,7 @@ def _check_prototypes(config: Config) -> None:
             raise Mistake(
                 f"head.{key} must be left out where augment.views is fresh, got {given!r}"
             )
-        for other in ("hidden", "search", "mixup"):
+        for other in ("hidden", "search", "mixup", "soup"):
             value = getattr(head, other)
             if value != type(head).model_fields[other].default:
                 raise Mistake(

@@ -32,7 +32,8 @@ from components.served.versions import ServingDirectory
 from components.tasks.figures import Comparison
 from components.tasks.learning import Learning
 from components.tasks.one_label import OneLabelConfig
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models.mistakes import UNSEEN, Mistake
 from pipeline.config import Config
 from pipeline.console import Log

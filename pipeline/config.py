@@ -32,7 +32,7 @@ from components.tasks.several_labels import SeveralLabelsConfig
 from components.track import MlflowConfig
 from components.train_control import ControlConfig
 from components.train_from_scratch import PretrainConfig
-from components.train_head import HeadConfig
+from components.training.head_config import HeadConfig
 from models.mistakes import Mistake, nearest
 from pipeline.moved import MOVED
 from pipeline.runtime import RuntimeConfig
@@ -128,7 +128,8 @@ class Config(Section):
     def refits(self) -> bool:
         """Whether there is anything to be trained on the examples to validate with as well."""
         exact = self.vectors == "taps" or self.head.kind == "prototype"
-        return self.final.refit and not (exact and self.unfreeze == 0)
+        tunes = self.unfreeze != 0 or (self.strategy == "auto" and self.fine_tune.epochs > 0)
+        return self.final.refit and (tunes or not exact)
 
     @property
     def way(self) -> HeadConfig:
@@ -141,7 +142,8 @@ class Config(Section):
         """What the head reads of the frozen network; taps are stored, or not read at all."""
         if self.head.features == "auto":
             usual = HeadConfig(kind="auto") if self.head.kind == "auto" else HeadConfig()
-            other = self.head != usual or self.augment.views == "fresh"
+            other = self.head.model_copy(update={"soup": 0}) != usual
+            other |= self.augment.views == "fresh"
             return "last" if other else "taps"
         return "taps" if self.head.features == "taps" else "last"
 

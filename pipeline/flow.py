@@ -20,6 +20,7 @@ from components.artifacts import (
     PushedModel,
     Report,
     Rivals,
+    Score,
     SoFar,
     TrainedModel,
 )
@@ -118,12 +119,9 @@ def flow(run: Run, config: Config, outside: Outside) -> Outcome:
     model, features = frozen(run, config, outside, examples, checks)
     suspects = run(suspect, features, config.learning)
     head = run(train_head, features, config.way, config.learning, start=outside.head, seed=seed)
-    if config.strategy == "auto":
-        tuned = climbed(run, config, model, examples, features, head)
-    else:
-        tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
+    tuned, phases = tuned_from(run, config, model, examples, features, head)
     if config.refits:
-        tuned = refitted(run, config, features, head, tuned)
+        tuned = refitted(run, config, features, head, phases, tuned)
     exported = run(export, tuned, examples, config.export, config.serve)
     evaluation = run(evaluate, exported, examples, config.evaluate)
 
@@ -176,6 +174,26 @@ def frozen(
 RUNGS = {"last blocks": "25%", "half of the blocks": "50%", "all blocks": "all"}
 
 
+# Branches, in which models were fine-tuned, each beginning with the one before; and what of the
+# examples each has read.
+Phases = dict[str, tuple[Features, TrainedModel]]
+
+
+def tuned_from(
+    run: Run,
+    config: Config,
+    model: AssembledModel,
+    examples: Examples,
+    features: Features,
+    head: TrainedModel,
+) -> tuple[TrainedModel, Phases]:
+    """As much of the giant fine-tuned as is asked for, or as helps."""
+    if config.strategy == "auto":
+        return climbed(run, config, model, examples, features, head)
+    tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=config.seed)
+    return tuned, {"": (features, tuned)}
+
+
 def climbed(
     run: Run,
     config: Config,
@@ -183,16 +201,17 @@ def climbed(
     examples: Examples,
     features: Features,
     head: TrainedModel,
-) -> TrainedModel:
+) -> tuple[TrainedModel, Phases]:
     """Fine-tune ever more of the giant, as long as that is better beyond noise."""
     seed, clean = config.seed, head
     if config.vectors == "taps":  # Such a head has seen the examples to validate with, too.
         clean = run.under("compared")(
             train_head, features, config.way, config.learning, seed=seed, clean=True
         )
-    top, rungs = clean, dict[str, TrainedModel]()
+    top, rungs, phases = clean, dict[str, TrainedModel](), Phases()
     for name, unfreeze in RUNGS.items():
-        branch = run.under(name.replace(" ", "_"))
+        own = name.replace(" ", "_")
+        branch = run.under(own)
         vectors: Vectors = "taps" if config.vectors == "taps" else "none"
         read = branch(
             extract,
@@ -214,28 +233,48 @@ def climbed(
             seed=seed,
             rung=Rung(name, seconds_of(config.runtime.budget)),
         )
-    return run(climb, head, rungs)
+        phases[own] = (read, top)
+    return run(climb, head, rungs), phases
 
 
 def refitted(
-    run: Run, config: Config, features: Features, head: TrainedModel, tuned: TrainedModel
+    run: Run,
+    config: Config,
+    features: Features,
+    head: TrainedModel,
+    phases: Phases,
+    tuned: TrainedModel,
 ) -> TrainedModel:
     """What was found, trained on all examples but the test; and judged by leaving folds out."""
-    folds = config.final.folds
+    learning, seed, folds = config.learning, config.seed, config.final.folds
 
-    def like(branch: Run, split: Features) -> TrainedModel:
-        learning, seed = config.learning, config.seed
-        first = branch(train_head, split, config.way, learning, seed=seed, clean=True, like=head)
-        return branch(fine_tune, first, split, config.fine_tune, learning, seed=seed, like=tuned)
-
-    scores = []
-    for fold in range(folds):
-        branch = run.under(f"fold_{fold + 1}")
+    def like(name: str, fold: int) -> TrainedModel:
+        branch = run.under(name)
         split = branch(resplit, features, fold, folds)
-        scores.append(branch(score, like(branch, split), split, config.learning))
-    branch = run.under("whole")
-    whole = like(branch, branch(resplit, features, folds, folds))
-    return run(refit, tuned, whole, tuple(scores))
+        found = branch(train_head, split, config.way, learning, seed=seed, clean=True, like=head)
+        for rung, (read, phase) in phases.items():
+            own = branch
+            if rung:  # It has read other activations of the same examples.
+                own = run.under(f"{name}.{rung}")
+                split = own(resplit, read, fold, folds)
+            found = own(fine_tune, found, split, config.fine_tune, learning, seed=seed, like=phase)
+        return found
+
+    scores = [
+        run.under(f"fold_{fold + 1}")(score, like(f"fold_{fold + 1}", fold), learning)
+        for fold in range(folds)
+    ]
+    return run(refit, tuned, like("whole", folds), tuple(scores))
+
+
+def scored(run: Run, config: Config, outside: Outside) -> Score:
+    """From raw examples to how a model does on the examples to validate with."""
+    examples, checks = checked(run, config, outside)
+    model, features = frozen(run, config, outside, examples, checks)
+    seed = config.seed
+    head = run(train_head, features, config.way, config.learning, seed=seed, clean=True)
+    tuned, _ = tuned_from(run, config, model, examples, features, head)
+    return run(score, tuned, config.learning)
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

@@ -17,25 +17,21 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from etils import epy
 
-from components.artifacts import Score
 from components.files import read_jsonl, sha256_of_json
-from components.fine_tune import fine_tune
 from components.job import Pruned
-from components.score import score
 from components.section import seconds_of
-from components.train_head import train_head
 from models.mistakes import Mistake
 from pipeline.checks import check
 from pipeline.config import Config, merged, validate
 from pipeline.console import Brief
-from pipeline.flow import Outside, Run, checked, frozen
+from pipeline.flow import Outside, scored
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.outside import resolve
 from pipeline.records import Step, past_runs
@@ -153,6 +149,8 @@ def tune(study: Study, giants: Sequence[str], count: int) -> Tuned:
         count: of trials, those of a search that was killed among them.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # How much is unfrozen is drawn.
+    study = replace(study, config=_changed(study.config, {"strategy": "given"}))
     store, config = study.store, study.config
     names = tuple(dict.fromkeys(giants)) or (config.model.backbone,)
     with at_work(store, study.runtime.serving, config.runtime.deadline):
@@ -185,16 +183,6 @@ def recipe(tuned: Tuned) -> str:
     return as_recipe(departures(tuned.settled), comments)
 
 
-def tried(run: Run, config: Config, outside: Outside) -> Score:
-    """From raw examples to how a model does on examples to validate with."""
-    examples, checks = checked(run, config, outside)
-    _, features = frozen(run, config, outside, examples, checks)
-    seed = config.seed
-    head = run(train_head, features, config.way, config.learning, seed=seed, clean=True)
-    tuned = run(fine_tune, head, features, config.fine_tune, config.learning, seed=seed)
-    return run(score, tuned, features, config.learning)
-
-
 def _try(study: Study, giants: tuple[str, ...], before: Sequence[Trial]) -> Trial:
     """The next trial, by those before it."""
     number = len(before)
@@ -212,7 +200,7 @@ def _try(study: Study, giants: tuple[str, ...], before: Sequence[Trial]) -> Tria
         log = Brief(study.console)
         executor = Executor(study.store, study.runtime, log, steps, epochs=watched)
         run = executor.under(f"trial_{number + 1}")
-        found = execute(lambda: tried(run, config, outside), study.console, steps)
+        found = execute(lambda: scored(run, config, outside), study.console, steps)
     except Pruned:
         state = "pruned"
     except Mistake as mistake:

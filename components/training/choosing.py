@@ -147,14 +147,19 @@ class Chooser:
         coordinates = axes(products / width)
         targets = [question.targets for question in self.questions]
         folds = strata.folds(targets, _folds(len(coordinates)))
-        paths, losses = [], np.zeros(len(coordinates))
+        paths = []
         for number, question in enumerate(self.questions):
             given = linear.STRENGTHS if strengths is None else strengths[number]
-            path = linear.cross_validate(coordinates, question, folds, given)
-            paths.append(path)
+            paths.append(linear.cross_validate(coordinates, question, folds, given))
+        return Candidate(tuple(taps), width, tuple(paths), self.losses(paths))
+
+    def losses(self, paths: Sequence[Path]) -> np.ndarray:
+        """(examples,) of all targets, as they weigh."""
+        found = np.zeros(len(self.answers))
+        for question, weight, path in zip(self.questions, self.weights, paths, strict=True):
             counts = question.weights / max(float(question.weights.mean()), 1e-12)
-            losses += self.weights[number] * counts * path.losses
-        return Candidate(tuple(taps), width, tuple(paths), losses)
+            found += weight * counts * path.losses
+        return found
 
 
 def _places(both: Sequence[Inputs], parts: Sequence[np.ndarray]) -> np.ndarray:

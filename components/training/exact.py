@@ -12,11 +12,12 @@ import numpy as np
 
 from components.artifacts import HELD_OUT, Features, HeadForm, TrainedModel
 from components.disk import save_weights
-from components.files import write_json, write_jsonl
+from components.files import read_json, write_json, write_jsonl
 from components.frozen.batches import Inputs, columns_of, inputs_of
 from components.job import Job
 from components.tasks.learning import Learning
 from components.training import choosing
+from components.training import soup as soups
 from components.training.choosing import Candidate
 from components.training.heads import new_head, set_linear
 from models import linear
@@ -26,6 +27,7 @@ from models.mistakes import Mistake
 
 # Rows of features that are read at once.
 _CHUNK = 1024
+_CHOICE = "choice.json"
 
 
 def fit_head(
@@ -34,9 +36,10 @@ def fit_head(
     learning: Learning,
     *,
     may_be_last: bool,
+    soup: bool,
     clean: bool,
     seed: int,
-    taps: Sequence[str] = (),
+    like: TrainedModel | None = None,
 ) -> TrainedModel:
     """Choose taps, fit a head for every target, and write it as a Keras model.
 
@@ -47,7 +50,8 @@ def fit_head(
     Args:
         may_be_last: whether it may be the last layer alone, where that is better beyond noise.
         clean: whether the examples to validate with are left alone, and the network whole.
-        taps: that are read, where that is decided; then those examples are not even asked.
+        soup: whether it may be an average of heads on several of the taps that were tried.
+        like: a head with whose taps it is to be fitted; then those examples are not even asked.
     """
     targets = features.model.targets
     both = inputs_of(job, features, "taps")
@@ -57,18 +61,24 @@ def fit_head(
             f"to tap below its last one, got taps"
         )
     job.doing("choosing the taps")
-    asked = both[:1] if taps else both
-    chooser = choosing.Chooser.of(features, learning, asked)
+    chooser = choosing.Chooser.of(features, learning, both[:1] if like else both)
+    parts: soups.Parts
     with linear.one_thread():
-        if taps:
-            chosen = chooser.try_out(taps)
-            tried, why = [chosen], "they were chosen before"
+        if like:
+            known = read_json(like.directory / _CHOICE)["parts"]
+            parts = [(chooser.try_out(taps), share) for taps, share in known]
+            tried, why = [own for own, _ in parts], "they were chosen before"
         else:
-            chosen, tried, why = choosing.choose(
+            best, tried, why = choosing.choose(
                 chooser, may_be_last=may_be_last, may_be_cut=not clean
             )
+            parts = soups.of_taps(chooser, best, tried) if soup else [(best, 1.0)]
+            why += soups.in_words(chooser, parts)
+    chosen = soups.mixed(chooser, parts)
     job.doing("fitting the head")
-    fits, rows = _fit(features, learning, both, chosen, clean=clean)
+    fitted = [_fit(features, learning, both, own, clean=clean) for own, _ in parts]
+    rows = fitted[0][1]
+    fits = soups.average(chooser, parts, [fit for fit, _ in fitted])
     form = HeadForm(normalize=False, taps=chosen.taps, balance=learning.by_uncertainty)
     head = new_head(targets, form, features=chosen.width, seed=seed)
     set_linear(head, targets, fits)
@@ -76,11 +86,12 @@ def fit_head(
     write_jsonl(job.directory / HELD_OUT, choosing.held_out(chooser, chosen))
     figures, named = choosing.figures_of(chooser, chosen), choosing.named(chosen, features)
     write_json(
-        job.directory / "choice.json",
+        job.directory / _CHOICE,
         {
             "why": why,
             "tried": [choosing.told_of(c, tried, chooser) for c in tried],
             "chosen": list(chosen.taps),
+            "parts": [(own.taps, share) for own, share in parts],
         },
     )
     return TrainedModel(

@@ -30,7 +30,8 @@ from components.extract import ExtractConfig, extract
 from components.frozen import networks
 from components.frozen.networks import open_backbone
 from components.modalities.table import open_reader
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from components.training.heads import open_whole
 from tests.benchmarks import guide
 from tests.benchmarks.setting import BATCH, Clock, Task, Tell
@@ -44,7 +45,7 @@ def measure(work: Path, sets: Sequence[Path], seeds: int, tell: Tell) -> None:
     rows: list[dict[str, Any]] = []
     for photographs in sets:
         for seed in range(seeds):
-            own = _split(photographs, work / "splits" / f"{photographs.name}-{seed}", seed)
+            own = split_anew(photographs, work / "splits" / f"{photographs.name}-{seed}", seed)
             task = Task.of(work / own.name, own)
             data = {split: task.decoded(split) for split in task.examples.counts}
             seconds, accuracy = guide.guide(task, data, seed, augment=False)
@@ -72,7 +73,7 @@ def measure(work: Path, sets: Sequence[Path], seeds: int, tell: Tell) -> None:
     tell({"mean": "of all"} | {name: mean(row[name] for row in rows) for name in of})
 
 
-def _split(photographs: Path, target: Path, seed: int) -> Path:
+def split_anew(photographs: Path, target: Path, seed: int) -> Path:
     """The photographs of every class as train, validation and test: 6, 1 and 3 of ten."""
     files: dict[str, list[Path]] = {}
     for path in sorted(photographs.rglob("*.*")):

@@ -16,7 +16,8 @@ from components.artifacts import AssembledModel, Examples, Features, TrainedMode
 from components.extract import ExtractConfig, extract
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.photos import raw as photos
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from tests.helpers import PLAIN, assembled, ingested, job, tfds_of
 from tests.helpers import views as views_of
 

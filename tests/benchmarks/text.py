@@ -19,7 +19,8 @@ from components.fine_tune import FineTuneConfig, fine_tune
 from components.modalities.table import open_reader
 from components.served.opening import open_model
 from components.train_from_scratch import train_from_scratch
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from components.training.heads import open_whole
 from components.training.scratch import ScratchConfig
 from tests.benchmarks.setting import Clock

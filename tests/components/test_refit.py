@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import InProcess
 
+RUNGS = ("last_blocks", "half_of_the_blocks", "all_blocks")
 REFIT = ("--final.refit", "--final.folds", 2, "--bless.force", "a test")
 
 
@@ -89,7 +90,26 @@ def test_what_is_fitted_exactly_has_them_already(here: InProcess, tiny_recipe: P
     assert "exactly to 34 examples" in artifact(ran["train_head"])["facts"]["kept"]
 
 
-def test_with_the_ladder_it_is_refused(here: InProcess, tiny_recipe: Path) -> None:
-    done = here.run(tiny_recipe, "--final.refit", "--strategy", "auto")
-    assert done.returncode == 2
-    assert "final.refit must be false with strategy auto" in done.stderr
+def test_every_rung_that_was_taken_is_climbed_again(
+    here: InProcess, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fell = iter([(1.0, 0.1), (0.0, 0.1)])  # The first is better, the second is not.
+    monkeypatch.setattr("components.training.paired.better_by", lambda *_: next(fell))
+    ran = stages(here.result(tiny_recipe, *REFIT, "--strategy", "auto", "--head.features", "last"))
+    whole = [artifact(ran[f"whole.{rung}.fine_tune"])["facts"] for rung in RUNGS]
+    assert [facts["backbone_changed"] for facts in whole] == [True, False, False]
+    found = history(ran["last_blocks.fine_tune"])
+    again = history(ran["whole.last_blocks.fine_tune"])
+    assert len(again["epochs"]) == found["best_epoch"] + 1
+    held = lines(ran["refit"], "held_out.jsonl")
+    assert len(held) == len(lines(ran["extract"], "rows.jsonl"))
+    assert artifact(ran["refit"])["facts"]["backbone_changed"]
+
+
+def test_a_ladder_of_which_nothing_is_taken_leaves_the_frozen_head(
+    here: InProcess, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.training.paired.better_by", lambda *_: (0.0, 0.1))
+    ran = stages(here.result(tiny_recipe, *REFIT, "--strategy", "auto"))
+    assert not artifact(ran["refit"])["facts"]["backbone_changed"]
+    assert ran["refit"]["stats"]["cv_loss"] > 0

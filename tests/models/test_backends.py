@@ -21,7 +21,8 @@ def phases(directory: Path, weights: Path) -> dict[str, float]:
     from components.fine_tune import FineTuneConfig, fine_tune
     from components.modalities.giants import Pretrained
     from components.tasks.learning import Learning
-    from components.train_head import HeadConfig, train_head
+    from components.train_head import train_head
+    from components.training.head_config import HeadConfig
     from tests.components.frozen.test_activations import extracted
     from tests.helpers import PLAIN, assembled, ingested, job
 

@@ -20,7 +20,8 @@ from components.frozen.batches import inputs_of
 from components.frozen.networks import cut, open_backbone
 from components.modalities.photos import raw as pictures
 from components.modalities.photos.views import POLICIES, augmenter
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models.mistakes import Mistake
 from tests import helpers
 from tests.conftest import picture, write_classes

@@ -20,8 +20,9 @@ from components.frozen.networks import cut, open_backbone
 from components.modalities.sentences import views as sentence_views
 from components.modalities.table import open_reader
 from components.train_from_scratch import train_from_scratch
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
 from components.training.data import training_data
+from components.training.head_config import HeadConfig
 from components.training.heads import open_whole
 from components.training.scratch import ScratchConfig
 from models import minibatches, training

@@ -15,7 +15,8 @@ from components.examples.sources import find_source
 from components.examples.tables import Headings
 from components.export import ExportConfig, export
 from components.ingest import DataConfig, ingest
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models.mistakes import Mistake
 from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import write_classes

@@ -18,7 +18,8 @@ from components.export import ExportConfig, export
 from components.files import manifest_of, read_json, write_json
 from components.served import golden, opening
 from components.served.manifest import MANIFEST
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models.mistakes import Mistake
 from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import InProcess, picture, write_classes

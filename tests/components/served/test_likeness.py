@@ -21,7 +21,8 @@ from components.examples import patching
 from components.export import ExportConfig, ServeConfig, export
 from components.files import read_jsonl
 from components.judging import likeness
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from tests.components.frozen.test_activations import assembled, extracted
 from tests.conftest import InProcess, picture, write_classes
 from tests.helpers import PLAIN, ingested, job

@@ -11,8 +11,9 @@ import pytest
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.frozen.networks import open_backbone
 from components.train_from_scratch import PretrainConfig, train_from_scratch
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
 from components.training import paired
+from components.training.head_config import HeadConfig
 from models import similarity
 from models.mistakes import Mistake
 from tests.components.frozen.test_activations import assembled, extracted

@@ -20,8 +20,9 @@ from components.frozen.networks import open_body, open_frozen
 from components.modalities.table import open_reader
 from components.served import golden
 from components.served.opening import Opened
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
 from components.training import choosing
+from components.training.head_config import HeadConfig
 from components.training.heads import WarmHead, open_whole
 from models import linear
 from models.mistakes import Mistake

@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from components.artifacts import Features, TrainedModel
 from components.fine_tune import FineTuneConfig, fine_tune
 from components.tasks.learning import Learning
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models import hardware, training
 from models.mistakes import Mistake
 from tests.components.frozen.test_activations import assembled, extracted

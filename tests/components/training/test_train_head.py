@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from components.artifacts import Features
-from components.train_head import HeadConfig, train_head
+from components.train_head import train_head
+from components.training.head_config import HeadConfig
 from models import heads, objectives, optimization, training
 from models.range_test import range_test
 from tests.components.frozen.test_activations import assembled, extracted
