@@ -20,7 +20,7 @@ from components import disk
 from components.section import BeamConfig
 from models.mistakes import Mistake
 from models.version import described
-from pipeline import config as configs
+from pipeline import recipe as recipes
 from pipeline.checks import check
 from pipeline.config import Config
 from pipeline.console import log_json
@@ -546,7 +546,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _check_command(word: str) -> None:
     known = [name for name in app if not name.startswith("-")]
     if not word.startswith("-") and word not in known:
-        raise unknown_command(word, known, configs.recipes())
+        raise unknown_command(word, known, recipes.recipes())
 
 
 def _with_path(config: Config, path: str) -> Config:
@@ -562,30 +562,31 @@ def _recipe_of(arguments: list[str]) -> Any:
     command, *rest = arguments
     if command not in CONFIGURED or {"-h", "--help"} & set(rest):
         return lambda *_: None
-    path = configs.recipe_path(_named_recipe(command, rest))
-    content = configs.read_recipe(path)
-    configs.validate(content)
+    name, preset = _named_recipe(command, rest)
+    path = recipes.recipe_path(name)
+    content = recipes.read_recipe(path, preset)
+    recipes.validate(content)
     return cyclopts.config.Dict(content, source=str(path), use_commands_as_keys=False)
 
 
-def _named_recipe(command: str, rest: list[str]) -> str:
-    """Which recipe the arguments bind, wherever among the flags it stands."""
+def _named_recipe(command: str, rest: list[str]) -> tuple[str, str]:
+    """Which recipe the arguments bind, wherever among the flags it stands; and which preset."""
     _, bound, _ = app.parse_args([command, *rest], print_error=False, exit_on_error=False)
     recipe, config = bound.arguments.get("recipe"), bound.arguments.get("config")
     if recipe is None and config and config.data.path:
         raise Mistake(
             f"RECIPE must be given where there is a path, got {config.data.path!r} alone: "
-            f"{command} photos, {command} sentiment …; known: {', '.join(configs.recipes())}"
+            f"{command} photos, {command} sentiment …; known: {', '.join(recipes.recipes())}"
         )
     if (path := bound.arguments.get("path")) and config and config.data.path:
         raise Mistake(f"the examples must be named once, got {path!r} and {config.data.path!r}")
-    return str(recipe or "digits")
+    return str(recipe or "digits"), config.preset if config else "none"
 
 
 def _one_line(error: cyclopts.CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, ValidationError):
-        field, _, said = str(configs.mistake_of(cause)).partition(" ")
+        field, _, said = str(recipes.mistake_of(cause)).partition(" ")
         return f"--{field.replace('_', '-')} {said}"
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = " ".join(map(repr, error.unused_tokens or []))

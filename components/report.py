@@ -45,16 +45,18 @@ class About(Digested):
         recipe: its name.
         run_id: of the run that wrote the report.
         differs: each key of the config whose value is not the default → the value.
-        digest: over the recipe and what of `differs` is not where and how.
+        digest: over the recipe, `elected`, and what of `differs` is not where and how.
+        elected: why it is this giant, where there were several; in words.
     """
 
     recipe: str
     run_id: str
     differs: dict[str, Any]
     digest: str
+    elected: str = ""
 
 
-@stage(version=12)
+@stage(version=13)
 def report(job: Job, so_far: SoFar, about: About) -> Report:
     """Write the page (verdict, did transferring help, curves, mistakes, lineage) and the card."""
     checks, evaluation = so_far.checks, so_far.evaluation

@@ -56,6 +56,13 @@ class _Program:
 PROGRAM = _Program()
 
 
+class _Short:
+    """Marks a config field that stands for others, which are told instead of it."""
+
+
+SHORT = _Short()
+
+
 def _home(value: Any) -> Any:
     return os.path.expanduser(value) if isinstance(value, str) else value
 

@@ -46,7 +46,7 @@ def advice(study: Study, names: Sequence[str], sample: int) -> Advice:
         Mistake: there is no giant to be had.
     """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and hubs tell of downloads there.
-        found, left_out = _find(study, _asked(study.config, names))
+        found, left_out = _find(study, giants_of(study.config, names))
     # The recipe's own giant need not be there; a source task is, where one of them is to have it.
     base = next((each for each in found if each.pretrained is None), found[0])
     study = replace(study, config=_with(study.config, base.asked))
@@ -114,7 +114,7 @@ def recipe(study: Study, advice: Advice) -> str:
     return as_recipe(given | advice.settings, reasons)
 
 
-def _asked(config: Config, names: Sequence[str]) -> list[Asked]:
+def giants_of(config: Config, names: Sequence[str] = ()) -> list[Asked]:
     """What is asked for; the giant of the config is always among those at hand."""
     here = names or [
         config.model.backbone,
@@ -151,6 +151,12 @@ def _find(study: Study, asked: Sequence[Asked]) -> tuple[list[Found], dict[str, 
 def _none(lost: dict[str, str]) -> Mistake:
     name, why = next(iter(lost.items()))
     return Mistake(f"--giants must be within reach, got none of {', '.join(lost)}: {name}: {why}")
+
+
+def with_giant(config: Config, name: str) -> Config:
+    """The config with one of `giants_of` instead of its own."""
+    [asked] = giants_of(config, [name])
+    return _with(config, asked)
 
 
 def _with(config: Config, asked: Asked) -> Config:

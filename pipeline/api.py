@@ -31,8 +31,9 @@ from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
+from pipeline import finalists, presets
 from pipeline.checks import check, check_giant
-from pipeline.config import Config, merged, read_recipe, recipe_path, validate
+from pipeline.config import Config
 from pipeline.console import Log, open_log
 from pipeline.estimates import estimates
 from pipeline.flow import Outside, flow
@@ -40,12 +41,14 @@ from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.help import leading
 from pipeline.interpreters.plan import Planner
 from pipeline.outside import resolve, resolve_request
+from pipeline.recipe import nested, over, read_recipe, recipe_path, validate
 from pipeline.records import RunRecord, Step, last_of, past_runs
 from pipeline.results import Plan, Predictions, RunResult
 from pipeline.runtime import Runtime
 from pipeline.session import Account, begin, runtime_of
 from pipeline.stopping import Stopped, has_stopped
 from pipeline.store import Store, StoreIsHeld, held
+from pipeline.studies import Study
 from pipeline.working import at_work
 
 with epy.lazy_imports():
@@ -82,7 +85,9 @@ def configured(recipe: str = "digits", changes: Mapping[str, Any] = NOTHING) -> 
     Raises:
         Mistake: a key or a value that will not do.
     """
-    config = validate(merged(read_recipe(recipe_path(recipe)), changes))
+    given = nested(changes)
+    content = read_recipe(recipe_path(recipe), given.get("preset", "none"))
+    config = validate(over(content, given))
     check(config)
     return config
 
@@ -126,7 +131,14 @@ def run(
     ):
         started = time.monotonic()
         earlier = past_runs(opened.runs)
-        session = begin(name, config, runtime, opened, console.say)
+        elected = ""
+        if config.preset != "none":
+            console.say(presets.price(config))
+        if config.model.finalists > 1:
+            study = Study(name, config, opened, runtime, console, held=True)
+            config, elected = finalists.elect(study)
+            console.say(elected)
+        session = begin(name, config, runtime, opened, console.say, elected)
         steps: list[Step] = []
         try:
             planned = _plan(name, config, runtime, opened, session.outside, earlier)

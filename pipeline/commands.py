@@ -20,12 +20,13 @@ from components.served.manifest import find_model
 from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
 from pipeline import api, comparing, old
-from pipeline.config import Config, recipe_path
+from pipeline.config import Config
 from pipeline.console import open_log, print_json
 from pipeline.hosts import Hosts
 from pipeline.interpreters.help import help_to_train
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
+from pipeline.recipe import recipe_path
 from pipeline.records import Step
 from pipeline.results import Plan, RunResult
 from pipeline.session import runtime_of

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Literal, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from components.bless import BlessConfig
 from components.evaluate import EvaluateConfig
@@ -23,7 +19,15 @@ from components.modalities.sounds.form import SoundsConfig
 from components.modalities.table import MODALITIES
 from components.push import PushConfig
 from components.refit import FinalConfig
-from components.section import PROGRAM, AugmentConfig, BeamConfig, Columns, Section, Views
+from components.section import (
+    NOT_HASHED,
+    SHORT,
+    AugmentConfig,
+    BeamConfig,
+    Columns,
+    Section,
+    Views,
+)
 from components.tasks.learning import Learning
 from components.tasks.number import NumberConfig
 from components.tasks.one_label import OneLabelConfig
@@ -33,11 +37,9 @@ from components.track import MlflowConfig
 from components.train_control import ControlConfig
 from components.train_from_scratch import PretrainConfig
 from components.training.head_config import HeadConfig
-from models.mistakes import Mistake, nearest
-from pipeline.moved import MOVED
 from pipeline.runtime import RuntimeConfig
 
-RECIPES = Path(__file__).parent / "recipes"
+PresetName = Literal["none", "quick", "good", "best"]
 TaskName = Literal["one_label", "several_labels", "number"]
 
 
@@ -60,6 +62,11 @@ class Config(Section):
 
     seed: int = Field(0, ge=0, lt=2**31)
     """Of everything that is random."""
+    preset: Annotated[PresetName, NOT_HASHED, SHORT] = "none"
+    """How much for how good: quick, a head on the frozen giant, one pass over the examples; good,
+    as much of the giant as helps, at most 57; best, two giants, 4 views, an average of heads,
+    trained once more on all, at most 400 and one for each giant. It is before what a recipe says
+    otherwise, and behind flags."""
     task: TaskName = "one_label"
     """What is asked about every example: one_label, several_labels (any number of them) or number;
     where there is more than one question, see `targets`."""
@@ -182,134 +189,3 @@ class Config(Section):
     def one_label_learning(self) -> Learning:
         """How the one label of a source task is learned."""
         return Learning(own={"one_label": self.one_label.model_dump()})
-
-
-def recipes() -> list[str]:
-    """The names of our own recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
-def recipe_path(recipe: str) -> Path:
-    """The TOML file that `recipe` names: one of ours, or a path."""
-    known = recipes()
-    if recipe in known:
-        return RECIPES / f"{recipe}.toml"
-    path = Path(recipe).expanduser()
-    if path.is_file() and path.suffix == ".toml":
-        return path
-    if path.exists():
-        raise Mistake(
-            f"RECIPE must come before the examples, got {recipe!r}, which is no TOML file: say "
-            f"photos {recipe}, sentiment {recipe} …; known: {', '.join(known)}"
-        )
-    raise Mistake(
-        f"RECIPE must be a recipe's name or a TOML file, got {recipe!r}: {nearest(recipe, known)}"
-    )
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The recipe's keys as they are written; a `Mistake` names one that is no key of ours."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path.name} must be TOML, got {error}") from error
-    _check_keys(content, Config, path.name, "", may_run=False)
-    return content
-
-
-def merged(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's content with changes to it: nested like it, or under keys with dots."""
-    nested: dict[str, Any] = {}
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        one: dict[str, Any] = {name: value}
-        for section in reversed(sections):
-            one = {section: one}
-        nested = _over(nested, one)
-    _check_keys(nested, Config, "changes", "")
-    return _over(content, nested)
-
-
-def _over(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    found = dict(content)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = _over(found[key], value) if both else value
-    return found
-
-
-def validate(content: dict[str, Any]) -> Config:
-    """The config that `content` departs to; a `Mistake` tells the first thing wrong with it."""
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise mistake_of(error) from error
-
-
-def mistake_of(error: ValidationError) -> Mistake:
-    """The first finding of a validation as one line: the field, the rule and the value."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if not _is_union_member(part))
-    rule = re.sub(r"^Input should be", "must be", first["msg"])
-    rule = re.sub(r"^must be a valid (number|integer), unable to parse.*$", r"must be a \1", rule)
-    rule = rule.replace("a integer", "an integer").replace("'", "")
-    for theirs, ours in _RULES.items():
-        rule = rule.replace(theirs, ours)
-    rule = re.sub(r"^could not parse .* byte string$", "must be a size such as 500MB", rule)
-    meant = _MEANT.get(str(first["input"]).lower().replace("-", "_"), "")
-    hint = f": did you mean {meant}?" if meant and meant in rule else ""
-    return Mistake(f"{field} {rule}, got {first['input']!r}{hint}")
-
-
-_RULES = {
-    "greater than or equal to": "at least",
-    "less than or equal to": "at most",
-    "greater than": "above",
-    "less than": "below",
-}
-# What other tools call a task.
-_MEANT = {
-    **dict.fromkeys(("classification", "classify", "binary", "multiclass"), "one_label"),
-    **dict.fromkeys(("multilabel", "multi_label", "tagging"), "several_labels"),
-    **dict.fromkeys(("regression", "regress", "scalar"), "number"),
-}
-
-
-def _is_union_member(part: int | str) -> bool:
-    return part in ("int", "str", "float", "bool", "none")
-
-
-def _check_keys(
-    content: dict[str, Any],
-    section: type[Section],
-    where: str,
-    prefix: str,
-    *,
-    may_run: bool = True,
-) -> None:
-    """A `Mistake` names a key that there is not; or one of code to be run, where none may be."""
-    fields = section.model_fields
-    for key, value in content.items():
-        if new := MOVED.get(f"{prefix}{key}"):
-            raise Mistake(f"{where}: {prefix}{key} is now {new}")
-        if key not in fields:
-            raise Mistake(
-                f"{where} must have keys of the config, got {prefix}{key!r}: {nearest(key, fields)}"
-            )
-        if value and PROGRAM in fields[key].metadata and not may_run:
-            raise Mistake(
-                f"{where} must not have {prefix}{key}, got {value!r}: a recipe is data, and what "
-                f"this names would be run; say --{prefix}{key} {value}"
-            )
-        kind = fields[key].annotation
-        sections = {}
-        if isinstance(kind, type) and issubclass(kind, Section):
-            sections = {key: (kind, value)}
-        elif kind == dict[str, TargetConfig]:
-            if not isinstance(value, dict):
-                raise Mistake(f"{where}: {prefix}{key} must be sections, got {value!r}")
-            sections = {f"{key}.{name}": (TargetConfig, each) for name, each in value.items()}
-        for name, (inner, given) in sections.items():
-            if not isinstance(given, dict):
-                raise Mistake(f"{where}: {prefix}{name} must be a section, got {given!r}")
-            _check_keys(given, inner, where, f"{prefix}{name}.", may_run=may_run)

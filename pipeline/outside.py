@@ -110,6 +110,7 @@ def resolve(
     recipe: str,
     run_id: str = "",
     say: Callable[[str], None] = lambda _: None,
+    elected: str = "",
 ) -> Outside:
     """Add the last blessed model, and check that the serving directory can be written.
 
@@ -117,6 +118,7 @@ def resolve(
         recipe: its name.
         run_id: of the run; none where there is only a plan.
         say: told what a person should know.
+        elected: why it is this giant, where there were several.
     """
     serving = ServingDirectory(runtime.serving)
     _check_writable(runtime.serving)
@@ -155,11 +157,11 @@ def resolve(
         is_first=blessed is None,
         other_targets=newest.targets if newest and other else None,
         serving=serving,
-        about=_about(request.config, recipe, run_id),
+        about=_about(request.config, recipe, run_id, elected),
     )
 
 
-def _about(config: Config, recipe: str, run_id: str) -> About:
+def _about(config: Config, recipe: str, run_id: str, elected: str) -> About:
     """What the report says of the run."""
     differs = {
         key: value
@@ -167,8 +169,9 @@ def _about(config: Config, recipe: str, run_id: str) -> About:
         if key.partition(".")[0] not in WHERE
     }
     known = departures(config, hashed_only=True)
-    digest = sha256_of_json([recipe, {k: v for k, v in known.items() if k in differs}])
-    return About(recipe, run_id, differs, digest)
+    asked = {key: value for key, value in known.items() if key in differs}
+    digest = sha256_of_json([recipe, asked, elected])
+    return About(recipe, run_id, differs, digest, elected)
 
 
 def _baseline(

@@ -13,6 +13,7 @@ from typing import Any
 from components.files import check_place
 from components.job import silence
 from components.tasks.table import main_figures
+from models.mistakes import Mistake
 from models.quiet import hide_gpus
 from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_giant
@@ -103,6 +104,7 @@ def begin(
     runtime: Runtime,
     store: Store,
     say: Callable[[str], None] = silence,
+    elected: str = "",
     **record: Any,
 ) -> Session:
     """Resolve what the run depends on, and record that it has begun.
@@ -110,6 +112,7 @@ def begin(
     Args:
         name: of the recipe.
         say: told what a person should know.
+        elected: why it is this giant, where there were several.
         record: more of what the record says.
     """
     request = requested(config, store, say)
@@ -118,7 +121,7 @@ def begin(
         Boards(store.root, killed.run_id).abort("killed")
     begun = time.strftime(STARTED, time.gmtime())
     run_id = new_run_id(name, begun)
-    outside = resolve(request, runtime, earlier, name, run_id, say)
+    outside = resolve(request, runtime, earlier, name, run_id, say, elected)
     entry = RunRecord(
         run_id=run_id,
         recipe=name,
@@ -198,6 +201,12 @@ def runtime_of(
 ) -> Runtime:
     """Where a run of this recipe takes place."""
     backend = choose_backend(config.runtime)
+    hosts = choose_hosts(config.runtime, backend, fresh=fresh, views=config.augment.views)
+    if hosts.count > 1 and config.model.finalists > 1:
+        raise Mistake(
+            f"model.finalists must be 1 where several hosts train, got {config.model.finalists}: "
+            f"find the giant with advise"
+        )
     runtime = Runtime(
         store=store.root,
         serving=check_place(
@@ -206,7 +215,7 @@ def runtime_of(
         fresh=fresh,
         config=config.runtime,
         backend=backend,
-        hosts=choose_hosts(config.runtime, backend, fresh=fresh, views=config.augment.views),
+        hosts=hosts,
         beam=config.beam,
     )
     if runtime.isolates or backend != TENSORFLOW:

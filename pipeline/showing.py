@@ -7,7 +7,7 @@ from typing import Any
 
 import tomlkit
 
-from components.section import NOT_HASHED, PROGRAM, Section
+from components.section import NOT_HASHED, PROGRAM, SHORT, Section
 
 
 def to_toml(config: Section) -> str:
@@ -26,7 +26,7 @@ def departures(config: Section, prefix: str = "", *, hashed_only: bool = False) 
     found: dict[str, Any] = {}
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if hashed_only and NOT_HASHED in field.metadata:
+        if SHORT in field.metadata or (hashed_only and NOT_HASHED in field.metadata):
             continue
         if isinstance(value, Section):
             found |= departures(value, f"{prefix}{name}.", hashed_only=hashed_only)

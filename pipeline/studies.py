@@ -6,6 +6,7 @@ Whatever they compute is in the store, where the next run finds it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,13 +16,14 @@ from components.suspect import suspect
 from components.tasks import more_labels
 from components.tasks.more_labels import MoreLabels
 from models.mistakes import Mistake
-from pipeline.config import Config, recipe_path
+from pipeline.config import Config
 from pipeline.console import Log
 from pipeline.estimates import estimates
 from pipeline.flow import Outside, Run, checked, frozen
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.plan import Planner
 from pipeline.outside import Request, resolve
+from pipeline.recipe import recipe_path
 from pipeline.records import Step, last_of, past_runs
 from pipeline.runtime import Runtime
 from pipeline.session import requested, runtime_of
@@ -40,6 +42,8 @@ class Study:
     store: Store
     runtime: Runtime
     console: Log
+    held: bool = False
+    """The store is held already."""
 
     @classmethod
     def of(cls, recipe: str, config: Config, store: Path, console: Log) -> Study:
@@ -52,7 +56,9 @@ class Study:
     def execute(self, part: Callable[[Run, Request, Outside], A]) -> A:
         """Execute a part of the flow, given what there is outside."""
         say, config = self.console.say, self.config
-        with at_work(self.store, self.runtime.serving, config.runtime.deadline):
+        deadline = config.runtime.deadline
+        held = nullcontext() if self.held else at_work(self.store, self.runtime.serving, deadline)
+        with held:
             request = requested(config, self.store, say)
             earlier = past_runs(self.store.runs)
             outside = resolve(request, self.runtime, earlier, self.recipe, say=say)

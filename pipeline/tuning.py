@@ -29,11 +29,12 @@ from components.job import Pruned
 from components.section import seconds_of
 from models.mistakes import Mistake
 from pipeline.checks import check
-from pipeline.config import Config, merged, validate
+from pipeline.config import Config
 from pipeline.console import Brief
 from pipeline.flow import Outside, scored
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.outside import resolve
+from pipeline.recipe import merged, validate
 from pipeline.records import Step, past_runs
 from pipeline.session import requested
 from pipeline.showing import as_recipe, departures
@@ -149,8 +150,10 @@ def tune(study: Study, giants: Sequence[str], count: int) -> Tuned:
         count: of trials, those of a search that was killed among them.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # How much is unfrozen is drawn.
-    study = replace(study, config=_changed(study.config, {"strategy": "given"}))
+    # How much is unfrozen is drawn, and which giant.
+    study = replace(
+        study, config=_changed(study.config, {"strategy": "given", "model.finalists": 1})
+    )
     store, config = study.store, study.config
     names = tuple(dict.fromkeys(giants)) or (config.model.backbone,)
     with at_work(store, study.runtime.serving, config.runtime.deadline):

@@ -31,7 +31,8 @@ from components.served.manifest import verify_manifest
 from components.served.versions import JOURNAL, ServingDirectory
 from components.tasks.protocol import Space, Target
 from models.mistakes import Mistake
-from pipeline import config as configs
+from pipeline import recipe as recipes
+from pipeline.config import Config
 from pipeline.showing import to_toml
 from pipeline.store import hashed, read_manifest
 from tests.chaos.readers import READERS
@@ -241,8 +242,8 @@ RECIPES: dict[str, st.SearchStrategy[Any]] = {
 @tried
 @given(st.fixed_dictionaries({}, optional=RECIPES))
 def test_a_config_is_what_its_toml_says(changes: dict[str, Any]) -> None:
-    made = configs.validate(configs.merged({}, changes))
-    assert configs.validate(tomllib.loads(to_toml(made))) == made
+    made = recipes.validate(recipes.merged({}, changes))
+    assert recipes.validate(tomllib.loads(to_toml(made))) == made
 
 
 def keys_of(section: type[BaseModel], prefix: str = "") -> list[str]:
@@ -255,7 +256,7 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-KEYS = keys_of(configs.Config)
+KEYS = keys_of(Config)
 
 
 ODD: tuple[Any, ...] = (
@@ -294,7 +295,7 @@ def says_one_thing(key: str, value: Any) -> None:
     for name in reversed(key.split(".")):
         content = {name: content}
     try:
-        configs.validate(content)
+        recipes.validate(content)
     except Mistake as mistake:
         said = str(mistake)
     else:

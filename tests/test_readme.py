@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from components.modalities.table import MODALITIES
-from pipeline.config import RECIPES, Config
+from pipeline.config import Config
+from pipeline.recipe import RECIPES
 from tests.audio_presets import write_audio_preset
 from tests.components.modalities.test_sounds import write_tones
 from tests.conftest import ROOT, InProcess, write_classes

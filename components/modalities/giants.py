@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from components.section import NOT_HASHED, Digested, Place, Section
 
 Pooling = Literal["auto", "avg", "max", "mean", "cls", "both", "attention", "last"]
@@ -23,6 +25,9 @@ class ModelConfig(Section):
     weights; `none`; or `pretrain`."""
     warm_start: Annotated[Literal["none", "blessed"], NOT_HASHED] = "none"
     """`blessed`: go on from the last blessed model, backbone and head, once there is one."""
+    finalists: Annotated[int, NOT_HASHED] = Field(1, ge=1, le=2)
+    """With 2 of all giants at hand, and `backbone`, the two that advice names are trained, and that
+    is taken which loses least on validation examples; see `advise`."""
     pooling: Pooling = "auto"
     """How the last features become one vector. Pictures and sounds: avg, max; of transformers cls
     (the first token), both (cls and avg), attention (their own layer) as well. Text: mean, cls,

@@ -94,7 +94,7 @@ def choice(head: TrainedModel) -> dict[str, Any] | None:
                 "loss": f"{row['cv_loss']:.4f}",
                 "apart": f"{row['worse_by']:+.4f} ± {row['standard_error']:.4f}",
                 "watched": [f"{row[name]:.3f}" for name in watched],
-                "chosen": row["taps"] == choice["chosen"],
+                "chosen": row["taps"] in [taps for taps, _ in choice["parts"]],
             }
             for row in choice["tried"]
         ],

@@ -84,6 +84,11 @@ def compile_pipeline(
     _require_kfp()
     settings = config.runtime
     _check_stages(settings)
+    if config.model.finalists > 1:
+        raise Mistake(
+            f"model.finalists must be 1 on a cluster, whose tasks are known before, got "
+            f"{config.model.finalists}: find the giant with advise"
+        )
     place = _reachable(store, settings, "--store")
     serving = _reachable(serving_dir, settings, "--serving-dir") if serving_dir else None
     config = _with_places(config)

@@ -27,7 +27,7 @@ from components.served.manifest import verify_manifest
 from components.served.versions import JOURNAL, ServingDirectory
 from components.tasks.protocol import Column
 from models.mistakes import Mistake
-from pipeline import config
+from pipeline import recipe
 from pipeline.store import read_manifest
 from tests.chaos import corpus
 
@@ -128,7 +128,7 @@ def _recipe(raw: bytes, place: Path) -> None:
     path = place / "fuzzed.toml"
     path.write_bytes(raw)
     with suppress(Mistake):
-        config.validate(config.read_recipe(path))
+        recipe.validate(recipe.read_recipe(path))
 
 
 def _manifest(raw: bytes, place: Path) -> None:
@@ -167,7 +167,7 @@ def _programs() -> Iterable[bytes]:
 
 
 def _recipes() -> Iterable[bytes]:
-    yield from (path.read_bytes() for path in sorted(config.RECIPES.glob("*.toml")))
+    yield from (path.read_bytes() for path in sorted(recipe.RECIPES.glob("*.toml")))
 
 
 def _tables() -> Iterable[bytes]:

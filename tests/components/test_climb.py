@@ -11,8 +11,8 @@ import pytest
 
 from components.training import paired
 from models import splitting
-from pipeline.config import validate
 from pipeline.interpreters.trace import trace
+from pipeline.recipe import validate
 from tests.conftest import InProcess
 
 AUTO = ("--strategy", "auto", "--head.epochs", 20, "--head.learning-rate", 0.001)

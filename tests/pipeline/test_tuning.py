@@ -17,7 +17,7 @@ import pytest
 
 from components.job import Pruned
 from pipeline import tuning
-from pipeline.config import validate
+from pipeline.recipe import validate
 from pipeline.tuning import Trial, Tuned
 from tests.conftest import ROOT, InProcess
 
