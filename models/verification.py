@@ -54,7 +54,7 @@ def matching(vectors: np.ndarray, labels: np.ndarray, rate: float) -> Matching |
         rate: of false accepts.
     """
     known = np.flatnonzero(labels >= 0)[:_MOST]
-    cosines, alike, first, second = _pairs(vectors[known], labels[known])
+    cosines, alike, first, second = pairs(vectors[known], labels[known])
     if not alike.any() or alike.all():
         return None
     others = np.sort(cosines[~alike])
@@ -91,11 +91,11 @@ def equal_error(cosines: np.ndarray, alike: np.ndarray) -> float:
 
 def false_accepts(vectors: np.ndarray, labels: np.ndarray, threshold: float) -> float:
     """The share of pairs of different classes that a threshold accepts."""
-    cosines, alike, _, _ = _pairs(vectors, labels)
+    cosines, alike, _, _ = pairs(vectors, labels)
     return float((cosines[~alike] >= threshold).mean())
 
 
-def _pairs(
+def pairs(
     vectors: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of all pairs: cosines, whether they are of one class, and which examples they are of."""

@@ -10,14 +10,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import advice, default, engine, gates, growth, guide, ladder, retraining, text
+from tests.benchmarks import (
+    advice,
+    default,
+    engine,
+    few,
+    gates,
+    growth,
+    guide,
+    ladder,
+    retraining,
+    text,
+)
 from tests.benchmarks.setting import Task
 from tests.conftest import SHARED, minilm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    whats = ("photos", "default", "text", "retraining", "growth", "gates", "advice", "ladder")
+    whats = (
+        "photos",
+        "default",
+        "text",
+        "retraining",
+        "growth",
+        "gates",
+        "advice",
+        "ladder",
+        "few",
+    )
     parser.add_argument("what", choices=whats, nargs="?", default="photos")
     parser.add_argument("--seeds", type=int, default=3, help="photos, default and ladder")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
@@ -49,6 +70,8 @@ def main() -> None:
         _tell_rows(
             options.out, lambda *given: ladder.measure(given[0], sets, options.seeds, given[1])
         )
+    elif options.what == "few":
+        _tell_rows(options.out, lambda *given: few.measure(given[0], options.data, given[1]))
     elif options.what == "growth":
         _tell_rows(options.out, lambda *given: growth.measure(given[0], options.rows, given[1]))
     elif options.what == "gates":
