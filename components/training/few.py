@@ -91,6 +91,7 @@ def fit_prototypes(
             "features": "all taps" if taps else "the last layer",
             "cv_accuracy": float(right[question.weights > 0].mean()),
             "shrink": found.shrink,
+            "ball": found.ball,
             "sharpness": round(found.sharpness, 2),
             "turns": shots["turns"],
         },
@@ -146,6 +147,7 @@ def write_statistics(directory: Path, found: Prototypes) -> None:
         sums=known.sums,
         counts=known.counts,
         shrink=found.shrink,
+        ball=found.ball,
         sharpness=found.sharpness,
     )
 

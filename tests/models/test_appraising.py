@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -45,27 +47,55 @@ def test_who_has_no_answer_is_nobodys_neighbour() -> None:
     np.testing.assert_array_equal(alone, targets[:1])
 
 
-def test_leaving_out_is_what_fitting_without_would_say() -> None:
+@pytest.mark.parametrize("ball", [np.inf, 0.03])
+def test_leaving_out_is_what_fitting_without_would_say(
+    ball: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prototypes, "_BALLS", (ball,))
     features, targets = clusters(12, 3.0)
-    ones = np.ones(12)
-    found = prototypes.fit(features, targets, ones)
-    statistics = found.statistics
+    found = prototypes.fit(features, targets, np.ones(12))
+    statistics, shrink = found.statistics, found.shrink
     vectors = statistics.units(features)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0)
     for row in range(12):
         kept = np.arange(12) != row
-        counts = targets[kept].sum(axis=0)
-        whole = vectors.mean(axis=0)
-        sums = targets[kept].T @ vectors[kept] + found.shrink * whole
-        means = sums / (counts + found.shrink)[:, None]
-        # The others' means have it in the mean of all, as they are not fitted anew.
+        # Standardized by all, and the mean of all has it: as the others' means do, too.
+        means = statistics.centers(shrink)
         own = int(targets[row].argmax())
-        logits = vectors[row] @ means.T - 0.5 * np.square(means).sum(axis=1)
-        centers = statistics.centers(found.shrink)
-        rest = vectors[row] @ centers.T - 0.5 * np.square(centers).sum(axis=1)
-        rest[own] = logits[own]
-        powers = np.exp(found.sharpness * (rest - rest.max()))
+        its = targets[kept, own]
+        sums = its @ vectors[kept] + shrink * statistics.whole
+        means[own] = sums / (its.sum() + shrink)
+        covariance = vectors[kept].T @ vectors[kept] / 12
+        counts = np.linalg.inv(np.eye(len(covariance)) + covariance / ball)
+        logits = vectors[row] @ counts @ means.T - 0.5 * ((means @ counts) * means).sum(axis=1)
+        powers = np.exp(found.sharpness * (logits - logits.max()))
         np.testing.assert_allclose(found.said[row], powers / powers.sum(), rtol=1e-6)
+
+
+def test_what_all_classes_vary_in_counts_less() -> None:
+    """Two classes apart along a narrow axis, both wide along another: nearest means fail there."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(400) % 2
+    narrow = 0.1 * rng.standard_normal(400) + 0.3 * (truth - 0.5)
+    features = rng.standard_normal((400, 12)) @ rng.standard_normal((12, 12))
+    features = features + narrow[:, None] * np.ones(12)
+    right = {}
+    for balls in ((np.inf,), prototypes._BALLS):
+        prototypes_of = _fitted_with(balls)
+        found = prototypes_of(features[:200], np.eye(2)[truth[:200]], np.ones(200))
+        said = found.linear()(found.statistics.units(features[200:]))
+        right[balls[-1]] = float((said.argmax(axis=1) == truth[200:]).mean())
+    plain, shared = right.values()
+    assert shared > plain + 0.1
+
+
+def _fitted_with(balls: tuple[float, ...]) -> Any:
+    def fit(*given: Any) -> prototypes.Prototypes:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prototypes, "_BALLS", balls)
+            return prototypes.fit(*given)
+
+    return fit
 
 
 def test_class_means_need_one_example_of_each() -> None:
