@@ -29,7 +29,7 @@ with epy.lazy_imports():
 _ASKED = 16
 
 
-@stage(version=1)
+@stage(version=2)
 def appraise(job: Job, features: Features, learning: Learning) -> Appraisal:
     """Score stored features by neighbours, prototypes and linear heads; nothing is trained long."""
     found = appraising.appraise(job, features, learning)

