@@ -52,7 +52,7 @@ def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
 def backtest(work: Path) -> Iterator[dict[str, Any]]:
     """A row for each set that is at hand everywhere, of all kinds."""
     work.mkdir(parents=True, exist_ok=True)
-    some = {"data.path": "digits", "data.classes": ["5", "6", "7", "8", "9"]}
+    some: dict[str, Any] = {"data.path": "digits", "data.classes": ["5", "6", "7", "8", "9"]}
     some |= {"data.labels_per_class": 40, "data.test_fraction": 0.4}
     yield ranked(work / "digits", Set("digits", "photos", lambda *_: some), PHOTOGRAPHED)
     path = SHARED / "data" / "hymenoptera"
