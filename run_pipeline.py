@@ -461,6 +461,7 @@ def add_class(
     /,
     *,
     store: Path = DEFAULT_STORE,
+    sign: str = "",
     json: bool = False,
     log: Literal["text", "json"] = "text",
 ) -> int:
@@ -471,13 +472,14 @@ def add_class(
         name: Of the class.
         files: Its examples, two or more; a quarter of them are held out to judge it.
         store: Where the model was made.
+        sign: A private key, PEM, to sign it with: needed where the model is signed.
         json: Print what became of it as one JSON object.
         log: How to tell of the work on stderr: json is an object a line.
     """
     from pipeline import study_commands
 
     return study_commands.change_class(
-        model, name, files, store, removes=False, as_json=json, log=log
+        model, name, files, store, removes=False, sign=sign, as_json=json, log=log
     )
 
 
@@ -488,6 +490,7 @@ def remove_class(
     /,
     *,
     store: Path = DEFAULT_STORE,
+    sign: str = "",
     json: bool = False,
     log: Literal["text", "json"] = "text",
 ) -> int:
@@ -497,12 +500,15 @@ def remove_class(
         model: The name of what was pushed, such as photos, or a version's directory.
         name: Of the class.
         store: Where the model was made.
+        sign: A private key, PEM, to sign it with: needed where the model is signed.
         json: Print what became of it as one JSON object.
         log: How to tell of the work on stderr: json is an object a line.
     """
     from pipeline import study_commands
 
-    return study_commands.change_class(model, name, (), store, removes=True, as_json=json, log=log)
+    return study_commands.change_class(
+        model, name, (), store, removes=True, sign=sign, as_json=json, log=log
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from components.served.manifest import (
     targets_of,
     verify_manifest,
 )
+from components.served.signing import SIGNATURE
 from components.served.versions import ServingDirectory
 from components.tasks.figures import Comparison
 from components.tasks.learning import Learning
@@ -41,7 +42,7 @@ from pipeline.flow import Run
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.records import Step
 from pipeline.session import runtime_of
-from pipeline.store import Store
+from pipeline.store import ARTIFACT, Store, read_manifest
 from pipeline.warm import exported_as
 from pipeline.working import at_work
 
@@ -82,16 +83,32 @@ class _Given:
     served: ServedModel
     exported: ExportedModel
     serving: ServingDirectory
+    export: ExportConfig
+    serve: ServeConfig
+    bless: BlessConfig
+    push: PushConfig
 
 
 def change(
-    model: Path, label: str, files: Sequence[Path], store: Path, console: Log, *, removes: bool
+    model: Path,
+    label: str,
+    files: Sequence[Path],
+    store: Path,
+    console: Log,
+    *,
+    removes: bool,
+    sign: str = "",
 ) -> Changed:
     """Add a class of some files to a served model, or remove one; push it if it is blessed.
 
+    It is exported, blessed and served as the model was.
+
+    Args:
+        sign: see `PushConfig`.
+
     Raises:
-        Mistake: the model is none of class means, or not of this store; the class is there
-            already, or is not; a file is no example.
+        Mistake: the model is none of class means, or not of this store; it is signed, and there is
+            no key; the class is there already, or is not; a file is no example.
     """
     opened = Store(store)
     path = find_model(model.expanduser(), opened.root / "serving").resolve()
@@ -100,7 +117,7 @@ def change(
     runtime = runtime_of(Config(), opened, path.parent, path.parent.name, fresh=False)
     with at_work(opened, path.parent, ""):
         exported = exported_as(opened, served)
-        given = _Given(served, _checked(exported, served, store), ServingDirectory(path.parent))
+        given = _as_before(opened, served, _checked(exported, served, store), sign)
         _check_label(served, label, removes=removes)
         added = None if removes else _added(label, files)
         steps: list[Step] = []
@@ -135,7 +152,7 @@ def changed(
     head = HeadConfig(kind="prototype", features="taps" if taps else "last")
     learning = Learning(own={"one_label": OneLabelConfig().model_dump()})
     means = run(train_head, features, head, learning, seed=seed)
-    exported = run(export, means, examples, ExportConfig(), ServeConfig())
+    exported = run(export, means, examples, given.export, given.serve)
     evaluation = run(evaluate, exported, examples, EvaluateConfig())
     # What was there before must not be lost: on its own examples, beside the model of before.
     before = examples if removed else old
@@ -143,12 +160,40 @@ def changed(
     now = kept(evaluate, exported, before, EvaluateConfig())
     was = run.under("blessed")(evaluate, given.served, before, EvaluateConfig())
     blessings = (
-        kept(bless, now, Rivals(blessed=was), BlessConfig()),
-        run(bless, evaluation, Rivals(), BlessConfig()),
+        kept(bless, now, Rivals(blessed=was), given.bless),
+        run(bless, evaluation, Rivals(), given.bless),
     )
     blessing = run(agree, blessings, evaluation, added.label if added else "")
-    pushed = run(push, exported, blessing, given.serving, PushConfig())
+    pushed = run(push, exported, blessing, given.serving, given.push)
     return evaluation, blessing, pushed
+
+
+def _as_before(store: Store, served: ServedModel, exported: ExportedModel, sign: str) -> _Given:
+    """What the model was exported, judged and served by; nothing is forced again."""
+    if (served.path / SIGNATURE).exists() and not sign:
+        raise Mistake(
+            f"--sign must be a key where the model is signed, got none for {str(served.path)!r}"
+        )
+    made = read_manifest(exported.directory)["inputs"]
+    judged = _made_of(store, "evaluate", "model", {exported.digest})
+    blessed = _made_of(store, "bless", "candidate", {each["digest"] for each in judged})
+    newest = max(blessed, key=lambda each: str(each["created"]), default=None)
+    rules = newest["inputs"]["config"] | {"force": ""} if newest else {}
+    return _Given(
+        served,
+        exported,
+        ServingDirectory(served.path.parent),
+        ExportConfig(**made["config"]),
+        ServeConfig(**made["serve"]),
+        BlessConfig(**rules),
+        PushConfig(sign=sign),
+    )
+
+
+def _made_of(store: Store, stage: str, name: str, digests: set[str]) -> list[dict[str, Any]]:
+    """The manifests of a stage's artifacts of which an input is one of these."""
+    found = (read_manifest(path.parent) for path in store.root.glob(f"{stage}/*/{ARTIFACT}"))
+    return [each for each in found if (each["inputs"].get(name) or {}).get("digest") in digests]
 
 
 def _checked(exported: ExportedModel | None, served: ServedModel, store: Path) -> ExportedModel:

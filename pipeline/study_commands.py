@@ -129,13 +129,15 @@ def change_class(
     store: Path,
     *,
     removes: bool,
+    sign: str,
     as_json: bool,
     log: Literal["text", "json"],
 ) -> int:
     """Add a class to a model, or remove one; the exit status is 3 where it was not blessed."""
     if not removes and not files:
         raise Mistake(f"FILES must be examples of {label!r}, got none")
-    done = classes.change(model, label, files, store, open_log(log), removes=removes)
+    console = open_log(log)
+    done = classes.change(model, label, files, store, console, removes=removes, sign=sign)
     if as_json:
         print_json(done.as_json())
     else:

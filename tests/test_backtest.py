@@ -26,4 +26,4 @@ def test_advice_costs_less_than_size_or_chance(
     assert found["regret, advice"] <= found["regret, biggest"]
     assert found["regret, advice"] < found["regret, random"]
     for row in rows:
-        assert row["random is last"] or "=none" not in str(row["reached"])
+        assert row["random is last"] or "=none" not in str(row["order"])

@@ -18,6 +18,7 @@ import keras
 import scipy.stats
 import tensorflow as tf
 
+from components.served.agreement import Disagreement
 from models import backbones
 from pipeline import advising, api
 from pipeline.store import read_manifest
@@ -71,7 +72,8 @@ def ranked(work: Path, each: Set, giants: Sequence[str]) -> dict[str, Any]:
     config = api.configured(each.recipe, changes)
     study = Study.of(each.recipe, config, work / "store", Nobody())
     told = advising.advice(study, giants, advising.SAMPLE).told
-    reached = {name: _accuracy(work / "store", each.recipe, changes, name) for name in giants}
+    tried = {name: _accuracy(work / "store", each.recipe, changes, name) for name in giants}
+    reached = {name: accuracy for name, accuracy in tried.items() if accuracy is not None}
     order = [giant["name"] for giant in told["giants"]]
     best = max(reached.values())
     correlation = scipy.stats.spearmanr(
@@ -83,6 +85,7 @@ def ranked(work: Path, each: Set, giants: Sequence[str]) -> dict[str, Any]:
         "set": each.name,
         "examples": told["examples"],
         "reached": {_short(name): round(value, 4) for name, value in reached.items()},
+        "not served": [_short(name) for name in tried if name not in reached],
         "order": [_short(name) for name in order],
         "finalists": [_short(name) for name in told["finalists"]],
         "chosen": _short(told["chosen"]),
@@ -159,10 +162,14 @@ def _alone(files: Sequence[str], giants: Sequence[str]) -> float:
     return time.monotonic() - began
 
 
-def _accuracy(store: Path, recipe: str, changes: Mapping[str, Any], name: str) -> float:
-    """On test examples, of a head that reads the frozen giant."""
+def _accuracy(store: Path, recipe: str, changes: Mapping[str, Any], name: str) -> float | None:
+    """On test examples, of a head that reads the frozen giant; None where it would not be served,
+    as random weights magnify rounding."""
     backbone, _, weights = name.partition("=")
     model = {"model.backbone": backbone, "model.weights": weights or "pretrained"}
     ways = {"bless.force": "a benchmark", "fine_tune.unfreeze": 0}
-    result = api.run(recipe, {**changes, **model, **ways}, store=store, log=Nobody())
+    try:
+        result = api.run(recipe, {**changes, **model, **ways}, store=store, log=Nobody())
+    except Disagreement:
+        return None
     return float(result.metrics["test"]["accuracy"])

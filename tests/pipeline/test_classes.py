@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conftest import InProcess, write_classes
 
@@ -49,6 +51,45 @@ def test_a_class_more_and_one_less(
     assert "cat" in said.stdout
     again = here("remove-class", "tiny", "bee", "--store", here.store, "--json")
     assert json.loads(again.stdout)["labels"] == ["ant", "cat"]
+
+
+def test_it_is_judged_and_served_as_the_model_was(
+    here: InProcess, tiny_recipe: Path, cats: list[Path]
+) -> None:
+    means = ("--head.kind", "prototype", "--fine-tune.unfreeze", 0)
+    rules = ("--serve.false-accepts", 0.2, "--bless.at-least", "accuracy=0.01")
+    here.result(tiny_recipe, *means, *rules, "--bless.max-drop", 0.9)
+    done = here("add-class", "tiny", "cat", *cats, "--store", here.store, "--json")
+    told = json.loads(done.stdout)
+    assert any("at least 0.01" in reason for reason in told["reasons"]), told["reasons"]
+    assert any("worse by 0.900 is allowed" in reason for reason in told["reasons"])
+    served = [
+        json.loads(path.read_text())["match"]["rate"]
+        for path in here.store.glob("export/*/model/MANIFEST.json")
+    ]
+    assert served == [0.2, 0.2]
+
+
+def test_a_signed_model_stays_signed(
+    here: InProcess, tiny_recipe: Path, cats: list[Path], tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "key.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    means = ("--head.kind", "prototype", "--fine-tune.unfreeze", 0, "--bless.max-drop", 0.9)
+    here.result(tiny_recipe, *means, "--push.sign", path)
+    done = here("add-class", "tiny", "cat", *cats, "--store", here.store)
+    assert done.returncode == 2
+    assert "--sign must be a key where the model is signed" in done.stderr
+    signed = here("add-class", "tiny", "cat", *cats, "--store", here.store, "--sign", path)
+    assert signed.returncode == 0, signed.stdout + signed.stderr
+    assert (here.store / "serving" / "tiny" / "2" / "MANIFEST.json.sig").exists()
 
 
 def _classes(path: Path) -> int:
