@@ -21,18 +21,18 @@ from components.section import BeamConfig
 from models.mistakes import Mistake
 from models.version import described
 from pipeline import recipe as recipes
-from pipeline.checks import check
+from pipeline.cli import STORE, Flags, with_path
 from pipeline.config import Config
 from pipeline.console import log_json
 from pipeline.flags import CONFIGURED, understood, unknown_command
 from pipeline.showing import to_toml
 from pipeline.stopping import Interrupted, Stopped, has_stopped, on_signals
 from pipeline.store import StoreIsHeld
+from pipeline.study_cli import OF_MODELS, STUDIES
 from pipeline.targets import expanded
 from pipeline.usage import Usage
 
 BUG, MISTAKE, NOT_BLESSED, HELD, INTERRUPTED, STOPPED = 1, 2, 3, 4, 130, 143
-DEFAULT_STORE = Path(".store")
 
 # As it was called: by its file, or as the command that `pip install` puts on the path.
 NAME = Path(sys.argv[0]).name if Path(sys.argv[0]).stem == "shoulders" else "run_pipeline.py"
@@ -45,7 +45,6 @@ app = cyclopts.App(
     version=lambda: f"Shoulders {described()}",
     suppress_keyboard_interrupt=False,
 )
-Flags = Annotated[Config, cyclopts.Parameter(name="*")]
 
 
 @app.command
@@ -54,7 +53,7 @@ def run(
     path: str = "",
     *,
     config: Flags = Config(),
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     serving_dir: Path | None = None,
     fresh: bool = False,
     json: bool = False,
@@ -73,8 +72,7 @@ def run(
     """
     from pipeline import commands
 
-    config = _with_path(config, path)
-    check(config)
+    config = with_path(config, path)
     return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
 
 
@@ -84,7 +82,7 @@ def plan(
     path: str = "",
     *,
     config: Flags = Config(),
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     serving_dir: Path | None = None,
     fresh: bool = False,
     json: bool = False,
@@ -101,8 +99,7 @@ def plan(
     """
     from pipeline import commands
 
-    config = _with_path(config, path)
-    check(config)
+    config = with_path(config, path)
     return commands.plan(recipe, config, store, serving_dir, fresh=fresh, as_json=json)
 
 
@@ -113,7 +110,7 @@ def compile_(
     *,
     config: Flags = Config(),
     output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("pipeline.yaml"),
-    store: str = str(DEFAULT_STORE),
+    store: str = str(STORE),
     serving_dir: str | None = None,
     fresh: bool = False,
 ) -> int:
@@ -129,8 +126,7 @@ def compile_(
     """
     from pipeline import commands
 
-    config = _with_path(config, path)
-    check(config)
+    config = with_path(config, path)
     return commands.compile_pipeline(recipe, config, store, serving_dir, output, fresh=fresh)
 
 
@@ -142,7 +138,7 @@ def submit(
     config: Flags = Config(),
     host: str = "",
     schedule: str = "",
-    store: str = str(DEFAULT_STORE),
+    store: str = str(STORE),
     serving_dir: str | None = None,
     fresh: bool = False,
 ) -> int:
@@ -159,8 +155,7 @@ def submit(
     """
     from pipeline import commands
 
-    config = _with_path(config, path)
-    check(config)
+    config = with_path(config, path)
     return commands.submit(recipe, config, store, serving_dir, host, schedule, fresh=fresh)
 
 
@@ -172,120 +167,17 @@ def show(recipe: str = "digits", path: str = "", *, config: Flags = Config()) ->
         recipe: A name in pipeline/recipes/, or a TOML file.
         path: The labelled examples; the same as --data.path.
     """
-    config = _with_path(config, path)
-    check(config)
+    config = with_path(config, path)
     sys.stdout.write(to_toml(config) + "\n")
     return 0
 
 
-@app.command
-def advise(
-    recipe: str = "digits",
-    path: str = "",
-    *,
-    config: Flags = Config(),
-    giants: str = "",
-    sample: int = 640,
-    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("advised.toml"),
-    store: Path = DEFAULT_STORE,
-    json: bool = False,
-    log: Literal["text", "json"] = "text",
-) -> int:
-    """Tell which giant to take and how much of it, by a sample; writes a recipe to run.
-
-    Args:
-        recipe: A name in pipeline/recipes/, or a TOML file.
-        path: The labelled examples; the same as --data.path.
-        giants: Values of --model.backbone, a comma between them, =none or another value of
-            --model.weights behind one where its own weights are not meant; those whose weights are
-            on this machine where not given.
-        sample: So many examples to train and to validate with are looked at.
-        output: The recipe to write.
-        store: Where artifacts are kept and reused from.
-        json: Print the advice as one JSON object.
-        log: How to tell of the work on stderr: json is an object a line.
-    """
-    from pipeline import study_commands
-
-    config = _with_path(config, path)
-    check(config)
-    names = tuple(filter(None, map(str.strip, giants.split(","))))
-    return study_commands.advise(
-        recipe, config, store, names, sample, output, as_json=json, log=log
-    )
+for _study in STUDIES:
+    app.command(_study)
 
 
 @app.command
-def tune(
-    recipe: str = "digits",
-    path: str = "",
-    *,
-    config: Flags = Config(),
-    trials: int = 20,
-    giants: str = "",
-    output: Annotated[Path, cyclopts.Parameter(name=["--output", "-o"])] = Path("tuned.toml"),
-    store: Path = DEFAULT_STORE,
-    serving_dir: Path | None = None,
-    json: bool = False,
-    log: Literal["text", "json"] = "text",
-) -> int:
-    """Search for a better way, on examples to validate with, and run the best that was found.
-
-    Killed, it goes on where it was; trials share every stage that they have in common.
-
-    Args:
-        recipe: A name in pipeline/recipes/, or a TOML file; it is the first trial.
-        path: The labelled examples; the same as --data.path.
-        trials: How many there are to be; fewer where --runtime.budget ends.
-        giants: Values of --model.backbone to be tried, a comma between them; the recipe's own where
-            not given.
-        output: The recipe of the best to write.
-        store: Where artifacts are kept and reused from.
-        serving_dir: Where the best is pushed; STORE/serving/RECIPE if not given.
-        json: Print the trials and the run as one JSON object.
-        log: How to tell of the work on stderr: json is an object a line.
-    """
-    from pipeline import study_commands
-
-    config = _with_path(config, path)
-    check(config)
-    names = tuple(filter(None, map(str.strip, giants.split(","))))
-    return study_commands.tune(
-        recipe, config, store, serving_dir, names, trials, output, as_json=json, log=log
-    )
-
-
-@app.command
-def learning_curve(
-    recipe: str = "digits",
-    path: str = "",
-    *,
-    config: Flags = Config(),
-    goal: float | None = None,
-    store: Path = DEFAULT_STORE,
-    json: bool = False,
-    log: Literal["text", "json"] = "text",
-) -> int:
-    """Tell how many more labels are needed, by heads fitted to fewer of them; trains nothing.
-
-    Args:
-        recipe: A name in pipeline/recipes/, or a TOML file.
-        path: The labelled examples; the same as --data.path.
-        goal: What is to be reached, such as an accuracy of 0.95; the next round one where not
-            given.
-        store: Where artifacts are kept and reused from.
-        json: Print what is known of each figure as one JSON array.
-        log: How to tell of the work on stderr: json is an object a line.
-    """
-    from pipeline import study_commands
-
-    config = _with_path(config, path)
-    check(config)
-    return study_commands.learning_curve(recipe, config, store, goal, as_json=json, log=log)
-
-
-@app.command
-def runs(recipe: str = "", *, store: Path = DEFAULT_STORE, json: bool = False) -> int:
+def runs(recipe: str = "", *, store: Path = STORE, json: bool = False) -> int:
     """List past runs and what became of them.
 
     Args:
@@ -304,7 +196,7 @@ def compare(
     others: tuple[str, ...] = (),
     /,
     *,
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     page: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -325,7 +217,7 @@ def compare(
 @app.command
 def prune(
     *,
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     keep_runs: int | None = None,
     remove: bool = False,
     json: bool = False,
@@ -350,7 +242,7 @@ def rollback(
     *,
     to: int,
     reason: str,
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     json: bool = False,
 ) -> int:
     """Publish an earlier version again, as the next one, and withdraw those above it.
@@ -373,7 +265,7 @@ def predict(
     inputs: tuple[str, ...] = (),
     /,
     *,
-    store: Path = DEFAULT_STORE,
+    store: Path = STORE,
     output: Annotated[Path | None, cyclopts.Parameter(name=["--output", "-o"])] = None,
     batch_size: int = 64,
     every: float | None = None,
@@ -429,86 +321,8 @@ def predict(
     return commands.predict(model, inputs, store, as_json=json)
 
 
-@app.command
-def match(
-    model: Path,
-    first: str,
-    second: str,
-    /,
-    *,
-    store: Path = DEFAULT_STORE,
-    json: bool = False,
-) -> int:
-    """Tell whether two examples are of one kind, even one that the model has never seen.
-
-    Args:
-        model: A version's directory; or the name of what was pushed, such as photos.
-        first: A file; the text itself where the model reads text.
-        second: What it is compared with.
-        store: Where a name is looked for.
-        json: Print it as one JSON object.
-    """
-    from pipeline import study_commands
-
-    return study_commands.match(model, first, second, store, as_json=json)
-
-
-@app.command
-def add_class(
-    model: Path,
-    name: str,
-    files: tuple[Path, ...] = (),
-    /,
-    *,
-    store: Path = DEFAULT_STORE,
-    sign: str = "",
-    json: bool = False,
-    log: Literal["text", "json"] = "text",
-) -> int:
-    """Add a class to a model of class means: nothing is trained, and what it knows must stay.
-
-    Args:
-        model: The name of what was pushed, such as photos, or a version's directory.
-        name: Of the class.
-        files: Its examples, two or more; a quarter of them are held out to judge it.
-        store: Where the model was made.
-        sign: A private key, PEM, to sign it with: needed where the model is signed.
-        json: Print what became of it as one JSON object.
-        log: How to tell of the work on stderr: json is an object a line.
-    """
-    from pipeline import study_commands
-
-    return study_commands.change_class(
-        model, name, files, store, removes=False, sign=sign, as_json=json, log=log
-    )
-
-
-@app.command
-def remove_class(
-    model: Path,
-    name: str,
-    /,
-    *,
-    store: Path = DEFAULT_STORE,
-    sign: str = "",
-    json: bool = False,
-    log: Literal["text", "json"] = "text",
-) -> int:
-    """Remove a class from a model of class means.
-
-    Args:
-        model: The name of what was pushed, such as photos, or a version's directory.
-        name: Of the class.
-        store: Where the model was made.
-        sign: A private key, PEM, to sign it with: needed where the model is signed.
-        json: Print what became of it as one JSON object.
-        log: How to tell of the work on stderr: json is an object a line.
-    """
-    from pipeline import study_commands
-
-    return study_commands.change_class(
-        model, name, (), store, removes=True, sign=sign, as_json=json, log=log
-    )
+for _of_a_model in OF_MODELS:
+    app.command(_of_a_model)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -553,14 +367,6 @@ def _check_command(word: str) -> None:
     known = [name for name in app if not name.startswith("-")]
     if not word.startswith("-") and word not in known:
         raise unknown_command(word, known, recipes.recipes())
-
-
-def _with_path(config: Config, path: str) -> Config:
-    """The config with the examples at `path`, where that was given beside the recipe."""
-    if not path:
-        return config
-    data = config.data.model_copy(update={"path": os.path.expanduser(path)})
-    return config.model_copy(update={"data": data})
 
 
 def _recipe_of(arguments: list[str]) -> Any:

@@ -16,7 +16,8 @@ from pipeline.flags import CONFIGURED
 
 # What most runs need; everything else is a word away.
 FIRST = (
-    *("--recipe", "--path", "--task", "--seed", "--model.backbone", "--model.weights"),
+    *("--recipe", "--path", "--preset", "--task", "--seed"),
+    *("--model.backbone", "--model.weights"),
     *("--augment.views", "--head.epochs", "--head.learning-rate"),
     *("--fine-tune.unfreeze", "--fine-tune.epochs", "--fine-tune.learning-rate"),
     *("--control.enabled", "--bless.at-least"),
