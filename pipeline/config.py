@@ -64,9 +64,9 @@ class Config(Section):
     """Of everything that is random."""
     preset: Annotated[PresetName, NOT_HASHED, SHORT] = "none"
     """How much for how good: quick, a head on the frozen giant, one pass over the examples; good,
-    as much of the giant as helps, at most 57; best, two giants, 4 views, an average of heads,
-    trained once more on all, at most 400 and one for each giant. It is before what a recipe says
-    otherwise, and behind flags."""
+    as much of the giant as helps, at most 57 passes; best, two giants, 4 views, an average of
+    heads, trained once more on all, at most 400 and one for each giant. It is before what a recipe
+    says otherwise, and behind flags."""
     task: TaskName = "one_label"
     """What is asked about every example: one_label, several_labels (any number of them) or number;
     where there is more than one question, see `targets`."""
