@@ -316,7 +316,7 @@ def _unfreeze(
 
 
 # A step costs as much as so many forward passes of what is unfrozen.
-_STEP = 3.0
+STEP = 3
 
 
 def _too_dear(model: TrainedModel, features: Features, config: FineTuneConfig, rung: Rung) -> str:
@@ -336,7 +336,7 @@ def _too_dear(model: TrainedModel, features: Features, config: FineTuneConfig, r
         epochs = max(1, int(model.stats["epochs"]))
         wanted = model.stats["took"] / epochs * config.epochs * share / before
     else:
-        wanted = examples * each / 1000 * _STEP * share * config.epochs
+        wanted = examples * each / 1000 * STEP * share * config.epochs
     spent, at = 0.0, model
     while at.before is not None:
         spent, at = spent + float(at.stats.get("took", 0.0)), at.before

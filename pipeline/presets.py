@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
+from components.fine_tune import STEP
 from pipeline.advising import giants_of
 from pipeline.config import Config
 from pipeline.flow import RUNGS
-
-# A step of training costs as much as so many forward passes of what is trained.
-STEP = 3
 
 
 def passes(config: Config) -> int:

@@ -116,10 +116,6 @@ def said(stats: dict[str, Any]) -> str:
     )
 
 
-def _mean(weights: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    return [np.mean(each, axis=0) for each in zip(*weights, strict=True)]
-
-
 # Heads on some of the taps, and how much of the whole each is.
 Parts = Sequence[tuple[Candidate, float]]
 
