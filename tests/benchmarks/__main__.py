@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.benchmarks import (
     advice,
+    curves,
     default,
     engine,
     few,
@@ -37,6 +38,7 @@ MEASURED: dict[str, Callable[[Path, Options, Tell], None]] = {
     "advice": lambda work, o, tell: advice.measure(work, [o.data, *o.more], tell),
     "ladder": lambda work, o, tell: ladder.measure(work, [o.data, *o.more], o.seeds, tell),
     "few": lambda work, o, tell: few.measure(work, o.data, tell),
+    "curves": lambda work, o, tell: curves.measure(work, tell),
     "search": lambda work, o, tell: search.measure(work, o.data, tell),
 }
 
