@@ -40,14 +40,15 @@ _BATCH = 32
 
 
 def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
-    """A row for each set of photographs, then the means; then what advice costs, a row for each."""
+    """What advice costs, a row for each set of photographs, while the process is as new as that of a
+    command; then what it is worth, a row for each, and the means."""
+    for path in sets:
+        tell(_price(work / f"{path.name}, timed", path))
     rows = []
     for path in sets:
         rows.append(ranked(work / path.name, photographs(path), PHOTOGRAPHED))
         tell(rows[-1])
     tell(means(rows))
-    for path in sets:
-        tell(_price(work / f"{path.name}, timed", path))
 
 
 def backtest(work: Path) -> Iterator[dict[str, Any]]:
