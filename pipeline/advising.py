@@ -54,7 +54,7 @@ def advice(study: Study, names: Sequence[str], sample: int) -> Advice:
     def part(run: Run, _: Request, outside: Outside) -> Advice:
         return advised(run, study.config, outside, found, left_out, sample)
 
-    return study.execute(part)
+    return study.execute(part, builds=True)
 
 
 def advised(

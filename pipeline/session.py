@@ -135,11 +135,18 @@ def begin(
     return Session(store, entry, outside)
 
 
-def requested(config: Config, store: Store, say: Callable[[str], None] = silence) -> Request:
-    """What is asked for, downloaded where it is not here, and looked at."""
+def requested(
+    config: Config, store: Store, say: Callable[[str], None] = silence, *, builds: bool = False
+) -> Request:
+    """What is asked for, downloaded where it is not here, and looked at.
+
+    Args:
+        builds: the giant is built at once anyway, so that it is not built to be looked at.
+    """
     with contextlib.redirect_stdout(sys.stderr):  # Keras and TFDS tell of downloads there.
         request = resolve_request(config, download=True, digests=store.digests, say=say)
-    check_giant(config, request.giant, store)
+    if not builds:
+        check_giant(config, request.giant, store)
     return request
 
 

@@ -53,13 +53,13 @@ class Study:
             raise Mistake("a study must be on one host: --runtime.distribution none")
         return cls(name, config, opened, runtime, console)
 
-    def execute(self, part: Callable[[Run, Request, Outside], A]) -> A:
-        """Execute a part of the flow, given what there is outside."""
+    def execute(self, part: Callable[[Run, Request, Outside], A], *, builds: bool = False) -> A:
+        """Execute a part of the flow, given what there is outside; see `requested`."""
         say, config = self.console.say, self.config
         deadline = config.runtime.deadline
         held = nullcontext() if self.held else at_work(self.store, self.runtime.serving, deadline)
         with held:
-            request = requested(config, self.store, say)
+            request = requested(config, self.store, say, builds=builds)
             earlier = past_runs(self.store.runs)
             outside = resolve(request, self.runtime, earlier, self.recipe, say=say)
             planned: list[Step] = []

@@ -36,12 +36,12 @@ HEARD = ("YAMNet", "YAMNet=none", "MobileNetV2", "MobileNetV2-0.35")
 # What all need that nobody asks the advice for.
 _BEFORE = ("ingest", "validate")
 _DIGITS = {"pretrain.data.path": "digits", "pretrain.data.classes": ["0", "1", "2", "3", "4"]}
-_BATCH = 32
+_BATCH, _TURNS = 32, 3
 
 
 def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
-    """What advice costs, a row for each set of photographs, while the process is as new as that of a
-    command; then what it is worth, a row for each, and the means."""
+    """What advice costs, a row for each set of photographs, while the process is as new as that of
+    a command; then what it is worth, a row for each, and the means."""
     for path in sets:
         tell(_price(work / f"{path.name}, timed", path))
     rows = []
@@ -112,23 +112,23 @@ def _short(name: str) -> str:
 
 
 def _price(work: Path, path: Path) -> dict[str, Any]:
-    """The seconds of the advice beside those of decoding and passes alone, the least of two."""
+    """The seconds of the advice beside those of decoding and passes alone, the least of three, in turn."""
     known = [name for name in PHOTOGRAPHED if "pretrain" not in name]
     config = api.configured("photos", {"data.path": str(path), "control.enabled": "false"})
-    seconds = []
-    for turn in range(2):
+    files = _files(path, advising.SAMPLE)
+    seconds, alone = [], []
+    for turn in range(_TURNS):
         store = work / str(turn)
         began = time.monotonic()
         advising.advice(Study.of("photos", config, store, Nobody()), known, advising.SAMPLE)
         seconds.append(time.monotonic() - began - _seconds(store, _BEFORE))
-    files = _files(path, advising.SAMPLE)
-    alone = min(_alone(files, known) for _ in range(2))
+        alone.append(_alone(files, known))
     return {
         "set": path.name,
         "photographs": len(files),
         "seconds": min(seconds),
-        "decoding and forward passes": alone,
-        "ratio": min(seconds) / alone,
+        "decoding and forward passes": min(alone),
+        "ratio": min(seconds) / min(alone),
     }
 
 
