@@ -112,7 +112,7 @@ def _short(name: str) -> str:
 
 
 def _price(work: Path, path: Path) -> dict[str, Any]:
-    """The seconds of the advice beside those of decoding and passes alone, the least of three, in turn."""
+    """Seconds of the advice, and of decoding and passes alone: the least of three each, in turn."""
     known = [name for name in PHOTOGRAPHED if "pretrain" not in name]
     config = api.configured("photos", {"data.path": str(path), "control.enabled": "false"})
     files = _files(path, advising.SAMPLE)
