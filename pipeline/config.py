@@ -63,10 +63,9 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     """Of everything that is random."""
     preset: Annotated[PresetName, NOT_HASHED, SHORT] = "none"
-    """How much for how good: quick, a head on the frozen giant, one pass over the examples; good,
-    as much of the giant as helps, at most 57 passes; best, two giants, 4 views, an average of
-    heads, trained once more on all, at most 400 and one for each giant. It is before what a recipe
-    says otherwise, and behind flags."""
+    """What it may cost: quick, a head on the frozen giant, one pass; good, as much of the giant as
+    helps, at most 57 passes; best, two giants, 4 views, averaged heads, refitted, at most 400 and
+    one for each giant. It is before the recipe, and behind flags."""
     task: TaskName = "one_label"
     """What is asked about every example: one_label, several_labels (any number of them) or number;
     where there is more than one question, see `targets`."""
