@@ -11,9 +11,9 @@ PYTEST = $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal -
 run: .venv/installed
 	$(BIN)/python run_pipeline.py run digits
 
-# Three speeds, none of which runs what another one does: some four minutes; some eight, with real
-# weights, processes and kills; and by hand, before something big is called done, all the rest: every
-# backbone, every family, every kill.
+# Three speeds, none of which runs what another one does: a quarter of an hour; half an hour, with
+# real weights, processes and kills; and by hand, before something big is called done, all the rest:
+# every backbone, every family, every kill.
 test: .venv/installed
 	$(PYTEST)
 

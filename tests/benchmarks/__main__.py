@@ -36,6 +36,7 @@ MEASURED: dict[str, Callable[[Path, Options, Tell], None]] = {
     "growth": lambda work, o, tell: growth.measure(work, o.rows, tell),
     "gates": lambda work, o, tell: gates.measure(work, o.data, tell),
     "advice": lambda work, o, tell: advice.measure(work, [o.data, *o.more], tell),
+    "backtest": lambda work, o, tell: advice.backtest(work, tell),
     "ladder": lambda work, o, tell: ladder.measure(work, [o.data, *o.more], o.seeds, tell),
     "few": lambda work, o, tell: few.measure(work, o.data, tell),
     "curves": lambda work, o, tell: curves.measure(work, tell),

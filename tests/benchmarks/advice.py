@@ -51,9 +51,16 @@ def measure(work: Path, sets: Sequence[Path], tell: Tell) -> None:
     tell(means(rows))
 
 
-def backtest(work: Path) -> Iterator[dict[str, Any]]:
-    """A row for each set that is at hand everywhere, of all kinds."""
-    work.mkdir(parents=True, exist_ok=True)
+def backtest(work: Path, tell: Tell) -> None:
+    """A row for each set that is at hand everywhere, of all kinds; then the means."""
+    rows = []
+    for row in _backtested(work):
+        rows.append(row)
+        tell(row)
+    tell(means(rows))
+
+
+def _backtested(work: Path) -> Iterator[dict[str, Any]]:
     some: dict[str, Any] = {"data.path": "digits", "data.classes": ["5", "6", "7", "8", "9"]}
     some |= {"data.labels_per_class": 40, "data.test_fraction": 0.4}
     yield ranked(work / "digits", Set("digits", "photos", lambda *_: some), PHOTOGRAPHED)
