@@ -30,7 +30,7 @@ class Asked:
     weights: str
 
 
-@stage(version=1, plain=True)
+@stage(version=2, plain=True)
 def advise(
     job: Job, appraisals: dict[str, Appraisal], asked: tuple[Asked, ...], left_out: dict[str, str]
 ) -> Advice:
@@ -42,7 +42,7 @@ def advise(
     """
     found = ranking.candidates(appraisals)
     order, finalists = ranking.by_proxy(found), ranking.finalists(found)
-    chosen = min(finalists, key=lambda each: each.error(each.best_way))
+    chosen = ranking.chosen(found)
     features = appraisals[chosen.name].features
     index = read_jsonl(features.examples.directory / "index.jsonl")
     answers = [row["answers"][0] for row in index if row["split"] in ("train", "validation")]
@@ -103,7 +103,9 @@ def _why(
     others = [each for each in finalists if each is not chosen]
     for other in others:
         low, high = other.apart(other.best_way, chosen, chosen.best_way)
-        beyond = "beyond noise" if low > 0 else "within noise"
+        beyond = "beyond noise"
+        if low <= 0:
+            beyond = "within noise, and what was to be expected decides"
         said.append(
             f"The error of a linear head on {chosen.name} is {chosen.error(chosen.best_way):.3f}, "
             f"on {other.name} {other.error(other.best_way):.3f}: {low:+.3f} to {high:+.3f} more, "

@@ -126,6 +126,17 @@ def finalists(found: Sequence[Candidate]) -> list[Candidate]:
     return both
 
 
+def chosen(found: Sequence[Candidate]) -> Candidate:
+    """Of the finalists, the one whose linear head errs less, if it does beyond noise; else the one
+    that was to be expected."""
+    both = finalists(found)
+    best = min(both, key=lambda each: each.error(each.best_way))
+    expected = next(each for each in by_prior(found) if each in both)
+    if expected is best or expected.apart(expected.best_way, best, best.best_way)[0] > 0:
+        return best
+    return expected
+
+
 def _interval(errors: np.ndarray) -> tuple[float, float]:
     """Of their mean."""
 
