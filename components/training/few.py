@@ -2,7 +2,7 @@
 
 ```
 prototypes.npz   mean, deviation (features,); sums (classes, features) of unit vectors; counts
-                 (classes,); shrink and sharpness: see `models.prototypes`
+                 (classes,); shrink, ball and sharpness: see `models.prototypes`
 shots.json       for 1, 2, 5 … examples of each class: the accuracy of both kinds of head on the
                  others, its mean over draws and their deviation
 ```
@@ -91,7 +91,7 @@ def fit_prototypes(
             "features": "all taps" if taps else "the last layer",
             "cv_accuracy": float(right[question.weights > 0].mean()),
             "shrink": found.shrink,
-            "ball": found.ball,
+            "ball": found.ball if np.isfinite(found.ball) else None,  # JSON has no infinity.
             "sharpness": round(found.sharpness, 2),
             "turns": shots["turns"],
         },

@@ -30,6 +30,18 @@ def test_class_means_from_photos_to_what_is_served(here: InProcess, tiny_recipe:
     assert "With few examples" in Path(result["report"]).read_text(encoding="utf-8")
 
 
+def test_means_that_all_axes_count_alike_for_are_told_in_json(
+    here: InProcess, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.prototypes._BALLS", (np.inf,))
+    done = here.run(tiny_recipe, *PLAIN, "--head.kind", "prototype", "--bless.force", "a test")
+    assert done.returncode == 0, done.stderr
+    assert "Infinity" not in done.stdout
+    [head] = [s for s in json.loads(done.stdout)["stages"] if s["name"] == "train_head"]
+    assert head["stats"]["ball"] is None
+    assert "Infinity" not in (Path(head["artifact"]) / "artifact.json").read_text()
+
+
 def test_on_all_taps_and_fine_tuned_from_there(here: InProcess, tiny_recipe: Path) -> None:
     taps = here.result(tiny_recipe, *PLAIN, "--head.kind", "prototype", "--head.features", "taps")
     [head] = [stage for stage in taps["stages"] if stage["name"] == "train_head"]
