@@ -14,7 +14,8 @@ from components.job import Job, stage
 from components.judging.forgetting import FILE
 from components.section import Section
 
-_COPIED = ("head.weights.h5", "backbone.weights.h5", "history.json", "audit.json", FILE)
+# What there is of weights that were fine-tuned.
+_TUNED = ("backbone.weights.h5", "history.json", "audit.json", FILE)
 
 
 class FinalConfig(Section):
@@ -46,7 +47,7 @@ def refit(
     last = whole
     while not last.backbone_changed and last.before:  # It was taken no further than this.
         last = last.before
-    for name in _COPIED:
+    for name in ("head.weights.h5", *(_TUNED if last.backbone_changed else ())):
         if (last.directory / name).exists():
             shutil.copy2(last.directory / name, job.directory)
     return TrainedModel(

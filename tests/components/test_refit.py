@@ -112,4 +112,5 @@ def test_a_ladder_of_which_nothing_is_taken_leaves_the_frozen_head(
     monkeypatch.setattr("components.training.paired.better_by", lambda *_: (0.0, 0.1))
     ran = stages(here.result(tiny_recipe, *REFIT, "--strategy", "auto"))
     assert not artifact(ran["refit"])["facts"]["backbone_changed"]
+    assert not (Path(ran["refit"]["artifact"]) / "history.json").exists()  # Nothing was tuned.
     assert ran["refit"]["stats"]["cv_loss"] > 0
