@@ -26,7 +26,7 @@ from pipeline.config import Config
 from pipeline.console import log_json
 from pipeline.flags import CONFIGURED, understood, unknown_command
 from pipeline.showing import to_toml
-from pipeline.stopping import Interrupted, Stopped, has_stopped, on_signals
+from pipeline.stopping import Interrupted, Stopped, has_stopped, on_signals, stopped_by
 from pipeline.store import StoreIsHeld
 from pipeline.study_cli import OF_MODELS, STUDIES
 from pipeline.targets import expanded
@@ -349,13 +349,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(_one_line(error), MISTAKE, as_json)
     except StoreIsHeld as held:
         return _fail(str(held), HELD, as_json)
-    except Stopped as stopped:
-        has_stopped()
-        status = INTERRUPTED if isinstance(stopped, Interrupted) else STOPPED
-        return _fail(
-            f"{str(stopped) or 'stopped'}; run the same command again to go on", status, as_json
-        )
-    except Exception as error:
+    except (Stopped, Exception) as error:
+        if stopped := stopped_by(error):
+            has_stopped()
+            status = INTERRUPTED if isinstance(stopped, Interrupted) else STOPPED
+            what = f"{str(stopped) or 'stopped'}; run the same command again to go on"
+            return _fail(what, status, as_json)
         if of_disk := disk.mistake_of(error):
             return _fail(str(of_disk), MISTAKE, as_json)
         if not as_json:

@@ -46,7 +46,7 @@ from pipeline.records import RunRecord, Step, last_of, past_runs
 from pipeline.results import Plan, Predictions, RunResult
 from pipeline.runtime import Runtime
 from pipeline.session import Account, begin, runtime_of
-from pipeline.stopping import Stopped, has_stopped
+from pipeline.stopping import Stopped, has_stopped, stopped_by
 from pipeline.store import Store, StoreIsHeld, held
 from pipeline.studies import Study
 from pipeline.working import at_work
@@ -151,7 +151,7 @@ def run(
             )
             outcome = execute(lambda: flow(executor, config, session.outside), console, steps)
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | Stopped)
+            stopped = isinstance(error, KeyboardInterrupt) or stopped_by(error) is not None
             if stopped:
                 has_stopped()
             console.stop()

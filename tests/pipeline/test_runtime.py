@@ -80,6 +80,39 @@ def test_what_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
     time.sleep(0.1)  # And no more, once it is known.
 
 
+def test_a_complaint_of_what_was_left_in_the_middle_is_a_stop() -> None:
+    """As TensorFlow's, that graphs were not closed in their order."""
+    told = stopping.Stopped()
+
+    def leave() -> None:
+        try:
+            raise told
+        finally:
+            assert [] == [1], "Nesting violated"
+
+    with pytest.raises(AssertionError, match="Nesting violated") as complaint:
+        leave()
+    assert stopping.stopped_by(complaint.value) is told
+    assert stopping.stopped_by(AssertionError()) is None
+
+
+def test_what_a_finalizer_loses_is_told_at_once() -> None:
+    """As of TensorFlow's variables, and of a callback of the garbage collector that JAX has."""
+
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(60)
+
+    def lose_it() -> None:
+        del [Slow()][0]
+        time.sleep(60)
+
+    started = time.monotonic()
+    with pytest.raises(stopping.Stopped), stopping.deadline("1s"):
+        lose_it()
+    assert time.monotonic() - started < 3
+
+
 def test_the_backend_of_the_environment_is_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
