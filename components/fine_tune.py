@@ -26,6 +26,7 @@ from components.training.drift import Drift, between
 from components.training.heads import open_head
 from components.training.phases import Phase, PhaseConfig, as_long_as, decided, run_phase
 from models.mistakes import Mistake
+from models.updates import LORA
 
 with epy.lazy_imports():
     import keras
@@ -158,12 +159,14 @@ def fine_tune(
             data,
             config.model_copy(update={"epochs": epochs}),
             seed,
+            section="fine_tune",
             first_epoch=config.epochs - epochs,
             rates=_rates(blocks, head, config),
             anchors=anchors,
             pull=config.l2_sp,
             precision=precision,
             others=[network],
+            groups=_groups(model.base, network),
         )
 
     def judged() -> Callable[[], np.ndarray]:
@@ -186,7 +189,8 @@ def fine_tune(
 
     def unchanged(why: str) -> TrainedModel:
         settled = f"{rung.name}: {why}" if rung else ""
-        return _unchanged(job, model, features, f"the head alone: {why}", stats, settled=settled)
+        left = _unchanged(job, model, features, f"the head alone: {why}", stats, settled=settled)
+        return left.model_copy(update={"cut_short": phase.cut_short})
 
     forgotten = drift.told()
     share = 1.0
@@ -213,7 +217,8 @@ def fine_tune(
     save_weights(network, job.directory / "backbone.weights.h5")
     way = f", {share:.0%} of the way there" if share < 1.0 else ""
     kept = f"the fine-tuned weights of epoch {phase.history.best_epoch + 1}{way} ({phase.change})"
-    return _next(job, model, features, kept, stats, backbone_changed=True)
+    tuned_model = _next(job, model, features, kept, stats, backbone_changed=True)
+    return tuned_model.model_copy(update={"cut_short": phase.cut_short})
 
 
 def _interpolated(
@@ -270,6 +275,17 @@ def _rates(blocks: list[list[Any]], head: keras.Model, config: FineTuneConfig) -
     return rates
 
 
+def _groups(model: AssembledModel, network: keras.Model) -> dict[str, str]:
+    """Each variable's path → its block; what LoRA adds is new."""
+    blocks = splitting.layers_of_blocks(network, block_starts(model, network))
+    return {
+        v.path: LORA if "/lora_kernel_" in v.path else name
+        for name, layers in blocks.items()
+        for layer in layers
+        for v in layer.variables
+    }
+
+
 def _anchors(blocks: list[list[Any]]) -> dict[str, np.ndarray]:
     """Each variable's path → its values as they are: the pretrained ones."""
     return {
@@ -309,7 +325,7 @@ def _unfreeze(
             return (whole.then(phase, kept=False), unfrozen) if whole else (phase, 0)
         whole, unfrozen = whole.then(phase) if whole else phase, count
         left -= len(phase.history.epochs)
-        if left <= 0:
+        if left <= 0 or phase.by_hand:
             break
     assert whole
     return whole, unfrozen

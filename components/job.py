@@ -25,8 +25,14 @@ class Pruned(Exception):
     """What is being trained is not worth to be trained on."""
 
 
-def unwatched(phase: str, epoch: int, loss: float) -> None:
-    """Nobody looks; who does may raise `Pruned`."""
+class Tell(Protocol):
+    """Told of an event in a stage: its name, and what belongs to it as JSON has it."""
+
+    def __call__(self, event: str, level: str = "info", **facts: Any) -> None: ...
+
+
+def nobody(event: str, level: str = "info", **facts: Any) -> None:
+    """Nobody listens; who does may raise `Pruned`."""
 
 
 def silence(_: str) -> None:
@@ -48,7 +54,9 @@ class Job:
         scratch: survives a killed run until the stage is done; for resumable state.
         progress: told how far long work is.
         say: told what a person should know before it is done, a line.
-        watch: told the validation loss of each epoch of a phase.
+        tell: told of the events of training: `phase began`, `steps`, `epoch`, `alert`, `phase
+            ended`.
+        end: a file; where it is, a person wants training to end with the best so far.
         beam: what runs the data stages.
         earlier: → what this stage has made of other arguments, the last first: for what it has
             found out already.
@@ -59,9 +67,14 @@ class Job:
     scratch: Path
     progress: Progress
     say: Callable[[str], None] = silence
-    watch: Callable[[str, int, float], None] = unwatched
+    tell: Tell = nobody
+    end: Path | None = None
     beam: BeamConfig = field(default_factory=BeamConfig)
     earlier: Callable[[], Iterator[Artifact]] = no_earlier
+
+    def is_to_end(self) -> bool:
+        """Whether a person wants training to end."""
+        return self.end is not None and self.end.exists()
 
     def doing(self, what: str) -> None:
         """Work of which nobody knows how much there is."""

@@ -154,7 +154,7 @@ def _train(
     phase = whole.train(job, name, given, seed, section="control")
     short = given.epochs < config.epochs
     why = f"{given.epochs} of {config.epochs} epochs fit its budget of {config.budget}"
-    return _Trained(title, features, whole, phase, why if short else "")
+    return _Trained(title, features, whole, phase, why if short else phase.cut_short)
 
 
 def _inputs_of(features: Features, views: Views) -> Features:

@@ -37,6 +37,7 @@ def train_from_scratch(
         phase="train_from_scratch",
         form=whole.form,
         kept=f"the weights of epoch {history.best_epoch + 1} of {len(history.epochs)}",
+        cut_short=phase.cut_short,
         backbone_changed=True,
         stats={"epochs": len(history.epochs), **history.best},
     )

@@ -103,7 +103,7 @@ def train_head(
     if config.search:
         shutil.copy2(job.scratch / "search.json", job.directory)
     head = trials.head(config)
-    phase = run_phase(job, "train_head", head, trials.data, config, seed)
+    phase = run_phase(job, "train_head", head, trials.data, config, seed, section="head")
     phase.write(job.directory)
     history = phase.history
     require_finite(history, "head", config)
@@ -120,6 +120,7 @@ def train_head(
         phase="train_head",
         form=trials.form(config),
         kept=kept,
+        cut_short=phase.cut_short,
         stats={
             **averaged,
             "epochs": len(history.epochs),

@@ -22,10 +22,13 @@ with epy.lazy_imports():
 
     from models import distribution, hardware, minibatches
 
+# Called with the figures of validation before the first epoch.
+OnBegin = Callable[[dict[str, float]], None]
 # Called with (epoch, logs) after every epoch.
 OnEpoch = Callable[[int, dict[str, float]], None]
-# Called with (epoch, step, steps of the epoch) after every step.
-OnStep = Callable[[int, int, int], None]
+# Called with (epoch, step, steps of the epoch, loss of the batch) after every step; where it says
+# so, that was the last one: the epoch ends there, and training after it.
+OnStep = Callable[[int, int, int, float], bool | None]
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def train(
     seed: int,
     mixup: Mixup = Mixup(),
     stopping: Stopping = Stopping(),
+    on_begin: OnBegin | None = None,
     on_epoch: OnEpoch | None = None,
     on_step: OnStep | None = None,
     checkpoint: Checkpoint | None = None,
@@ -102,8 +106,9 @@ def train(
             an earlier phase is carried on.
         optimizer: where it averages weights, the averages are what is validated and kept.
         mixup: of the model's inputs.
+        on_begin: called before the first epoch.
         on_epoch: called after every epoch; of those before a stop, when training goes on.
-        on_step: called after every step.
+        on_step: called after every step; may end training.
         checkpoint: is offered the state after every epoch. Where it has one already, training goes
             on from it, and ends with the weights that it would have had without the stop.
     """
@@ -119,6 +124,8 @@ def train(
     distribution.build(model, lambda: validation.gather(np.arange(1), 0))
     averages = _averages(model)
     before = _validate(model, validation, objective, length.batch_size)
+    if on_begin:
+        on_begin(before)
     state = checkpoint.load() if checkpoint else None
     rows = restore(state, model, early) if state else []
     for epoch, row in enumerate(rows):
@@ -173,12 +180,12 @@ def _epoch(
     batch_size: int,
     seed: int,
     mixup: Mixup,
-    tell: Callable[[int, int], None] | None,
+    tell: Callable[[int, int, float], bool | None] | None,
 ) -> dict[str, float]:
     """Train one epoch; returns the mean loss and figures while it went on.
 
     Args:
-        tell: called with (step, steps) after every step.
+        tell: called with (step, steps, loss) after every step; may end the epoch and the training.
     """
     seen = _Means(data, objective)
     rng = np.random.default_rng([seed, number])
@@ -192,8 +199,9 @@ def _epoch(
         x, y, w = distribution.shared(batch)
         logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
         seen.add(logs, chosen[weights > 0])
-        if tell:
-            tell(step, steps)
+        if tell and tell(step, steps, float(logs["loss"])):
+            model.stop_training = True
+            break
     return seen.result()
 
 

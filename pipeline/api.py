@@ -34,8 +34,9 @@ from models.quiet import import_tensorflow
 from pipeline import finalists, presets
 from pipeline.checks import check, check_giant
 from pipeline.config import Config
-from pipeline.console import Log, open_log
+from pipeline.console import JsonLines, Log, Several, open_log
 from pipeline.estimates import estimates
+from pipeline.events import EVENTS, EventFile
 from pipeline.flow import Outside, flow
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.help import leading
@@ -46,6 +47,7 @@ from pipeline.records import RunRecord, Step, last_of, past_runs
 from pipeline.results import Plan, Predictions, RunResult
 from pipeline.runtime import Runtime
 from pipeline.session import Account, begin, runtime_of
+from pipeline.showing import departures
 from pipeline.stopping import Stopped, has_stopped, stopped_by
 from pipeline.store import Store, StoreIsHeld, held
 from pipeline.studies import Study
@@ -139,11 +141,14 @@ def run(
             config, elected = finalists.elect(study)
             console.say(elected)
         session = begin(name, config, runtime, opened, console.say, elected)
+        events = stack.enter_context(EventFile(session.folder / EVENTS))
+        console = Several(console, JsonLines(events.write, every=1.0))
         steps: list[Step] = []
         try:
             planned = _plan(name, config, runtime, opened, session.outside, earlier)
             disk.require_room(opened.root, planned.written, "what runs, by the last time")
-            console.open(name, planned.steps, planned.known)
+            facts = {"run": session.record.run_id, "settings": departures(config)}
+            console.open(name, planned.steps, planned.known, **facts)
             several = runtime.hosts.count > 1
             announce = stack.enter_context(leading(session)) if several else None
             executor = Executor(
@@ -158,8 +163,11 @@ def run(
             why = "stopped" if stopped else f"failed: {error}"
             with contextlib.suppress(OSError):  # Of a disk that is full.
                 session.fail(time.monotonic() - started, why, steps)
+            console.close(why)
             raise
-        return session.end(config, time.monotonic() - started, outcome, steps)
+        result = session.end(config, time.monotonic() - started, outcome, steps)
+        console.close(result.outcome, **result.summary)
+        return result
 
 
 def plan(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from etils import epy
 
 from components.section import duration
 from pipeline.estimates import Estimate
+from pipeline.events import line
 from pipeline.records import Step
 
 with epy.lazy_imports():
@@ -26,8 +26,10 @@ _BAR = 16
 class Log(Protocol):
     """Told what happens in a run."""
 
-    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
-        """A run begins: its stages, and what each took when it last ran."""
+    def open(
+        self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate], **facts: Any
+    ) -> None:
+        """A run begins: its stages, what each took when it last ran, and what else is known."""
 
     def say(self, message: str) -> None:
         """One line of news."""
@@ -42,6 +44,9 @@ class Log(Protocol):
         """Where the running stage is; how much of it there is to do is not known where `total`
         is 0."""
 
+    def tell(self, event: str, level: str = "info", **facts: Any) -> None:
+        """An event in the running stage; see `components.job.Tell`."""
+
     def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
         """A stage is done.
 
@@ -50,12 +55,16 @@ class Log(Protocol):
             remarks: sentences that a person should read.
         """
 
+    def close(self, outcome: str, **facts: Any) -> None:
+        """The run has ended, and so."""
+
     def stop(self) -> None:
         """Nothing runs any more."""
 
 
 def open_log(form: Literal["text", "json"]) -> Log:
-    return JsonLines() if form == "json" else Console()
+    # Collected logs need no line for every other step.
+    return JsonLines(_to_stderr, leave_out=("steps",)) if form == "json" else Console()
 
 
 class Brief:
@@ -72,52 +81,125 @@ class Brief:
         self._log.stop()
 
 
-class JsonLines:
-    """An object a line: time, level, event, and what belongs to it."""
+class Several:
+    """Tells several logs the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, *logs: Log) -> None:
+        self._logs = logs
+
+    def open(
+        self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate], **facts: Any
+    ) -> None:
+        for log in self._logs:
+            log.open(recipe, planned, known, **facts)
+
+    def say(self, message: str) -> None:
+        for log in self._logs:
+            log.say(message)
+
+    def begin(self, name: str) -> None:
+        for log in self._logs:
+            log.begin(name)
+
+    def remark(self, message: str) -> None:
+        for log in self._logs:
+            log.remark(message)
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        for log in self._logs:
+            log.progress(what, done, total, note)
+
+    def tell(self, event: str, level: str = "info", **facts: Any) -> None:
+        for log in self._logs:
+            log.tell(event, level, **facts)
+
+    def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
+        for log in self._logs:
+            log.end(step, shown, remarks)
+
+    def close(self, outcome: str, **facts: Any) -> None:
+        for log in self._logs:
+            log.close(outcome, **facts)
+
+    def stop(self) -> None:
+        for log in self._logs:
+            log.stop()
+
+
+class JsonLines:
+    """An object a line: time, level, event, and what belongs to it.
+
+    Args:
+        write: takes a line.
+        every: seconds between two lines of the progress of long work.
+        leave_out: events that are not told of.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], Any],
+        every: float = _EVERY_SECONDS,
+        leave_out: Collection[str] = (),
+    ) -> None:
+        self._write, self._every, self._leave_out = write, every, leave_out
         self._stage = ""
         self._said = time.monotonic()
         self._known: Mapping[str, Estimate] = {}
 
-    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
+    def open(
+        self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate], **facts: Any
+    ) -> None:
         self._known = known
-        stages = [{"name": step.name, "status": step.status} for step in planned]
-        log_json("info", "run began", recipe=recipe, stages=stages)
+        stages = [
+            {"name": s.name, "status": s.status, "expected": self._expected(s.name)}
+            for s in planned
+        ]
+        self._log("run began", recipe=recipe, stages=stages, **facts)
 
     def say(self, message: str) -> None:
         if message:
-            log_json("info", "message", message=message)
+            self._log("message", message=message)
 
     def begin(self, name: str) -> None:
         self._stage, self._said = name, time.monotonic()
-        before = self._known.get(name)
-        log_json("info", "stage began", stage=name, expected=before.seconds if before else None)
+        self._log("stage began", stage=name, expected=self._expected(name))
 
     def remark(self, message: str) -> None:
-        log_json("info", "message", stage=self._stage, message=message)
+        self._log("message", stage=self._stage, message=message)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        if time.monotonic() - self._said > _EVERY_SECONDS:
+        if time.monotonic() - self._said > self._every:
             self._said = time.monotonic()
-            log_json(
-                "info", "progress", stage=self._stage, work=what, done=done, total=total, note=note
-            )
+            self._log("progress", stage=self._stage, work=what, done=done, total=total, note=note)
+
+    def tell(self, event: str, level: str = "info", **facts: Any) -> None:
+        if event not in self._leave_out:
+            self._write(line(level, event, {"stage": self._stage, **facts}))
 
     def end(self, step: Step, shown: tuple[str, ...] = (), remarks: tuple[str, ...] = ()) -> None:
         del shown
-        log_json(
-            "info",
+        self._log(
             "stage ended",
             stage=step.name,
             status=step.status,
             seconds=step.seconds,
+            artifact="/".join(step.artifact.split("/")[-2:]),
             stats=step.stats,
             remarks=remarks,
         )
 
+    def close(self, outcome: str, **facts: Any) -> None:
+        self._log("run ended", outcome=outcome, **facts)
+
     def stop(self) -> None:
         pass
+
+    def _log(self, event: str, **facts: Any) -> None:
+        self._write(line("info", event, facts))
+
+    def _expected(self, name: str) -> float | None:
+        before = self._known.get(name)
+        return before.seconds if before else None
 
 
 def print_json(value: Any) -> None:
@@ -127,9 +209,11 @@ def print_json(value: Any) -> None:
 
 def log_json(level: str, event: str, **facts: Any) -> None:
     """One line on stderr."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    entry = {"time": now, "level": level, "event": event, **facts}
-    sys.stderr.write(json.dumps(entry, default=str) + "\n")
+    _to_stderr(line(level, event, facts))
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text)
     sys.stderr.flush()
 
 
@@ -144,7 +228,10 @@ class Console:
         self._live: live.Live | None = None
         self._said = time.monotonic()
 
-    def open(self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate]) -> None:
+    def open(
+        self, recipe: str, planned: Sequence[Step], known: Mapping[str, Estimate], **facts: Any
+    ) -> None:
+        del facts
         self._names, self._known = [step.name for step in planned], known
         left = [step.name for step in planned if step.status == "would run"]
         reused = len(planned) - len(left)
@@ -208,6 +295,14 @@ class Console:
         )
         for remark in remarks:
             self.remark(remark)
+
+    def tell(self, event: str, level: str = "info", **facts: Any) -> None:
+        """What a person is to know at once; figures are in the line that moves."""
+        if event == "alert":
+            self.remark(f"{level.capitalize()}: {facts['message']}.")
+
+    def close(self, outcome: str, **facts: Any) -> None:
+        """The command says what came of it."""
 
     def stop(self) -> None:
         self._running = None

@@ -48,15 +48,15 @@ def old_artifacts(store: Store, keep: int) -> list[Old]:
 
 
 def remove(store: Store, old: list[Old], keep: int) -> None:
-    """Remove them from the disk, and the curves of their runs; the records of runs stay."""
+    """Remove them from the disk, and the curves and events of their runs; the records stay."""
     for each in old:
         # First, so that it is never half there.
         (each.path / "artifact.json").unlink(missing_ok=True)
         shutil.rmtree(each.path, ignore_errors=True)
     names = {run.run_id for run in _kept(past_runs(store.runs), keep)}
-    for board in (store.root / CURVES).glob("*/"):
-        if board.name.split(".")[0] not in names:
-            shutil.rmtree(board, ignore_errors=True)
+    for told in (*(store.root / CURVES).glob("*/"), *store.runs.glob("*/")):
+        if told.name.split(".")[0] not in names:
+            shutil.rmtree(told, ignore_errors=True)
 
 
 def _kept(runs: list[RunRecord], keep: int) -> list[RunRecord]:

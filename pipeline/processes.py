@@ -20,7 +20,7 @@ from typing import Any, cast
 from etils import epy
 
 from components.artifacts import Artifact
-from components.job import Job, unwatched
+from components.job import Job, nobody
 from models.quiet import hide_gpus, import_tensorflow
 
 with epy.lazy_imports():
@@ -83,7 +83,7 @@ def do_apart(work: Work) -> Artifact:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    silent = replace(work, job=replace(work.job, progress=_silence, say=_nobody, watch=unwatched))
+    silent = replace(work, job=replace(work.job, progress=_silence, say=_nobody, tell=nobody))
     process = context.Process(target=_child, args=(there, silent), daemon=True)
     with _environment(KERAS_BACKEND=work.backend):
         process.start()
@@ -97,8 +97,8 @@ def do_apart(work: Work) -> Artifact:
                 raise value
             if kind == "say":
                 work.job.say(value)
-            elif kind == "epoch":
-                work.job.watch(*value)
+            elif kind == "event":
+                work.job.tell(value.pop("event"), **value)
             else:
                 work.job.progress(*value)
     except EOFError as error:
@@ -128,11 +128,11 @@ def _child(there: Connection, work: Work) -> None:
     def progress(what: str, done: int, total: int, note: str = "") -> None:
         send("progress", (what, done, total, note))
 
-    def watch(phase: str, epoch: int, loss: float) -> None:
-        send("epoch", (phase, epoch, loss))
+    def tell(event: str, level: str = "info", **facts: Any) -> None:
+        send("event", {"event": event, "level": level, **facts})
 
     try:
-        job = replace(work.job, progress=progress, say=functools.partial(send, "say"), watch=watch)
+        job = replace(work.job, progress=progress, say=functools.partial(send, "say"), tell=tell)
         result = replace(work, job=job).do()
     except Exception as error:
         error.add_note(f"in its own process:\n{traceback.format_exc()}")

@@ -70,6 +70,10 @@ class Watch:
     def after(self, steps: list[Step]) -> None:
         """The last of `steps` is done."""
 
+    def end_file(self, name: str) -> Path | None:
+        """Where it is, a person wants the stage to end its training; None where nobody can."""
+        return None
+
 
 class RunRecord(BaseModel):
     """What a run was asked for, and what became of it.
@@ -131,6 +135,10 @@ class RunRecord(BaseModel):
         if self.outcome != "running" or self.host != platform.node():
             return self.outcome
         return "running" if Path(f"/proc/{self.process}").exists() else "killed"
+
+    def folder(self, runs: Path) -> Path:
+        """Where the run has more than this record: its events, and what is asked of it."""
+        return runs / self.run_id
 
     def save(self, runs: Path) -> None:
         runs.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,12 @@ class RunResult:
         return told | {"stages": stages}
 
     @property
+    def summary(self) -> dict[str, Any]:
+        """What is told when the run ends: `as_json` without what was told of each stage."""
+        told = self.as_json()
+        return {k: v for k, v in told.items() if k not in ("outcome", "stages", "proposals")}
+
+    @property
     def stages(self) -> pd.DataFrame:
         """A row a stage: status, seconds, bytes."""
         return _frame([{"stage": s.name} | s.row for s in self.steps], index="stage")[_SHOWN]

@@ -18,6 +18,7 @@ from models.quiet import hide_gpus
 from pipeline.boards import CURVES, Boards
 from pipeline.checks import check_giant
 from pipeline.config import Config
+from pipeline.events import end_file
 from pipeline.flow import Outcome, Outside
 from pipeline.outside import WHERE, Request, resolve, resolve_request
 from pipeline.processes import TENSORFLOW
@@ -35,6 +36,11 @@ class Session:
     store: Store
     record: RunRecord
     outside: Outside
+
+    @property
+    def folder(self) -> Path:
+        """What the run has besides its record."""
+        return self.record.folder(self.store.runs)
 
     @property
     def boards(self) -> Boards:
@@ -92,6 +98,9 @@ class Account(Watch):
     def failed(self, name: str, *, trains: bool) -> None:
         if trains:
             self.session.boards.keep(name)
+
+    def end_file(self, name: str) -> Path | None:
+        return end_file(self.session.folder, name)
 
     def after(self, steps: list[Step]) -> None:
         self.session.link(steps[-1].name, Path(steps[-1].artifact))

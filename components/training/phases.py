@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -15,16 +16,21 @@ from components.artifacts import TrainedModel
 from components.files import read_json, write_json
 from components.job import Job
 from components.section import Section
+from components.training.alerts import Alerts
 from components.training.board import VALIDATION, Board
 from components.training.checkpoint import FileCheckpoint
 from components.training.data import TrainingData
 from components.training.shown import Shown
 from models.mistakes import Mistake
+from models.updates import UpdateRatios
 
 with epy.lazy_imports():
     import keras
 
     from models import freezing, minibatches, optimization, training
+
+
+NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 class PhaseConfig(Section):
@@ -59,6 +65,12 @@ class PhaseConfig(Section):
     """The first epoch whose weights may be the best."""
     restore_best_weights: bool = True
     """Keep the weights of the best epoch, not of the last."""
+
+    @property
+    def stopping(self) -> dict[str, Any]:
+        """What early stopping goes by."""
+        names = ("epochs", "patience", "monitor", "min_delta", "start_from_epoch")
+        return {name: getattr(self, name) for name in names}
 
 
 def rate_or_auto(section: str, value: Any) -> Any:
@@ -115,6 +127,7 @@ def train_phase(
     anchors: Mapping[str, Any] | None = None,
     pull: float = 0.0,
     precision: str | None = None,
+    on_begin: training.OnBegin | None = None,
     on_epoch: training.OnEpoch | None = None,
     on_step: training.OnStep | None = None,
     checkpoint: FileCheckpoint | None = None,
@@ -154,6 +167,7 @@ def train_phase(
             start_from_epoch=config.start_from_epoch,
             restore_best_weights=config.restore_best_weights,
         ),
+        on_begin=on_begin,
         on_epoch=on_epoch,
         on_step=on_step,
         checkpoint=checkpoint,
@@ -168,25 +182,30 @@ def run_phase(
     config: PhaseConfig,
     seed: int,
     *,
+    section: str,
     others: Sequence[keras.Model] = (),
+    groups: Mapping[str, str] = NO_GROUPS,
     **arguments: Any,
 ) -> Phase:
     """`train_phase` that can be resumed, and that proves that nothing frozen moved.
 
     Args:
         name: of the phase: of its progress, and of what a killed run goes on from.
+        section: of the config, for what is told where training goes wrong.
         others: further models, which must not move but for what they share with `model`.
+        groups: a variable's path → the block it belongs to; of others, the head.
         arguments: of `train_phase`.
     """
 
     # The phases of gradual unfreezing have numbers.
     board = Board(job.directory / "tensorboard" / name.partition(" ")[2])
-    shown = Shown(job, config.epochs)
+    stopping = config.stopping | {"more_is_better": data.objective.more_is_better(config.monitor)}
+    updates = UpdateRatios(model.trainable_variables, groups)
+    shown = Shown(job, name, stopping, updates, Alerts(section))
 
     def on_epoch(epoch: int, logs: dict[str, float]) -> None:
         board.write(epoch, logs)
         shown.end_epoch(epoch, logs)
-        job.watch(name, epoch, logs["val_loss"])
 
     weights = freezing.named_weights(model, *others)
     before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
@@ -197,18 +216,18 @@ def run_phase(
         data,
         config,
         seed,
+        on_begin=shown.begin,
         on_epoch=on_epoch,
         on_step=shown.step,
         checkpoint=checkpoint,
         **arguments,
     )
+    shown.end(history.best_epoch)
     job.doing("writing the weights")
     moved = freezing.movement(weights, before)
     if offenders := sorted(moved.keys() & frozen):
         raise RuntimeError(f"frozen weights moved in {name}: {', '.join(offenders[:5])}")
-    better = data.objective.more_is_better(config.monitor)
-    stopping = {"epochs": config.epochs, "patience": config.patience, "monitor": config.monitor}
-    return Phase(history, moved, tuple(sorted(frozen)), stopping, better)
+    return Phase(history, moved, tuple(sorted(frozen)), stopping, shown.by_hand)
 
 
 @dataclass(frozen=True)
@@ -220,14 +239,15 @@ class Phase:
         frozen: the weights that were not to move, and did not: BatchNormalization's statistics
             among them.
         stopping: the most `epochs`, and after how many without a better `monitor` it ends
-            (`patience`); whether more of that is better.
+            (`patience`), from which epoch on, and whether more of that is better.
+        by_hand: a person has ended it.
     """
 
     history: training.History
     moved: dict[str, float]
     frozen: tuple[str, ...]
     stopping: dict[str, Any]
-    more_is_better: bool
+    by_hand: bool = False
 
     @property
     def monitor(self) -> str:
@@ -238,7 +258,13 @@ class Phase:
     def is_no_worse(self) -> bool:
         """Than before it, in what is monitored; NaN is worse."""
         now, was = (known[self.monitor] for known in (self.history.best, self.history.before))
-        return now >= was if self.more_is_better else now <= was
+        return now >= was if self.stopping["more_is_better"] else now <= was
+
+    @property
+    def cut_short(self) -> str:
+        """Why it was not trained for as long as was asked, as half a sentence."""
+        count = len(self.history.epochs)
+        return f"it was ended by hand in epoch {count}" if self.by_hand else ""
 
     @property
     def change(self) -> str:
@@ -268,7 +294,8 @@ class Phase:
             name: max(self.moved.get(name, 0.0), moved.get(name, 0.0))
             for name in self.moved | moved
         }
-        return replace(self, history=history, moved=most, frozen=frozen)
+        by_hand = self.by_hand or later.by_hand
+        return replace(self, history=history, moved=most, frozen=frozen, by_hand=by_hand)
 
     def merged(self, kernels: Mapping[str, float]) -> Phase:
         """This phase, after LoRA's matrices were merged into kernels, which moved so far."""
@@ -279,8 +306,9 @@ class Phase:
     def write(self, directory: Path) -> None:
         """`history.json` and `audit.json`."""
         epochs, best = self.history.epochs, self.history.best_epoch
+        stopping = {name: self.stopping[name] for name in ("epochs", "patience", "monitor")}
         write_json(
             directory / "history.json",
-            {"epochs": epochs, "best_epoch": best, "stopping": self.stopping},
+            {"epochs": epochs, "best_epoch": best, "stopping": stopping},
         )
         write_json(directory / "audit.json", {"moved": self.moved, "frozen": self.frozen})

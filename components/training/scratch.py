@@ -127,7 +127,7 @@ class Whole:
         if config.learning_rate == "auto":
             rate = decided(job, f"{name} rate", lambda: self._rate(config, seed))
             config = config.model_copy(update={"learning_rate": rate})
-        phase = run_phase(job, name, self.model, self.data, config, seed)
+        phase = run_phase(job, name, self.model, self.data, config, seed, section=section)
         require_finite(phase.history, section, config)
         return phase
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from components.artifacts import Artifact
 from components.frozen.activations import Damaged
-from components.job import Job, Pruned, no_earlier, unwatched
+from components.job import Job, Pruned, no_earlier
 from pipeline.console import Log
 from pipeline.interpreters.base import Interpreter, Invocation
 from pipeline.processes import do_apart
@@ -28,7 +28,8 @@ class Executor(Interpreter):
     Attributes:
         announce: tells other hosts of a stage that is computed together; see `help.leading`.
         watch: who keeps account of the run.
-        epochs: told of each epoch that is trained; may raise `Pruned`.
+        epochs: told the phase, the number and the validation loss of each epoch that is trained;
+            may raise `Pruned`.
     """
 
     store: Store
@@ -37,7 +38,7 @@ class Executor(Interpreter):
     steps: list[Step]
     announce: Callable[[Call], None] | None = None
     watch: Watch = field(default_factory=Watch)
-    epochs: Callable[[str, int, float], None] = unwatched
+    epochs: Callable[[str, int, float], None] | None = None
 
     def interpret(self, asked: Invocation) -> Any:
         call, name = asked.call, asked.name
@@ -64,6 +65,11 @@ class Executor(Interpreter):
         self.watch.after(self.steps)
         return artifact
 
+    def _tell(self, event: str, level: str = "info", **facts: Any) -> None:
+        self.console.tell(event, level, **facts)
+        if event == "epoch" and self.epochs:
+            self.epochs(facts["phase"], facts["epoch"], facts["figures"]["val_loss"])
+
     def _again(self, call: Call) -> bool:
         """With --fresh every stage runs, but once: a branch may call the same one twice."""
         done = str(self.store.directory(call))
@@ -81,7 +87,8 @@ class Executor(Interpreter):
             scratch=self.store.scratch(call),
             progress=self.console.progress,
             say=self.console.remark,
-            watch=self.epochs,
+            tell=self._tell,
+            end=self.watch.end_file(asked.name),
             beam=self.runtime.beam,
             earlier=no_earlier if self.runtime.fresh else partial(self.store.earlier, call),
         )
