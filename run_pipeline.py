@@ -56,6 +56,7 @@ def run(
     store: Path = STORE,
     serving_dir: Path | None = None,
     fresh: bool = False,
+    watch: Annotated[bool, cyclopts.Parameter(negative="")] = False,
     json: bool = False,
     log: Literal["text", "json"] = "text",
 ) -> int:
@@ -67,13 +68,16 @@ def run(
         store: Where artifacts are kept and reused from.
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
         fresh: Compute every stage again.
+        watch: Open the studio beside it; its address is printed.
         json: Print the result as one JSON object.
         log: How to tell of the run on stderr: json is an object a line.
     """
     from pipeline import commands
 
     config = with_path(config, path)
-    return commands.run(recipe, config, store, serving_dir, fresh=fresh, as_json=json, log=log)
+    return commands.run(
+        recipe, config, store, serving_dir, fresh=fresh, watch=watch, as_json=json, log=log
+    )
 
 
 @app.command
@@ -188,6 +192,27 @@ def runs(recipe: str = "", *, store: Path = STORE, json: bool = False) -> int:
     from pipeline import commands
 
     return commands.runs(store, recipe, as_json=json)
+
+
+@app.command
+def studio(
+    *,
+    store: Path = STORE,
+    port: int = 8787,
+    read_only: Annotated[bool, cyclopts.Parameter(negative="")] = False,
+) -> int:
+    """Open a page over a store, to watch runs while they go on and to look at those before.
+
+    For this machine alone: the address has a token, and nobody else is answered.
+
+    Args:
+        store: Where artifacts are kept.
+        port: Of the page; where it is in use, the next one that is free.
+        read_only: Nothing can be changed from the page.
+    """
+    from pipeline.studio import server
+
+    return server.studio(store, port, read_only=read_only)
 
 
 @app.command

@@ -41,6 +41,7 @@ from pipeline.flow import Outside, flow
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.help import leading
 from pipeline.interpreters.plan import Planner
+from pipeline.interpreters.trace import trace
 from pipeline.outside import resolve, resolve_request
 from pipeline.recipe import nested, over, read_recipe, recipe_path, validate
 from pipeline.records import RunRecord, Step, last_of, past_runs
@@ -147,7 +148,12 @@ def run(
         try:
             planned = _plan(name, config, runtime, opened, session.outside, earlier)
             disk.require_room(opened.root, planned.written, "what runs, by the last time")
-            facts = {"run": session.record.run_id, "settings": departures(config)}
+            after = {name: node.after for name, node in trace(config).items()}
+            facts = {
+                "run": session.record.run_id,
+                "settings": departures(config),
+                "after": after,
+            }
             console.open(name, planned.steps, planned.known, **facts)
             several = runtime.hosts.count > 1
             announce = stack.enter_context(leading(session)) if several else None

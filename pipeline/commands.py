@@ -31,6 +31,7 @@ from pipeline.records import Step
 from pipeline.results import Plan, RunResult
 from pipeline.session import runtime_of
 from pipeline.store import Store
+from pipeline.studio.server import beside
 
 with epy.lazy_imports():
     from rich import console as rich_console
@@ -57,6 +58,7 @@ def run(
     serving_dir: Path | None,
     *,
     fresh: bool,
+    watch: bool,
     as_json: bool,
     log: Literal["text", "json"],
 ) -> int:
@@ -73,9 +75,10 @@ def run(
         helped = help_to_train(name, config, runtime, store, console)
         _tell_of_help(runtime.hosts, helped, as_json)
         return 0
-    result = api.run(
-        recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh, log=console
-    )
+    with beside(store_path, console.say) if watch else contextlib.nullcontext():
+        result = api.run(
+            recipe, config, store=store_path, serving_dir=serving_dir, fresh=fresh, log=console
+        )
     if as_json:
         print_json(result.as_json())
     else:
