@@ -68,7 +68,7 @@ def run(
         store: Where artifacts are kept and reused from.
         serving_dir: Where versions are pushed; STORE/serving/RECIPE if not given.
         fresh: Compute every stage again.
-        watch: Open the studio beside it; its address is printed.
+        watch: Open a page to watch it: the studio.
         json: Print the result as one JSON object.
         log: How to tell of the run on stderr: json is an object a line.
     """
