@@ -13,10 +13,18 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from models.mistakes import Mistake
 from models.version import described
 from pipeline.store import Store
 from pipeline.studio.following import new_lines
@@ -54,6 +62,7 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
         Route("/api/runs/{run_id}/events", api.events),
         Route("/api/runs/{run_id}/end", api.end, methods=["POST"]),
         Route("/runs/{run_id}/report", api.report),
+        Route("/compare", api.compare),
         # What the address says is for the page to show.
         Route("/", _page),
         Route("/runs/{run_id}", _page),
@@ -63,7 +72,7 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
     return Starlette(
         routes=routes,
         middleware=[guard],
-        exception_handlers={Missing: _missing},
+        exception_handlers={Missing: _missing, Mistake: _mistaken},
     )
 
 
@@ -112,6 +121,14 @@ class Api:
             media_type="text/html; charset=utf-8",
             headers={"content-security-policy": _REPORT_POLICY},
         )
+
+    async def compare(self, request: Request) -> Response:
+        """A page with runs side by side, each beside the first: `?run=A&run=B`."""
+        names = request.query_params.getlist("run")
+        if len(names) < 2:
+            raise Mistake(f"run must be two runs or more, got {len(names)}")
+        page = await _aside(self._shelf.compared, names)
+        return HTMLResponse(page, headers={"content-security-policy": _REPORT_POLICY})
 
     async def events(self, request: Request) -> Response:
         """What happens in a run, from an offset of its file on, as server-sent events.
@@ -176,6 +193,11 @@ async def _page(request: Request) -> Response:
 async def _missing(request: Request, error: Exception) -> Response:
     del request
     return JSONResponse({"error": str(error)}, status_code=404)
+
+
+async def _mistaken(request: Request, error: Exception) -> Response:
+    del request
+    return PlainTextResponse(f"{error}\n", status_code=400)
 
 
 async def _json(read: Callable[..., Any], *given: Any) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.files import read_json
+from pipeline import comparing, side_by_side
 from pipeline.events import EVENTS, end_file
 from pipeline.records import RunRecord
 from pipeline.store import Store
@@ -115,6 +116,17 @@ class Shelf:
         if path is None or not path.is_file() or not path.is_relative_to(self.store.root.resolve()):
             raise Missing(f"{run_id} has no report")
         return path
+
+    def compared(self, run_ids: list[str]) -> str:
+        """A page with runs side by side, each beside the first.
+
+        Raises:
+            Missing: there is no such run.
+            Mistake: they were asked about other examples.
+        """
+        first, *others = [self.record(run_id).run_id for run_id in run_ids]
+        found = [comparing.compare(self.store, first, other) for other in others]
+        return side_by_side.page(self.store, found)
 
     def _read_records(self) -> dict[str, tuple[int, RunRecord]]:
         """Those whose file is another one than before are read."""

@@ -21,11 +21,14 @@ function sparkline(points) {
   );
 }
 
-function row(run, curve) {
+function row(run, curve, chosen, choose) {
   const main = Object.entries(run.figures)[0];
+  // What was not evaluated cannot be compared.
+  const pick = main ? h("input", { type: "checkbox", checked: chosen, "aria-label": `Compare ${run.run_id}`, onchange: (event) => choose(run.run_id, event.target.checked) }) : null;
   return h(
     "tr",
     { "data-run": run.run_id },
+    h("td", { class: "pick" }, pick),
     h(
       "td",
       { class: "name" },
@@ -58,8 +61,10 @@ export async function runsPage(page, known) {
   const table = h(
     "div",
     { class: "card runs" },
-    h("table", {}, h("thead", {}, h("tr", {}, ["Run", "Outcome", "Main figure", "Validation loss", "Took", "Began"].map((name, at) => h("th", { scope: "col", class: { 2: "right", 3: "curve", 4: "right", 5: "right when" }[at] }, name)))), body),
+    h("table", {}, h("thead", {}, h("tr", {}, h("th", { class: "pick" }), ["Run", "Outcome", "Main figure", "Validation loss", "Took", "Began"].map((name, at) => h("th", { scope: "col", class: { 2: "right", 3: "curve", 4: "right", 5: "right when" }[at] }, name)))), body),
   );
+  const beside = h("a", { class: "button", target: "_blank", rel: "noopener" });
+  const chosen = new Set();
   const curves = new Map();
   let runs = [];
   let shown = SOME;
@@ -70,11 +75,23 @@ export async function runsPage(page, known) {
     return runs.filter((run) => words.every((word) => `${run.recipe} ${run.run_id} ${run.says}`.toLowerCase().includes(word)));
   };
 
+  function choose(id, yes) {
+    if (yes) chosen.add(id);
+    else chosen.delete(id);
+    const query = [...chosen].map((each) => `run=${encodeURIComponent(each)}`).join("&");
+    const ready = chosen.size > 1;
+    beside.textContent = ready ? `Compare ${chosen.size} runs` : "Compare: choose two or more";
+    beside.classList.toggle("off", !ready);
+    if (ready) beside.setAttribute("href", `/compare?${query}`);
+    else beside.removeAttribute("href");
+    beside.hidden = !chosen.size;
+  }
+
   function draw() {
     const found = wanted();
     count.textContent = found.length === runs.length ? `${runs.length}` : `${found.length} of ${runs.length}`;
-    put(body, found.slice(0, shown).map((run) => row(run, curves.get(run.run_id))));
-    if (!found.length) put(body, h("tr", {}, h("td", { colspan: 6, class: "dim" }, "No run has all of these words.")));
+    put(body, found.slice(0, shown).map((run) => row(run, curves.get(run.run_id), chosen.has(run.run_id), choose)));
+    if (!found.length) put(body, h("tr", {}, h("td", { colspan: 7, class: "dim" }, "No run has all of these words.")));
     lookForCurves(found.slice(0, shown));
   }
 
@@ -97,7 +114,7 @@ export async function runsPage(page, known) {
     runs = found;
     if (!runs.length) put(page, h("div", { class: "head" }, h("h1", {}, "Runs")), nothing(await known));
     else {
-      if (!table.isConnected) put(page, h("div", { class: "head" }, h("h1", {}, "Runs"), count, h("div", { class: "push" }, find)), table, more);
+      if (!table.isConnected) put(page, h("div", { class: "head" }, h("h1", {}, "Runs"), count, h("div", { class: "push" }, beside, find)), table, more);
       draw();
     }
   }
@@ -113,6 +130,7 @@ export async function runsPage(page, known) {
     }
   }, { rootMargin: "600px" });
   watch.observe(more);
+  choose("", false);
   await refresh();
   const timer = setInterval(() => document.hidden || refresh().catch(() => {}), AGAIN);
   return () => {

@@ -179,7 +179,7 @@ def test_the_keyboard_gets_everywhere(look: Any, tmp_path: Path) -> None:
     page = look()
     page.wait_for_selector(".runs .name a")
     seen = []
-    for _ in range(5):
+    for _ in range(6):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.textContent.trim()"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")

@@ -136,6 +136,18 @@ def test_a_report_may_run_what_is_in_it_and_ask_for_nothing(tmp_path: Path) -> N
     assert client(tmp_path).get("/runs/OUT/report").status_code == 404
 
 
+def test_runs_side_by_side(pushed: Path) -> None:
+    """The page that `compare --page` writes; what cannot be compared is told in a line."""
+    store = pushed.parents[2]
+    (run,) = client(store).get("/api/runs").json()
+    answer = client(store).get(f"/compare?run={run['run_id']}&run={run['run_id']}")
+    assert run["run_id"] in answer.text
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert client(store).get(f"/compare?run={run['run_id']}").status_code == 400
+    missing = client(store).get(f"/compare?run={run['run_id']}&run=nothing")
+    assert (missing.status_code, missing.json()["error"]) == (404, "there is no run 'nothing'")
+
+
 # --- what is answered ---
 
 
