@@ -36,7 +36,7 @@ function row(run, curve, chosen, choose) {
       h("div", { class: "dim small mono" }, run.run_id),
     ),
     h("td", {}, h("span", { class: `pill ${kind(run.outcome)}`, title: run.says }, brief(run.outcome), run.outcome === "pushed" ? ` ${run.version}` : "")),
-    h("td", { class: "right number" }, main ? [figure(main[1]), h("div", { class: "dim small" }, named(main[0]))] : h("span", { class: "dim" }, "–")),
+    h("td", { class: "right main number" }, main ? [figure(main[1]), h("div", { class: "dim small" }, named(main[0]))] : h("span", { class: "dim" }, "–")),
     h("td", { class: "curve" }, curve ? sparkline(curve) : null),
     h("td", { class: "right number" }, duration(run.seconds)),
     h("td", { class: "right when dim", title: day(run.started) }, ago(run.started)),
