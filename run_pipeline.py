@@ -25,6 +25,7 @@ from pipeline.cli import STORE, Flags, with_path
 from pipeline.config import Config
 from pipeline.console import log_json
 from pipeline.flags import CONFIGURED, understood, unknown_command
+from pipeline.server_cli import SERVERS
 from pipeline.showing import to_toml
 from pipeline.stopping import Interrupted, Stopped, has_stopped, on_signals, stopped_by
 from pipeline.store import StoreIsHeld
@@ -195,27 +196,6 @@ def runs(recipe: str = "", *, store: Path = STORE, json: bool = False) -> int:
 
 
 @app.command
-def studio(
-    *,
-    store: Path = STORE,
-    port: int = 8787,
-    read_only: Annotated[bool, cyclopts.Parameter(negative="")] = False,
-) -> int:
-    """Open a page over a store, to watch runs while they go on and to look at those before.
-
-    For this machine alone: the address has a token, and nobody else is answered.
-
-    Args:
-        store: Where artifacts are kept.
-        port: Of the page; where it is in use, the next one that is free.
-        read_only: Nothing can be changed from the page.
-    """
-    from pipeline.studio import server
-
-    return server.studio(store, port, read_only=read_only)
-
-
-@app.command
 def compare(
     first: str,
     others: tuple[str, ...] = (),
@@ -346,8 +326,8 @@ def predict(
     return commands.predict(model, inputs, store, as_json=json)
 
 
-for _of_a_model in OF_MODELS:
-    app.command(_of_a_model)
+for _command in (*OF_MODELS, *SERVERS):
+    app.command(_command)
 
 
 def main(arguments: list[str] | None = None) -> int:

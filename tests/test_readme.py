@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -89,6 +90,34 @@ def test_the_commands_of_the_readme(here: InProcess) -> None:
         ran.add(command[0])
     asked = {"advise", "tune", "learning-curve", "match"}
     assert ran == {"run", "show", "plan", "runs", "predict", "prune", "compile", "submit"} | asked
+    shutil.copy(here.directory / "RECORDING.wav", here.directory / "SOUND.wav")
+    for model in asked_by_curl():
+        answers_curl(here.directory, model)
+
+
+def asked_by_curl() -> dict[str, str]:
+    """The name of each model that is asked by curl → the command."""
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", ALL, re.DOTALL))
+    commands = re.findall(r"^(?:\{.*\|\n +)?curl .*$", blocks, re.MULTILINE)
+    found = {re.findall(r"models/(\w+):predict", command)[0]: command for command in commands}
+    assert found.keys() == {"photos", "sentiment", "sounds"}
+    return found
+
+
+def answers_curl(directory: Path, model: str) -> None:
+    """`serve` answers what TensorFlow Serving is asked."""
+    command = [sys.executable, str(ROOT / "run_pipeline.py"), "serve", model, "--port", "0"]
+    with subprocess.Popen(command, cwd=directory, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr
+        place = next(text for text in server.stderr if "POST " in text).split()[-1]
+        port = re.findall(r":(\d+)/", place)[0]
+        asked = asked_by_curl()[model].replace("localhost:8501", f"localhost:{port}")
+        told = subprocess.run(
+            ["bash", "-c", asked], cwd=directory, capture_output=True, text=True, check=True
+        )
+        server.terminate()
+        assert server.wait(20) == 0
+    assert json.loads(told.stdout)["predictions"][0]["valid"], told.stdout
 
 
 def test_the_flags_that_are_named_exist(in_process: Callable[..., Any]) -> None:

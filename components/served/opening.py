@@ -143,8 +143,19 @@ def check(path: Path, modality: str) -> int:
 
 @functools.lru_cache(maxsize=2)
 def _opened(path: Path, digest: str, modality: str) -> tuple[Any, int]:
-    """The model, and how many golden examples it was compared on."""
     del digest
+    return load(path, modality)
+
+
+def load(path: Path, modality: str) -> tuple[Any, int]:
+    """The model at `path`, whose signatures compute while it is held; it is loaded anew.
+
+    Returns:
+        The model, and how many golden examples it was compared on.
+
+    Raises:
+        Mistake: see `open_signatures`.
+    """
     MODALITIES[modality].giants.load_ops()
     program = inspect(path)
     targets = targets_of(read_json(path / MANIFEST))

@@ -72,7 +72,7 @@ def beside(store: Path, say: Callable[[str], None]) -> Iterator[None]:
         store: made where it is not there yet.
         say: told where the studio is.
     """
-    _require()
+    require()
     store.mkdir(parents=True, exist_ok=True)
     address = listen(PORT, say)
     handle = address.listening.fileno()
@@ -100,7 +100,8 @@ def beside(store: Path, say: Callable[[str], None]) -> Iterator[None]:
     say(f"It can be looked at again: studio --store {store}")
 
 
-def _require() -> None:
+def require() -> None:
+    """A `Mistake` where the studio's extra is not installed."""
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
             raise Mistake(f"the studio must have {name} installed: pip install '.[studio]'")
@@ -126,20 +127,22 @@ def serve(store: Store, address: Address, *, read_only: bool) -> None:
     has_stopped()
 
 
+def to_stderr(text: str) -> None:
+    """A line for the person who started it."""
+    sys.stderr.write(text + "\n")
+
+
 def studio(store_path: Path, port: int, *, read_only: bool) -> int:
     """Serve the studio of a store, and say where."""
-    _require()
+    require()
     if not store_path.is_dir():
         raise Mistake(
             f"--store must be the folder of a store, got {str(store_path)!r}, which is not there: "
             f"run makes one"
         )
 
-    def say(text: str) -> None:
-        sys.stderr.write(text + "\n")
-
-    address = listen(port, say)
-    say(f"The studio of {store_path}: {address.url}")
-    say("Ctrl-C ends it; runs go on.")
+    address = listen(port, to_stderr)
+    to_stderr(f"The studio of {store_path}: {address.url}")
+    to_stderr("Ctrl-C ends it; runs go on.")
     serve(Store(store_path), address, read_only=read_only)
     return 0

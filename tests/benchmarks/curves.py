@@ -54,7 +54,7 @@ def _covered(
         some = random.Random(draw).sample(rows, round(_SHARE * len(rows)))
         curve = _curve(work, heading, some, changes).curve
         bands.append(curve.band([min(most, curve.farthest)])[:, 0])
-    inside = sum(low <= truth <= high for low, _, high in bands)
+    inside = int(sum(low <= truth <= high for low, _, high in bands))
     return {
         "set": work.name,
         "examples": len(rows),
