@@ -26,15 +26,20 @@ from starlette.staticfiles import StaticFiles
 
 from models.mistakes import Mistake
 from models.version import described
-from pipeline.store import Store
+from pipeline.store import Store, StoreIsHeld
+from pipeline.studio import bodies
 from pipeline.studio.following import new_lines
 from pipeline.studio.guard import Guard
+from pipeline.studio.registry import Registry
 from pipeline.studio.shelf import Missing, Shelf
 
 T = TypeVar("T")
 
+
 _STATIC = Path(__file__).parent / "static"
 # A file that is written is looked at so often; a stream with nothing to tell says so.
+_MOST_BYTES = 64 << 20
+_ROLLBACK = 'the body must be {"to": VERSION, "reason": WHY}'
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.2, 15.0
 # The last event of a run, and how long after its record it may come.
 _ENDED, _AFTER_SECONDS = '"event": "run ended"', 5.0
@@ -52,8 +57,7 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
         hosts: names with a port under which it is asked, such as `127.0.0.1:8787`.
         read_only: nothing may be changed by it.
     """
-    shelf = Shelf(store)
-    api = Api(shelf, read_only=read_only)
+    api = Api(Shelf(store), Registry(store), read_only=read_only)
     routes = [
         Route("/api/about", api.about),
         Route("/api/runs", api.runs),
@@ -61,26 +65,37 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
         Route("/api/runs/{run_id}", api.run),
         Route("/api/runs/{run_id}/events", api.events),
         Route("/api/runs/{run_id}/end", api.end, methods=["POST"]),
+        Route("/api/models", api.models),
+        Route("/api/models/{model}/rollback", api.roll_back, methods=["POST"]),
+        Route("/api/models/{model}/{version:int}/check", api.check, methods=["POST"]),
+        Route("/api/models/{model}/{version:int}/ask", api.ask, methods=["POST"]),
         Route("/runs/{run_id}/report", api.report),
         Route("/compare", api.compare),
         # What the address says is for the page to show.
         Route("/", _page),
         Route("/runs/{run_id}", _page),
+        Route("/models", _page),
+        Route("/models/{model}", _page),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     guard = Middleware(Guard, token=token, hosts=hosts, read_only=read_only)
     return Starlette(
         routes=routes,
         middleware=[guard],
-        exception_handlers={Missing: _missing, Mistake: _mistaken},
+        exception_handlers={
+            Missing: _missing,
+            Mistake: _mistaken,
+            StoreIsHeld: _mistaken,
+            bodies.TooLarge: _too_large,
+        },
     )
 
 
 class Api:
     """What pages ask for."""
 
-    def __init__(self, shelf: Shelf, *, read_only: bool) -> None:
-        self._shelf, self._read_only = shelf, read_only
+    def __init__(self, shelf: Shelf, registry: Registry, *, read_only: bool) -> None:
+        self._shelf, self._registry, self._read_only = shelf, registry, read_only
 
     async def about(self, request: Request) -> Response:
         """Where this is."""
@@ -107,7 +122,7 @@ class Api:
     async def end(self, request: Request) -> Response:
         """Have a stage end its training: `{"stage": NAME}`."""
         try:
-            stage = str(json.loads(await request.body())["stage"])
+            stage = str(json.loads(await bodies.read(request, _MOST_BYTES))["stage"])
         except (ValueError, KeyError, TypeError):
             return JSONResponse({"error": 'the body must be {"stage": NAME}'}, status_code=400)
         await _aside(self._shelf.end, request.path_params["run_id"], stage)
@@ -129,6 +144,33 @@ class Api:
             raise Mistake(f"run must be two runs or more, got {len(names)}")
         page = await _aside(self._shelf.compared, names)
         return HTMLResponse(page, headers={"content-security-policy": _REPORT_POLICY})
+
+    async def models(self, request: Request) -> Response:
+        """All models with their versions."""
+        del request
+        return await _json(self._registry.models)
+
+    async def ask(self, request: Request) -> Response:
+        """What a version says of the example in the body: its bytes, or a text."""
+        raw = await bodies.read(request, _MOST_BYTES)
+        params = request.path_params
+        return await _json(self._registry.ask, params["model"], params["version"], raw)
+
+    async def check(self, request: Request) -> Response:
+        """Whether a version still says what it said when it was exported."""
+        params = request.path_params
+        count = await _aside(self._registry.check, params["model"], params["version"])
+        return JSONResponse({"same": count})
+
+    async def roll_back(self, request: Request) -> Response:
+        """Publish an earlier version again: `{"to": VERSION, "reason": WHY}`."""
+        try:
+            asked = json.loads(await bodies.read(request, _MOST_BYTES))
+            to, reason = int(asked["to"]), str(asked["reason"])
+        except (ValueError, KeyError, TypeError):
+            return JSONResponse({"error": _ROLLBACK}, status_code=400)
+        number = await _aside(self._registry.roll_back, request.path_params["model"], to, reason)
+        return JSONResponse({"version": number})
 
     async def events(self, request: Request) -> Response:
         """What happens in a run, from an offset of its file on, as server-sent events.
@@ -193,6 +235,11 @@ async def _page(request: Request) -> Response:
 async def _missing(request: Request, error: Exception) -> Response:
     del request
     return JSONResponse({"error": str(error)}, status_code=404)
+
+
+async def _too_large(request: Request, error: Exception) -> Response:
+    del request
+    return JSONResponse({"error": str(error)}, status_code=413)
 
 
 async def _mistaken(request: Request, error: Exception) -> Response:

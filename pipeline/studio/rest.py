@@ -22,6 +22,7 @@ from starlette.routing import Route
 from components.served import rest
 from components.served.hosting import Hosting, Unknown, Version
 from models.mistakes import Mistake
+from pipeline.studio import bodies
 
 with epy.lazy_imports():
     import tensorflow as tf
@@ -31,10 +32,8 @@ with epy.lazy_imports():
 T = TypeVar("T")
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
+class _Busy(Exception):
+    """There is no room for one more request."""
 
 
 class Rest:
@@ -76,9 +75,9 @@ class Rest:
 
     async def _predict(self, request: Request) -> Response:
         version = self._version(request)
-        body = await self._body(request)
+        body = await bodies.read(request, self._most_bytes)
         if self._limiter.statistics().tasks_waiting + self._limiter.borrowed_tokens >= self._room:
-            raise _Refused(503, f"more than {self._room} requests at a time")
+            raise _Busy(f"more than {self._room} requests at a time")
         told = await anyio.to_thread.run_sync(self._computed, version, body, limiter=self._limiter)
         return Response(told, media_type="application/json")
 
@@ -89,19 +88,6 @@ class Rest:
         except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
             raise Mistake(str(error).splitlines()[0][:300]) from error
         return rest.answer(outputs, by_row=asked.by_row)
-
-    async def _body(self, request: Request) -> bytes:
-        """All of it, or a refusal before it is all here."""
-        said = request.headers.get("content-length", "0")
-        too_large = _Refused(413, f"the body must be at most {self._most_bytes} bytes")
-        if said.isdecimal() and int(said) > self._most_bytes:
-            raise too_large
-        found = bytearray()
-        async for chunk in request.stream():
-            found += chunk
-            if len(found) > self._most_bytes:
-                raise too_large
-        return bytes(found)
 
     async def _status(self, request: Request) -> Response:
         self._named(request)
@@ -143,8 +129,10 @@ class Rest:
                 return _error(404, f"Servable not found for request: {name}: {unknown}")
             except Mistake as mistake:
                 return _error(400, str(mistake))
-            except _Refused as refused:
-                return _error(refused.status, str(refused))
+            except bodies.TooLarge as large:
+                return _error(413, str(large))
+            except _Busy as busy:
+                return _error(503, str(busy))
             except ClientDisconnect:
                 return _error(400, "the client has gone")
 

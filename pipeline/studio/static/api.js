@@ -30,3 +30,5 @@ export const post = (path, body) =>
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
+
+export const send = (path, body) => ask(path, { method: "POST", body });

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
+import { modelPage, modelsPage } from "./models.js";
 import { runPage } from "./run.js";
 import { runsPage } from "./runs.js";
 
@@ -11,6 +12,8 @@ let turn = 0;
 
 const PAGES = [
   [/^\/$/, "runs", "Runs", (place, about) => runsPage(place, about)],
+  [/^\/models$/, "models", "Models", (place) => modelsPage(place)],
+  [/^\/models\/([^/]+)$/, "models", "Model", (place, about, id) => modelPage(place, about, decodeURIComponent(id))],
   [/^\/runs\/([^/]+)$/, "runs", "Run", (place, about, id) => runPage(place, about, decodeURIComponent(id))],
 ];
 

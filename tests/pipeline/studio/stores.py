@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -95,6 +96,15 @@ def studio(store: Path, *, read_only: bool = False) -> Iterator[Address]:
         server.should_exit = True
         thread.join()
         address.listening.close()
+
+
+def copied(pushed: Path, store: Path) -> Path:
+    """A copy of the store that a model was pushed in, as if its run had been there."""
+    before = pushed.parents[2]
+    shutil.copytree(before, store, dirs_exist_ok=True)
+    for path in (store / "runs").glob("*.json"):
+        path.write_text(path.read_text().replace(str(before), str(store)))
+    return store
 
 
 def running(store: Path, run_id: str = "RUN") -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.events import end_file, line
+from tests.conftest import write_classes
 from tests.pipeline.studio import stores
 from tests.pipeline.studio.stores import TOKEN, beginning, epoch, record, tell
 
@@ -135,6 +136,28 @@ def test_training_as_it_happens_and_how_it_is_ended(look: Any, tmp_path: Path) -
     assert not page.get_by_role("button", name="End training").count()
 
 
+def test_a_model_is_asked_and_gone_back_from(look: Any, tmp_path: Path, pushed: Path) -> None:
+    """Two versions side by side; the way back asks why."""
+    stores.copied(pushed, tmp_path)
+    shutil.copytree(pushed, tmp_path / "serving" / "photos" / "2")
+    files = write_classes(tmp_path.parent / "asked", 1).rglob("*")
+    picture = next(path for path in files if path.is_file())
+    page = look("/models")
+    page.get_by_role("link", name="photos", exact=True).click()
+    page.get_by_label("version 1").check()
+    page.set_input_files("input[type=file]", str(picture))
+    page.locator(".bars").nth(1).wait_for()
+    assert page.locator(".asked").evaluate("image => image.naturalWidth") > 0
+    assert page.locator(".answer").count() == 2
+    page.get_by_role("button", name="Check").first.click()
+    page.get_by_text("says the same of").wait_for()
+    page.get_by_role("button", name="Roll back to it").click()
+    page.get_by_label("Reason").fill("it was better")
+    page.get_by_role("button", name="Publish version 1 again").click()
+    page.get_by_text("back to version 1: it was better").wait_for()
+    assert (tmp_path / "serving" / "photos" / "3").is_dir()
+
+
 def test_a_run_that_is_not_there(look: Any) -> None:
     page = look("/runs/NOTHING", expected="404")
     page.get_by_text("there is no run 'NOTHING'").wait_for()
@@ -179,7 +202,7 @@ def test_the_keyboard_gets_everywhere(look: Any, tmp_path: Path) -> None:
     page = look()
     page.wait_for_selector(".runs .name a")
     seen = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.textContent.trim()"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")

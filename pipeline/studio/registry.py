@@ -1,0 +1,146 @@
+"""The models that were pushed: their versions, what became of each, and what they say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.files import read_json, sha256, sha256_of_json
+from components.modalities.table import MODALITIES
+from components.served.manifest import MANIFEST, targets_of, verify_manifest
+from components.served.versions import Entry, ServingDirectory
+from models.quiet import import_tensorflow
+from pipeline import api
+from pipeline.records import RunRecord, past_runs
+from pipeline.store import Store
+from pipeline.studio.shelf import Missing
+
+
+class Registry:
+    """The serving directories of a store, and those elsewhere that its runs have pushed to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._verified: dict[Path, str] = {}
+        # TensorFlow is imported once, and a model loaded once.
+        self._lock = threading.Lock()
+
+    def models(self) -> list[dict[str, Any]]:
+        """A row a model, with a row a version, the highest first."""
+        records = past_runs(self._store.runs)
+        rows = []
+        for identity, serving in sorted(self._directories(records).items()):
+            by = {record.pushed: record for record in records if record.pushed}
+            versions = _versions(serving, by)
+            if versions:
+                place = str(serving.path)
+                rows.append({"model": identity, "place": place, "versions": versions})
+        return rows
+
+    def ask(self, identity: str, number: int, raw: bytes) -> dict[str, Any]:
+        """What a version says of an example, through the signature that is served.
+
+        Raises:
+            Missing: there is no such version.
+            Mistake: it is not what was written.
+        """
+        from components.served.opening import Opened
+        from components.served.predict import Prediction
+
+        path = self._version(identity, number)
+        with self._lock:
+            manifest = self._manifest(path)
+            import_tensorflow()
+            targets = targets_of(manifest)
+            (answered,) = Opened(path, manifest["modality"], targets).ask([raw]).said()
+        told = Prediction("", targets, *answered).as_json()
+        return {"version": number, **{k: v for k, v in told.items() if k != "input"}}
+
+    def check(self, identity: str, number: int) -> int:
+        """How many golden examples a version says the same of as when it was exported.
+
+        Raises:
+            Missing: there is no such version.
+            Mistake: it says something else of one, or is not what was written.
+        """
+        path = self._version(identity, number)
+        with self._lock:
+            return api.load(path).check()
+
+    def roll_back(self, identity: str, to: int, reason: str) -> int:
+        """Publish an earlier version again, as the next one; see `api.rollback`.
+
+        Raises:
+            Missing: there is no such version.
+            Mistake: it is not what was written; or no reason is given.
+        """
+        self._version(identity, to)
+        place = self._directories(past_runs(self._store.runs))[identity].path
+        return int(api.rollback(place, to, reason, store=self._store.root).name)
+
+    def _directories(self, records: list[RunRecord]) -> dict[str, ServingDirectory]:
+        """By a name that an address can have."""
+        inside = self._store.root / "serving"
+        found = {path.name: path for path in inside.glob("*") if path.is_dir()}
+        for place in {record.serving for record in records}:
+            path = Path(place)
+            if path.parent.resolve() != inside.resolve():
+                found[f"{path.name}-{sha256_of_json(place)[:8]}"] = path
+        return {name: ServingDirectory(path) for name, path in found.items()}
+
+    def _version(self, identity: str, number: int) -> Path:
+        serving = self._directories(past_runs(self._store.runs)).get(identity)
+        if serving is None or number not in serving.versions():
+            raise Missing(f"there is no version {number} of {identity!r}")
+        return serving.version(number).resolve()
+
+    def _manifest(self, path: Path) -> dict[str, Any]:
+        """Verified once while it is the same."""
+        digest = sha256(path / MANIFEST)
+        if self._verified.get(path) == digest:
+            known: dict[str, Any] = read_json(path / MANIFEST)
+            return known
+        manifest = verify_manifest(path)
+        self._verified[path] = digest
+        return manifest
+
+
+def _versions(serving: ServingDirectory, by: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
+    entries = {entry.version: entry for entry in serving.journal() if entry.version}
+    there = serving.versions()
+    rows = []
+    for number in reversed(there):
+        path = serving.version(number)
+        record = by.get(str(path)) or by.get(str(path.resolve()))
+        rows.append(
+            {
+                "version": number,
+                "served": number == there[-1],
+                "run_id": record.run_id if record else None,
+                "figures": record.figures if record else {},
+                **_of_manifest(path),
+                **_of_entry(entries.get(number)),
+            }
+        )
+    return rows
+
+
+def _of_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = read_json(path / MANIFEST)
+        labels = [label for target in targets_of(manifest) for label in target.space.labels]
+        modality = manifest["modality"]
+        plural = MODALITIES[modality].raw.plural
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"damaged": True, "modality": None, "reads": "", "labels": []}
+    return {"damaged": False, "modality": modality, "reads": plural, "labels": labels[:1000]}
+
+
+def _of_entry(entry: Entry | None) -> dict[str, Any]:
+    """What the journal says of a version."""
+    if entry is None:
+        return {"became": "", "time": None, "reason": ""}
+    reason = f"back to version {entry.to}: {entry.reason}" if entry.to else ""
+    return {"became": entry.what, "time": entry.time, "reason": reason}
