@@ -14,6 +14,8 @@ from models.updates import UpdateRatios
 # So often a phase tells of its steps, looks whether it is to end, and tells of their loss.
 _STEPS_SECONDS = 0.2
 _LOSS_SECONDS = 0.5
+# To measure the size of an update may take so much of the time.
+_SHARE = 0.005
 
 
 class Shown:
@@ -41,12 +43,13 @@ class Shown:
         self._said = self._told = self._looked = 0.0
         self._losses: list[float] = []
         self._ratios: dict[str, float] = {}
+        self._measured, self._free = 0.0, 0.0
         self.by_hand = False
 
     def begin(self, before: Mapping[str, float]) -> None:
         """The figures of validation before the first epoch are known."""
         self._alerts.begin(before)
-        self._updates.before()
+        self._measure()
         self._job.tell("phase began", phase=self._name, **self._stopping, before=dict(before))
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> bool:
@@ -56,9 +59,9 @@ class Shown:
         done = epoch * steps + step
         self._alert(self._alerts.of_batch(done, loss))
         if step == steps:
-            self._ratios = self._updates.after()
+            self._end_measuring()
         elif step == steps - 1:
-            self._updates.before()
+            self._measure()
         now = time.monotonic()
         if now - self._told > _LOSS_SECONDS:
             self._tell_losses(done, now)
@@ -81,11 +84,25 @@ class Shown:
         self._job.tell("epoch", phase=self._name, epoch=epoch, figures=dict(logs), updates=ratios)
         self._alert(self._alerts.of_epoch(logs, ratios))
         if self._steps == 1:
-            self._updates.before()
+            self._measure()
 
     def end(self, best_epoch: int) -> None:
         """The phase is done, with the weights of that epoch."""
         self._job.tell("phase ended", phase=self._name, best_epoch=best_epoch, by_hand=self.by_hand)
+
+    def _measure(self) -> None:
+        """Have the next step measured, where that does not cost too much."""
+        began = time.monotonic()
+        if began >= self._free:
+            self._updates.before()
+            self._measured = time.monotonic() - began
+
+    def _end_measuring(self) -> None:
+        began = time.monotonic()
+        if ratios := self._updates.after():
+            self._ratios = ratios
+            now = time.monotonic()
+            self._free = now + (self._measured + now - began) / _SHARE
 
     def _tell(self, epoch: int, step: int) -> None:
         self._said = time.monotonic()

@@ -41,6 +41,8 @@ _STATIC = Path(__file__).parent / "static"
 _MOST_BYTES = 64 << 20
 _ROLLBACK = 'the body must be {"to": VERSION, "reason": WHY}'
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.2, 15.0
+# So often the record of a run is, where nothing is new.
+_RECORD_SECONDS = 1.0
 # The last event of a run, and how long after its record it may come.
 _ENDED, _AFTER_SECONDS = '"event": "run ended"', 5.0
 # A report is a page of its own, with what it needs in it: it may run that, and ask for nothing.
@@ -190,12 +192,12 @@ class Api:
 
         It ends with `over`, where nothing more will come.
         """
-        quiet, ended = 0.0, False
+        quiet, ended, over = 0.0, False, False
         yield "retry: 1000\n\n"
         while True:
-            may_tell = await _aside(self._may_tell, run_id)
             try:
-                lines, offset = await _aside(new_lines, path, offset)
+                new = path.stat().st_size > offset
+                lines, offset = await _aside(new_lines, path, offset) if new else ([], offset)
             except FileNotFoundError:
                 lines = []
             for at, text in lines:
@@ -203,9 +205,12 @@ class Api:
             if lines:
                 quiet, ended = 0.0, _ENDED in lines[-1][1]
                 continue
-            if ended or not may_tell:
+            if ended or over:
                 yield "event: over\ndata: {}\n\n"
                 return
+            if quiet % _RECORD_SECONDS < _LOOK_SECONDS:
+                # Before another look at the file: what is written until then is read.
+                over = not await _aside(self._may_tell, run_id)
             await asyncio.sleep(_LOOK_SECONDS)
             quiet += _LOOK_SECONDS
             if quiet >= _ALIVE_SECONDS:
@@ -215,8 +220,7 @@ class Api:
     def _may_tell(self, run_id: str) -> bool:
         """Whether a run may have more to tell.
 
-        Asked before the file is read, so that nothing is written after the last look. The record
-        says what became of a run a moment before the last event does.
+        The record says what became of a run a moment before the last event does.
         """
         try:
             record = self._shelf.record(run_id)
