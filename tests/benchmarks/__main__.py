@@ -22,7 +22,9 @@ from tests.benchmarks import (
     ladder,
     retraining,
     search,
+    serving,
     text,
+    watched,
 )
 from tests.benchmarks.setting import Task, Tell
 from tests.conftest import SHARED, minilm
@@ -40,6 +42,8 @@ MEASURED: dict[str, Callable[[Path, Options, Tell], None]] = {
     "ladder": lambda work, o, tell: ladder.measure(work, [o.data, *o.more], o.seeds, tell),
     "few": lambda work, o, tell: few.measure(work, o.data, tell),
     "curves": lambda work, o, tell: curves.measure(work, tell),
+    "serving": lambda work, o, tell: serving.measure(work, tell),
+    "watched": lambda work, o, tell: watched.measure(work, tell),
     "search": lambda work, o, tell: search.measure(work, o.data, tell),
 }
 
