@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
