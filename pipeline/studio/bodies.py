@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+MOST_BYTES = 64 << 20
+
 
 class TooLarge(Exception):
     """The body of a request has more bytes than are read."""
@@ -12,7 +14,7 @@ class TooLarge(Exception):
         super().__init__(f"the body must have at most {most} bytes")
 
 
-async def read(request: Request, most: int) -> bytes:
+async def read(request: Request, most: int = MOST_BYTES) -> bytes:
     """All of the body.
 
     Raises:

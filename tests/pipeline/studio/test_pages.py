@@ -158,6 +158,30 @@ def test_a_model_is_asked_and_gone_back_from(look: Any, tmp_path: Path, pushed: 
     assert (tmp_path / "serving" / "photos" / "3").is_dir()
 
 
+def test_the_examples_of_a_run(look: Any, tmp_path: Path, pushed: Path) -> None:
+    """Only those that are seen are there; each part says what it has."""
+    stores.copied(pushed, tmp_path)
+    page = look("/", viewport={"width": 900, "height": 620})
+    page.locator(".runs .name a").click()
+    page.get_by_role("link", name="Data").click()
+    page.wait_for_selector(".cell img")
+    page.get_by_text("60 examples").wait_for()
+    assert page.locator(".cell").count() < 60
+    first = page.locator(".cell .mono").first.inner_text()
+    page.locator(".grid").evaluate("grid => grid.scrollTo(0, grid.scrollHeight)")
+    page.wait_for_function(
+        "first => document.querySelector('.cell .mono').textContent !== first", arg=first
+    )
+    page.get_by_label("Label", exact=True).select_option("bee")
+    page.get_by_text("20 examples").wait_for()
+    page.get_by_label("Search names").fill("no such name")
+    page.get_by_text("No example is like that.").wait_for()
+    page.get_by_role("tab", name="Set aside").click()
+    page.get_by_text("Nothing was set aside").wait_for()
+    page.get_by_role("tab", name="Labels in doubt").click()
+    page.locator(".doubts").or_(page.get_by_text("No label is in doubt.")).first.wait_for()
+
+
 def test_a_run_that_is_not_there(look: Any) -> None:
     page = look("/runs/NOTHING", expected="404")
     page.get_by_text("there is no run 'NOTHING'").wait_for()
