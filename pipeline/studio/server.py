@@ -91,8 +91,8 @@ def beside(store: Path, say: Callable[[str], None]) -> Iterator[None]:
         assert process.stdin
         process.stdin.write(f"{address.token}\n")
         process.stdin.flush()
-        address.listening.close()
         say(f"Watch it: {address.url}")
+        address.listening.close()
         try:
             yield
         finally:
