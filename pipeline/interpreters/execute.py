@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from components.artifacts import Artifact
+from components.artifacts import Artifact, TrainedModel
+from components.files import read_json
 from components.frozen.activations import Damaged
 from components.job import Job, Pruned, no_earlier
 from pipeline.console import Log
@@ -48,6 +49,8 @@ class Executor(Interpreter):
         if artifact is None:
             self.console.begin(name)
             artifact = self._execute(asked)
+        else:
+            self._tell_again(artifact)
         if artifact.stats.get("skipped"):
             status = "skipped"
         seconds = time.monotonic() - started
@@ -69,6 +72,16 @@ class Executor(Interpreter):
         self.console.tell(event, level, **facts)
         if event == "epoch" and self.epochs:
             self.epochs(facts["phase"], facts["epoch"], facts["figures"]["val_loss"])
+
+    def _tell_again(self, artifact: Artifact) -> None:
+        """Whoever watches epochs hears of those that what is reused was trained for, too.
+
+        A run that was killed after a stage was done would know less than one that was not.
+        """
+        history = artifact.directory / "history.json"
+        if self.epochs and isinstance(artifact, TrainedModel) and history.exists():
+            for epoch, row in enumerate(read_json(history)["epochs"]):
+                self.epochs(artifact.phase, epoch, row["val_loss"])
 
     def _again(self, call: Call) -> bool:
         """With --fresh every stage runs, but once: a branch may call the same one twice."""

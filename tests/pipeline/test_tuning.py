@@ -58,6 +58,20 @@ def test_trials_share_stages_and_the_best_is_run(here: InProcess, tiny_recipe: P
     assert len(runs) == 2
 
 
+def test_killed_before_a_trial_is_written_down_it_is_the_same(
+    here: InProcess, tiny_recipe: Path
+) -> None:
+    """Its stages are there, and are reused: the epochs that they were trained for count."""
+    whole = tuned(here, tiny_recipe, "--trials", 3)
+    (log,) = (here.store / "tune").glob("*/trials.jsonl")
+    lines = log.read_text().splitlines(keepends=True)
+    for left in (0, 1, 2):
+        log.write_text("".join(lines[:left]))
+        again = tuned(here, tiny_recipe, "--trials", 3)
+        assert [told(t) for t in again["trials"]] == [told(t) for t in whole["trials"]]
+    assert any(trial["epochs"] for trial in whole["trials"])
+
+
 @pytest.mark.slow
 def test_killed_five_times_it_ends_with_the_same_trials(here: InProcess, tiny_recipe: Path) -> None:
     whole = tuned(here, tiny_recipe, "--trials", 6)
