@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -45,7 +45,11 @@ class Alerts:
         self._section = section
         self._told: set[str] = set()
         self._before = math.inf
-        self._rows: list[Mapping[str, float]] = []
+        # Of the epochs so far: how many, the best one, whether training loss falls since then, …
+        self._count, self._best, self._best_epoch, self._falls = 0, math.inf, 0, True
+        # … the last one's training loss, and the last losses of validation.
+        self._training = math.inf
+        self._last: deque[float] = deque(maxlen=_FLAT_EPOCHS + 1)
 
     def begin(self, before: Mapping[str, float]) -> None:
         """The figures of validation before the first epoch."""
@@ -65,12 +69,17 @@ class Alerts:
 
     def of_epoch(self, row: Mapping[str, float], ratios: Mapping[str, float]) -> list[Alert]:
         """Of the figures of an epoch, and how large its last update was, group by group."""
-        self._rows.append(row)
+        self._count += 1
+        self._last.append(row["val_loss"])
+        if row["val_loss"] < self._best:
+            self._best, self._best_epoch, self._falls = row["val_loss"], self._count, True
+        else:
+            self._falls = self._falls and row["loss"] < self._training
+        self._training = row["loss"]
         return self._new(*self._of_losses(), *self._of_updates(ratios))
 
     def _of_losses(self) -> Iterator[Alert]:
-        losses = [row["val_loss"] for row in self._rows]
-        count, now, best = len(losses), losses[-1], min(losses)
+        count, now, best, last = self._count, self._last[-1], self._best, [*self._last]
         if not math.isfinite(now):
             yield Alert(
                 "not_finite",
@@ -78,24 +87,22 @@ class Alerts:
                 f"too high",
             )
             return
-        if count > 1 and now > _DIVERGED * best and now > self._before:
+        # A loss may be 0, or below, and then no loss is so many times as large.
+        if now > _DIVERGED * best > 0 and now > self._before:
             yield Alert(
                 "diverges",
                 f"validation loss is {now:.4f} after epoch {count}, {now / best:.1f} times its "
                 f"best and above the {self._before:.4f} before training: a lower "
                 f"{self._section}.learning_rate helps",
             )
-        since = self._rows[losses.index(best) :]
-        falls = all(b["loss"] < a["loss"] for a, b in itertools.pairwise(since))
-        above = all(loss > _OVERFIT * best for loss in losses[-_OVERFIT_EPOCHS:])
-        if len(since) > _OVERFIT_EPOCHS and falls and above:
+        above = all(loss > _OVERFIT * best > 0 for loss in last[-_OVERFIT_EPOCHS:])
+        if count - self._best_epoch >= _OVERFIT_EPOCHS and self._falls and above:
             yield Alert(
                 "overfits",
                 f"training loss falls and validation loss is {now / best - 1:.0%} above its best "
-                f"of epoch {losses.index(best) + 1}: it begins to learn the examples by "
+                f"of epoch {self._best_epoch}: it begins to learn the examples by "
                 f"heart; fewer epochs, more views, or less that is unfrozen",
             )
-        last = losses[-_FLAT_EPOCHS - 1 :]
         if len(last) > _FLAT_EPOCHS and max(last) - min(last) < _FLAT * abs(now):
             yield Alert(
                 "flat",

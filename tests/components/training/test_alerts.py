@@ -36,6 +36,9 @@ def kinds(
             ["overfits"],
         ),
         ([0.5] * 8, [0.5] * 8, ["flat"]),
+        # What is perfect for once, and a loss that is a logarithm.
+        ([0.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], [0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], []),
+        ([-1.0, -0.9, -0.95, -0.85], [0.5, 0.5, 0.5, 0.5], []),
     ],
 )
 def test_losses(losses: list[float], training: list[float] | None, expected: list[str]) -> None:
