@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from components.served.hosting import Hosting, Policy
 from components.served.manifest import find_model, is_version
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
-from pipeline.stopping import Stopped, has_stopped
 from pipeline.studio import server
 
 
@@ -55,8 +53,6 @@ def hosted(model: Path, store: Path, name: str, port: int, options: Hosted) -> i
         name: of the model, in addresses; that of its serving directory where it is empty.
     """
     server.require()
-    import uvicorn
-
     from pipeline.studio import rest
 
     place = _place(model, store)
@@ -77,12 +73,7 @@ def hosted(model: Path, store: Path, name: str, port: int, options: Hosted) -> i
     address = server.listen(port, server.to_stderr)
     rest.watch(hosting, options.poll_seconds)
     server.to_stderr(f"POST http://{server.LOOPBACK}:{address.port}/v1/models/{name}:predict")
-    config = uvicorn.Config(
-        answers.app(), log_level="warning", access_log=False, lifespan="off", server_header=False
-    )
-    with contextlib.suppress(Stopped):
-        uvicorn.Server(config).run(sockets=[address.listening])
-    has_stopped()
+    server.answer(answers.app(), address)
     return 0
 
 

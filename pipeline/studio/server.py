@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from models.mistakes import Mistake
 from pipeline.stopping import Stopped, has_stopped
@@ -109,11 +110,16 @@ def require() -> None:
 
 def serve(store: Store, address: Address, *, read_only: bool) -> None:
     """Answer until the process is told to stop."""
-    import uvicorn
-
     from pipeline.studio.app import create
 
     app = create(store, token=address.token, hosts=address.hosts, read_only=read_only)
+    answer(app, address)
+
+
+def answer(app: Any, address: Address) -> None:
+    """Have an ASGI application answer there until the process is told to stop."""
+    import uvicorn
+
     config = uvicorn.Config(
         app,
         log_level="warning",
