@@ -16,11 +16,12 @@ from models.resuming import Checkpoint, capture, restore
 
 if TYPE_CHECKING:
     from models.objectives import Objective
+    from models.steps import Steps
 
 with epy.lazy_imports():
     import keras
 
-    from models import distribution, hardware, minibatches
+    from models import distribution, hardware, minibatches, steps
 
 # Called with the figures of validation before the first epoch.
 OnBegin = Callable[[dict[str, float]], None]
@@ -122,8 +123,8 @@ def train(
     # Before the first step: a step that makes variables is compiled twice.
     optimizer.build(model.trainable_variables)
     distribution.build(model, lambda: validation.gather(np.arange(1), 0))
-    averages = _averages(model)
-    before = _validate(model, validation, objective, length.batch_size)
+    averages, compiled = _averages(model), steps.Steps(model)
+    before = _validate(compiled, validation, objective, length.batch_size)
     if on_begin:
         on_begin(before)
     state = checkpoint.load() if checkpoint else None
@@ -137,9 +138,9 @@ def train(
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         number = length.first_epoch + epoch
         tell = partial(on_step, epoch) if on_step else None
-        seen = _epoch(model, training, objective, number, length.batch_size, seed, mixup, tell)
+        seen = _epoch(compiled, training, objective, number, length.batch_size, seed, mixup, tell)
         averages.on_epoch_end(epoch)  # Puts them into the model, …
-        logs = seen | _validate(model, validation, objective, length.batch_size)
+        logs = seen | _validate(compiled, validation, objective, length.batch_size)
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
         averages.on_epoch_begin(epoch + 1)  # … and the weights that training goes on from.
@@ -173,7 +174,7 @@ def _early_stopping(
 
 
 def _epoch(
-    model: keras.Model,
+    compiled: Steps,
     data: Data,
     objective: Objective,
     number: int,
@@ -191,16 +192,16 @@ def _epoch(
     rng = np.random.default_rng([seed, number])
     lengths = data.lengths(number) if data.lengths else None
     batches = minibatches.batches(rng.permutation(len(data)), batch_size, lengths, rng)
-    steps = data.steps(batch_size)
+    count = data.steps(batch_size)
     for step, (chosen, weights) in enumerate(batches, start=1):
         batch = minibatches.part_of(data, chosen, weights, number, whole=mixup.alpha > 0)
         if mixup.alpha:
             batch = distribution.part(minibatches.mix(batch, mixup, rng, data.widths))
         x, y, w = distribution.shared(batch)
-        logs = model.train_on_batch(x, y, sample_weight=w, return_dict=True)
+        logs = compiled.train(x, y, w)
         seen.add(logs, chosen[weights > 0])
-        if tell and tell(step, steps, float(logs["loss"])):
-            model.stop_training = True
+        if tell and tell(step, count, float(logs["loss"])):
+            compiled.model.stop_training = True
             break
     return seen.result()
 
@@ -209,20 +210,25 @@ def evaluate(
     model: keras.Model, data: Data, objective: Objective, batch_size: int
 ) -> dict[str, float]:
     """Loss and what is watched of a compiled model on `data`, each example as it is in epoch 0."""
+    return _evaluate(steps.Steps(model), data, objective, batch_size)
+
+
+def _evaluate(
+    compiled: Steps, data: Data, objective: Objective, batch_size: int
+) -> dict[str, float]:
     seen = _Means(data, objective)
     lengths = data.lengths(0) if data.lengths else None
     for rows, weights in minibatches.batches(np.arange(len(data)), batch_size, lengths):
         x, y, w = distribution.shared(minibatches.part_of(data, rows, weights, 0))
-        batch = model.test_on_batch(x, y, sample_weight=w, return_dict=True)
-        seen.add(batch, rows[weights > 0])
+        seen.add(compiled.test(x, y, w), rows[weights > 0])
     return seen.result()
 
 
 def _validate(
-    model: keras.Model, data: Data, objective: Objective, batch_size: int
+    compiled: Steps, data: Data, objective: Objective, batch_size: int
 ) -> dict[str, float]:
     """In larger batches: without gradients there is room for them, and fewer steps are faster."""
-    figures = evaluate(model, data, objective, 4 * batch_size)
+    figures = _evaluate(compiled, data, objective, 4 * batch_size)
     return {f"val_{name}": value for name, value in figures.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ with epy.lazy_imports():
     import tensorflow as tf
 
 VALIDATION = "val_"
+# What is written is seen after so many seconds.
+_SECONDS = 1.0
 
 
 class Board:
@@ -25,12 +28,22 @@ class Board:
             prefix: tf.summary.create_file_writer(str(directory / name))
             for prefix, name in (("", "train"), (VALIDATION, "validation"))
         }
+        self._flushed = time.monotonic()
 
     def write(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """What is known of an epoch, at once: the phase may be watched, or killed."""
+        """What is known of an epoch, soon: the phase may be watched, or killed."""
         for name, value in logs.items():
             prefix = VALIDATION if name.startswith(VALIDATION) else ""
             with self._writers[prefix].as_default(epoch):
                 tf.summary.scalar(f"epoch_{name.removeprefix(prefix)}", value)
+        if time.monotonic() - self._flushed > _SECONDS:
+            self._flush()
+
+    def close(self) -> None:
+        """The phase is done."""
+        self._flush()
+
+    def _flush(self) -> None:
         for writer in self._writers.values():
             writer.flush()
+        self._flushed = time.monotonic()

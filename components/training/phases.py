@@ -222,6 +222,7 @@ def run_phase(
         checkpoint=checkpoint,
         **arguments,
     )
+    board.close()
     shown.end(history.best_epoch)
     job.doing("writing the weights")
     moved = freezing.movement(weights, before)
