@@ -26,6 +26,8 @@ from components.tasks.protocol import Target
 TRAINED_ON = ("train", "validation")
 # Of a trained model: what heads said of examples that they had not seen.
 HELD_OUT = "held_out.jsonl"
+# Of a score: what is watched of each target → its value for each example that has an answer.
+WATCHED = "watched.npz"
 # Of a report: what to try next.
 PROPOSALS = "proposals.json"
 # Of suspects: patches to be filled in by a person.
@@ -309,6 +311,7 @@ class Score(Artifact):
 
     ```
     losses.npy           (examples,)
+    watched.npz          what is watched of each target, by example
     held_out.jsonl       the answers, and what it said
     ```
     """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from etils import epy
 
-from components.artifacts import HELD_OUT, Features, Score, TrainedModel
+from components.artifacts import HELD_OUT, WATCHED, Features, Score, TrainedModel
 from components.files import write_jsonl
 from components.frozen.batches import columns_of
 from components.frozen.networks import open_backbone, tail
@@ -26,7 +26,7 @@ with epy.lazy_imports():
     from models import folding, hardware, heads
 
 
-@stage(version=2, any_backend=True)
+@stage(version=3, any_backend=True)
 def score(job: Job, model: TrainedModel, learning: Learning) -> Score:
     """The loss and what is watched, by what is stored of the examples.
 
@@ -46,12 +46,14 @@ def score(job: Job, model: TrainedModel, learning: Learning) -> Score:
             for own, said in zip(answers, found.said, strict=True)
         ),
     )
+    watched = _watched(features, found)
+    np.savez(job.directory / WATCHED, allow_pickle=False, **watched)
     loss = float(losses.mean())
     return Score(
         directory=job.directory,
         model=model,
         loss=loss,
-        stats={"loss": loss, **_figures(features, found)},
+        stats={"loss": loss, **_figures(watched)},
     )
 
 
@@ -79,13 +81,16 @@ def _asked(
     return data, lambda inputs: np.asarray(whole.predict_on_batch(inputs))
 
 
-def _figures(features: Features, found: Outputs) -> dict[str, float]:
-    """What is watched of each target."""
+def _watched(features: Features, found: Outputs) -> dict[str, np.ndarray]:
+    """What is watched of each target, (examples,) of those with an answer."""
     told = {}
     for number, (target, columns) in enumerate(slices(features.model.targets)):
         there = found.weights[:, number] > 0
         for watched in task_of(target).watched(target.space):
             values = watched.of_each(found.wanted[there][:, columns], found.said[there][:, columns])
-            mean = keras.ops.convert_to_numpy(values).mean()
-            told[f"val_{target.named(watched.name)}"] = float(mean)
+            told[target.named(watched.name)] = np.array(keras.ops.convert_to_numpy(values))
     return told
+
+
+def _figures(watched: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {f"val_{name}": float(values.mean()) for name, values in watched.items()}

@@ -94,6 +94,8 @@ def train_head(
         )
     keras.utils.set_random_seed(seed)
     trials = Trials(features, training_data(job, features, "pooled", learning), seed, start)
+    if config.epochs == 0:
+        return _untrained(job, trials, config)
 
     def decide() -> dict[str, Any]:
         found = search(job, trials, config) if config.search else {}
@@ -127,6 +129,19 @@ def train_head(
             "highest_learning_rate": config.learning_rate,
             **history.best,
         },
+    )
+
+
+def _untrained(job: Job, trials: Trials, config: HeadConfig) -> TrainedModel:
+    """The head as it begins."""
+    save_weights(trials.head(config), job.directory / "head.weights.h5")
+    return TrainedModel(
+        directory=job.directory,
+        features=trials.features,
+        phase="train_head",
+        form=trials.form(config),
+        kept="a new head that is not trained",
+        stats={"skipped": True},
     )
 
 

@@ -41,6 +41,12 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def as_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of arrays as one graph of TensorFlow's, as Keras makes one of a step."""
+    compiled: Callable[..., Any] = tf.function(function, reduce_retracing=True, autograph=False)
+    return compiled
+
+
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """TensorFlow multiplies float32 in float32 in this context; GPUs have fewer bits for it."""

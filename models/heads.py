@@ -94,6 +94,14 @@ def adapt(head: keras.Model, batches: Iterable[np.ndarray]) -> None:
     standardize(head, mean, np.full_like(mean, deviation))
 
 
+def begin_at_random(head: keras.Model, seed: int) -> None:
+    """Let the last layers of a head begin as Keras's own would: Glorot & Bengio 2010, uniform."""
+    for number, layer in enumerate(head.layers):
+        if isinstance(layer, keras.layers.Dense):
+            initializer = keras.initializers.GlorotUniform(seed + 4 + number)
+            layer.kernel.assign(initializer(layer.kernel.shape))
+
+
 def standardize(head: keras.Model, mean: np.ndarray, deviation: np.ndarray) -> None:
     """Let a head that normalizes take off (features,) `mean`, and divide by `deviation`."""
     layer = head.get_layer(NORMALIZATION)

@@ -6,12 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from etils import epy
 
-from models import distribution
-
-with epy.lazy_imports():
-    import tensorflow as tf
+from models import distribution, hardware
 
 
 class Steps:
@@ -44,14 +40,15 @@ class Steps:
         return step
 
     def _inside(self, name: str) -> Callable[[Any, Any, Any], dict[str, Any]]:
-        @tf.function(reduce_retracing=True, autograph=False)
-        def compiled(data: Any) -> dict[str, Any]:
+        def whole(data: Any) -> dict[str, Any]:
             found: dict[str, Any] = getattr(self.model, name)(data)
             self.model.reset_metrics()  # There are none yet before the first step.
             return found
 
+        compiled = hardware.as_graph(whole)
+
         def step(inputs: Any, targets: Any, weights: Any) -> dict[str, Any]:
-            found: dict[str, Any] = compiled((inputs, targets, weights))
-            return keras.tree.map_structure(lambda value: value.numpy(), found)
+            found = compiled((inputs, targets, weights))
+            return {figure: value.numpy() for figure, value in found.items()}
 
         return step

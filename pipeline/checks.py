@@ -64,6 +64,11 @@ def _check_features(config: Config) -> None:
             )
     head = config.head
     _check_prototypes(config)
+    if head.epochs == 0 and not config.unfreeze:
+        raise Mistake(
+            "head.epochs must be at least 1 where nothing is fine-tuned with the head, got 0: say "
+            "--fine-tune.unfreeze as well"
+        )
     if head.features != "taps":
         return
     if config.augment.views == "fresh":

@@ -133,9 +133,14 @@ class Config(Section):
     @property
     def refits(self) -> bool:
         """Whether there is anything to be trained on the examples to validate with as well."""
-        exact = self.vectors == "taps" or self.head.kind == "prototype"
         tunes = self.unfreeze != 0 or (self.strategy == "auto" and self.fine_tune.epochs > 0)
-        return self.final.refit and (tunes or not exact)
+        return self.final.refit and (tunes or not self.fits_all)
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether the head is fitted to the examples to validate with as well, unless it must not
+        be."""
+        return self.vectors == "taps" or self.head.kind == "prototype"
 
     @property
     def way(self) -> HeadConfig:

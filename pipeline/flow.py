@@ -160,14 +160,26 @@ def frozen(
     seed = config.seed
     pretrained = outside.pretrained or pretrain(run.under("pretrain"), config, outside)
     model = run(assemble, checks, outside.giant, pretrained, config.model, config.own, seed=seed)
-    unfreeze = config.unfreeze
     vectors = config.vectors
-    if vectors == "last" and outside.head and unfreeze:
+    if vectors == "last" and outside.head and config.unfreeze:
         vectors = "none"  # A head that comes with the backbone waits to be fine-tuned with it.
-    features = run(
-        extract, model, examples, unfreeze, config.views, config.extract, vectors=vectors, seed=seed
+    return model, given(run, config, model, examples, vectors)
+
+
+def given(
+    run: Run, config: Config, model: AssembledModel, examples: Examples, vectors: Vectors
+) -> Features:
+    """What the frozen part of a giant gives for the examples."""
+    return run(
+        extract,
+        model,
+        examples,
+        config.unfreeze,
+        config.views,
+        config.extract,
+        vectors=vectors,
+        seed=config.seed,
     )
-    return model, features
 
 
 # What is unfrozen, from cheap to dear: a name, and what `fine_tune.unfreeze` would say.
@@ -271,10 +283,20 @@ def scored(run: Run, config: Config, outside: Outside) -> Score:
     """From raw examples to how a model does on the examples to validate with."""
     examples, checks = checked(run, config, outside)
     model, features = frozen(run, config, outside, examples, checks)
-    seed = config.seed
-    head = run(train_head, features, config.way, config.learning, seed=seed, clean=True)
+    return tried(run, config, model, examples, features)
+
+
+def tried(
+    run: Run, config: Config, model: AssembledModel, examples: Examples, features: Features
+) -> Score:
+    """From what a frozen giant gives to how a model does on the examples to validate with."""
+    way, learning, seed = config.way, config.learning, config.seed
+    if config.fits_all:
+        head = run(train_head, features, way, learning, seed=seed, clean=True)
+    else:  # The very head of a run.
+        head = run(train_head, features, way, learning, start=None, seed=seed)
     tuned, _ = tuned_from(run, config, model, examples, features, head)
-    return run(score, tuned, config.learning)
+    return run(score, tuned, learning)
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

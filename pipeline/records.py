@@ -84,6 +84,7 @@ class RunRecord(BaseModel):
         baseline: the blessed model it was compared with.
         host: where the process is; of a run on a cluster, nowhere.
         figures: the main one of each target.
+        settings: of the config, those that are not as by default.
         outcome: running, pushed, unchanged, not blessed, withdrawn, stopped, or failed; and why.
         pushed: where the model is served; of an unchanged run, since an earlier one.
         stages: those that are done, by `Step.row`.
@@ -102,6 +103,7 @@ class RunRecord(BaseModel):
     outcome: str = "running"
     seconds: float = 0.0
     figures: dict[str, float] = {}
+    settings: dict[str, Any] = {}
     pushed: str | None = None
     report: str | None = None
     stages: list[dict[str, Any]] = []

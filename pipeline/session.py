@@ -138,6 +138,7 @@ def begin(
         serving=outside.serving.place,
         baseline=str(outside.blessed.path) if outside.blessed else None,
         started=begun,
+        settings=departures(config),
         **record,
     )
     entry.save(store.runs)

@@ -9,7 +9,9 @@ from pathlib import Path
 from etils import epy
 
 with epy.lazy_imports():
-    import tensorflow as tf
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.plugins.scalar import summary_v2
+    from tensorboard.summary.writer import event_file_writer
 
 VALIDATION = "val_"
 # What is written is seen after so many seconds.
@@ -25,7 +27,7 @@ class Board:
 
     def __init__(self, directory: Path) -> None:
         self._writers = {
-            prefix: tf.summary.create_file_writer(str(directory / name))
+            prefix: event_file_writer.EventFileWriter(str(directory / name))
             for prefix, name in (("", "train"), (VALIDATION, "validation"))
         }
         self._flushed = time.monotonic()
@@ -34,16 +36,16 @@ class Board:
         """What is known of an epoch, soon: the phase may be watched, or killed."""
         for name, value in logs.items():
             prefix = VALIDATION if name.startswith(VALIDATION) else ""
-            with self._writers[prefix].as_default(epoch):
-                tf.summary.scalar(f"epoch_{name.removeprefix(prefix)}", value)
+            summary = summary_v2.scalar_pb(f"epoch_{name.removeprefix(prefix)}", value)
+            self._writers[prefix].add_event(
+                event_pb2.Event(summary=summary, wall_time=time.time(), step=epoch)
+            )
         if time.monotonic() - self._flushed > _SECONDS:
-            self._flush()
+            self._flushed = time.monotonic()
+            for writer in self._writers.values():
+                writer.flush()
 
     def close(self) -> None:
         """The phase is done."""
-        self._flush()
-
-    def _flush(self) -> None:
         for writer in self._writers.values():
-            writer.flush()
-        self._flushed = time.monotonic()
+            writer.close()

@@ -21,10 +21,12 @@ class HeadConfig(PhaseConfig):
     """`prototype`: the mean of each class on normalized features (arXiv:1911.04623); it trains
     nothing, makes do with one example of each class, and classes can be added to it. `auto`:
     that, where it is better beyond noise than what is fitted exactly."""
-    begin: Literal["zeros", "prototypes"] = "zeros"
-    """What a linear head that is trained by epochs begins with."""
-    epochs: int = Field(20, ge=1, le=10_000)
-    """Most epochs to train."""
+    begin: Literal["zeros", "random", "prototypes"] = "zeros"
+    """What a head that is trained by epochs begins with: `random`, as Keras would; class means
+    where it is linear."""
+    epochs: int = Field(20, ge=0, le=10_000)
+    """Most epochs to train; 0 leaves it as it begins, to see what that does to a giant that is
+    fine-tuned with it."""
     learning_rate: float | Literal["auto"] = 1e-3
     """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine. `auto`
     finds one by a range test."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,18 +212,18 @@ def run_phase(
     before, frozen = freezing.snapshot(weights), freezing.frozen_names(model, weights)
     checkpoint = FileCheckpoint(job.scratch / f"{name}.npz")
     job.doing("compiling")
-    history = train_phase(
-        model,
-        data,
-        config,
-        seed,
-        on_begin=shown.begin,
-        on_epoch=on_epoch,
-        on_step=shown.step,
-        checkpoint=checkpoint,
-        **arguments,
-    )
-    board.close()
+    with contextlib.closing(board):
+        history = train_phase(
+            model,
+            data,
+            config,
+            seed,
+            on_begin=shown.begin,
+            on_epoch=on_epoch,
+            on_step=shown.step,
+            checkpoint=checkpoint,
+            **arguments,
+        )
     shown.end(history.best_epoch)
     job.doing("writing the weights")
     moved = freezing.movement(weights, before)

@@ -62,7 +62,9 @@ class Trials:
             carry(head, self._start.targets, self.features.model.targets)
             return head
         heads.adapt(head, (gather(rows[i : i + size], 0)[0] for i in range(0, len(rows), size)))
-        if config.begin == "prototypes":
+        if config.begin == "random":
+            heads.begin_at_random(head, self.seed)
+        elif config.begin == "prototypes":
             read, truth, weights = gather(rows, 0)
             few.begin(head, self.features.model.targets, read, truth, weights)
         return head
