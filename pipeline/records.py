@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -141,6 +141,11 @@ class RunRecord(BaseModel):
     def folder(self, runs: Path) -> Path:
         """Where the run has more than this record: its events, and what is asked of it."""
         return runs / self.run_id
+
+    @classmethod
+    def read(cls, runs: Path, run_id: str) -> Self:
+        """OSError or ValueError where it is not there, or damaged."""
+        return cls.model_validate(read_json(runs / f"{run_id}.json"))
 
     def save(self, runs: Path) -> None:
         runs.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from components.fine_tune import fine_tune
 from components.frozen import drawing
 from components.frozen.activations import Damaged
 from components.tasks.table import TASKS
+from models import splitting
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.checks import check
@@ -102,6 +103,12 @@ class Lab:
         check(config)
         return config
 
+    @property
+    def first_block(self) -> str | None:
+        """The first block that the run has unfrozen."""
+        blocks = dict.fromkeys(self.model.stats["blocks"], 0)
+        return splitting.resolve_block(blocks, self.config.unfreeze)
+
     def settled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Of the settings, those that are not as in the run."""
         config, usual = self.config_of(settings), self.config
@@ -170,8 +177,20 @@ class Lab:
             found = self.answer(settings)
         except NotQuick:
             return self.compute(settings, log)
+        return self.keep(found)
+
+    def keep(self, found: Experiment) -> Experiment:
+        """Have it listed from now on."""
         found.save(self.folder / found.id)
         return found
+
+    def known(self, name: str) -> Experiment | None:
+        """One that was kept; the run itself where it is called so, and can be had at once."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return Experiment.load(self.folder / name)
+        with contextlib.suppress(NotQuick):
+            return self.answer({}) if name == identity({}) else None
+        return None
 
     def kept(self) -> list[Experiment]:
         """Those that were kept, the first first; one that is damaged is passed over."""

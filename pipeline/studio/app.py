@@ -19,14 +19,23 @@ from pipeline.studio.answers import mistaken
 from pipeline.studio.data import Data
 from pipeline.studio.guard import Guard
 from pipeline.studio.of_data import OfData
+from pipeline.studio.of_lab import OfLab
 from pipeline.studio.of_models import OfModels
 from pipeline.studio.of_runs import OfRuns
 from pipeline.studio.registry import Registry
 from pipeline.studio.shelf import Missing, Shelf
+from pipeline.studio.workshop import Workshop
 
 _STATIC = Path(__file__).parent / "static"
 # Addresses that a person sees; what they say is for the page to show.
-_PAGES = ("/", "/runs/{run_id}", "/runs/{run_id}/data", "/models", "/models/{model}")
+_PAGES = (
+    "/",
+    "/runs/{run_id}",
+    "/runs/{run_id}/data",
+    "/runs/{run_id}/lab",
+    "/models",
+    "/models/{model}",
+)
 
 
 def create(store: Store, *, token: str, hosts: list[str], read_only: bool = False) -> Starlette:
@@ -49,6 +58,7 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
             *OfRuns(shelf).routes(),
             *OfData(shelf, Data(store)).routes(),
             *OfModels(Registry(store)).routes(),
+            *OfLab(shelf, Workshop(store)).routes(),
             *(Route(address, _page) for address in _PAGES),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import (
@@ -19,17 +16,12 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from models.mistakes import Mistake
-from pipeline.studio import bodies
+from pipeline.studio import bodies, streaming
 from pipeline.studio.answers import SANDBOX, as_json, aside, mistaken
-from pipeline.studio.following import new_lines
 from pipeline.studio.shelf import Missing, Shelf
 
-# A file that is written is looked at so often; a stream with nothing to tell says so.
-_LOOK_SECONDS, _ALIVE_SECONDS = 0.2, 15.0
-# So often the record of a run is, where nothing is new.
-_RECORD_SECONDS = 1.0
-# The last event of a run, and how long after its record it may come.
-_ENDED, _AFTER_SECONDS = '"event": "run ended"', 5.0
+# The last event of a run may come so long after its record.
+_AFTER_SECONDS = 5.0
 
 
 class OfRuns:
@@ -97,41 +89,10 @@ class OfRuns:
         """
         run_id = request.path_params["run_id"]
         path = await aside(self._shelf.events, run_id)
-        given = request.headers.get("last-event-id") or request.query_params.get("from", "0")
-        if not given.isdecimal():
-            return mistaken(f"from must be an offset, got {given!r}")
-        stream = self._stream(run_id, path, int(given))
+        stream = streaming.events(
+            path, streaming.offset_of(request), lambda: self._may_tell(run_id)
+        )
         return StreamingResponse(stream, media_type="text/event-stream")
-
-    async def _stream(self, run_id: str, path: Path, offset: int) -> AsyncIterator[str]:
-        """A slow browser is waited for, and nobody else waits for it: what is new is in the file.
-
-        It ends with `over`, where nothing more will come.
-        """
-        quiet, ended, over = 0.0, False, False
-        yield "retry: 1000\n\n"
-        while True:
-            try:
-                new = path.stat().st_size > offset
-                lines, offset = await aside(new_lines, path, offset) if new else ([], offset)
-            except FileNotFoundError:
-                lines = []
-            for at, text in lines:
-                yield f"id: {at}\ndata: {text}\n\n"
-            if lines:
-                quiet, ended = 0.0, _ENDED in lines[-1][1]
-                continue
-            if ended or over:
-                yield "event: over\ndata: {}\n\n"
-                return
-            if quiet % _RECORD_SECONDS < _LOOK_SECONDS:
-                # Before another look at the file: what is written until then is read.
-                over = not await aside(self._may_tell, run_id)
-            await asyncio.sleep(_LOOK_SECONDS)
-            quiet += _LOOK_SECONDS
-            if quiet >= _ALIVE_SECONDS:
-                quiet = 0.0
-                yield ": nothing new\n\n"
 
     def _may_tell(self, run_id: str) -> bool:
         """Whether a run may have more to tell.

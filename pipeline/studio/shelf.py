@@ -83,8 +83,8 @@ class Shelf:
         if path.parent != self.store.runs or not _is_name(run_id):
             raise Missing(f"there is no run {run_id!r}")
         try:
-            return RunRecord.model_validate(read_json(path))
-        except (OSError, ValueError, ValidationError):
+            return RunRecord.read(self.store.runs, run_id)
+        except (OSError, ValueError):
             raise Missing(f"there is no run {run_id!r}") from None
 
     def events(self, run_id: str) -> Path:

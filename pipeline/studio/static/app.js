@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
 import { dataPage } from "./data.js";
+import { labPage } from "./lab.js";
 import { modelPage, modelsPage } from "./models.js";
 import { runPage } from "./run.js";
 import { runsPage } from "./runs.js";
@@ -16,6 +17,7 @@ const PAGES = [
   [/^\/models$/, "models", "Models", (place) => modelsPage(place)],
   [/^\/models\/([^/]+)$/, "models", "Model", (place, about, id) => modelPage(place, about, decodeURIComponent(id))],
   [/^\/runs\/([^/]+)\/data$/, "runs", "Data", (place, about, id) => dataPage(place, about, decodeURIComponent(id))],
+  [/^\/runs\/([^/]+)\/lab$/, "runs", "Lab", (place, about, id) => labPage(place, about, decodeURIComponent(id))],
   [/^\/runs\/([^/]+)$/, "runs", "Run", (place, about, id) => runPage(place, about, decodeURIComponent(id))],
 ];
 

@@ -58,7 +58,7 @@ function marks(phase, lines) {
   };
 }
 
-class Chart {
+export class Chart {
   // series: {name, colour (1-4), faint, dash}; data(): columns; lines(): what is marked.
   constructor(title, series, data, { lines = () => [], log = false, phase } = {}) {
     this.title = title;

@@ -61,9 +61,8 @@ const COUNT = {
 };
 
 // Calls `changed` when there is something new, and once with `over` when nothing more will come.
-export function follow(run, changed) {
-  const path = `/api/runs/${encodeURIComponent(run.run_id)}/events?from=${run.offset}`;
-  const source = new EventSource(path);
+export function follow(run, changed, of = `/api/runs/${encodeURIComponent(run.run_id)}`) {
+  const source = new EventSource(`${of}/events?from=${run.offset}`);
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
     COUNT[event.event]?.(run, event);

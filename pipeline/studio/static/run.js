@@ -83,7 +83,8 @@ export async function runPage(page, known, id) {
     const end = isLive(run) && stage && !about.read_only ? h("button", { disabled: asked === stage, onclick: () => endTraining(stage) }, asked === stage ? "Ending …" : "End training, keep the best") : null;
     const data = run.stages.some((each) => each.name === "ingest" && each.status !== "would run" && each.status !== "running") ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/data` }, "Data") : null;
     const report = run.has.report ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/report`, target: "_blank", rel: "noopener" }, "Report") : null;
-    put(places.head, h("div", { class: "head" }, h("h1", {}, run.recipe), pill, lost ? h("span", { class: "dim small" }, "not connected, trying again") : null, h("span", { class: "push" }, end, data, report)), h("p", { class: "dim mono" }, run.run_id));
+    const lab = run.stages.some((each) => each.name === "train_head" && ["ran", "reused", "skipped"].includes(each.status)) && !about.read_only ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/lab` }, "Lab") : null;
+    put(places.head, h("div", { class: "head" }, h("h1", {}, run.recipe), pill, lost ? h("span", { class: "dim small" }, "not connected, trying again") : null, h("span", { class: "push" }, end, data, lab, report)), h("p", { class: "dim mono" }, run.run_id));
   }
 
   async function endTraining(stage) {

@@ -1,0 +1,55 @@
+// What experiments came to: figures beside those of another, their curves, and what was forgotten.
+
+import { Chart } from "./curves.js";
+import { h } from "./dom.js";
+import { shown } from "./knobs.js";
+import { figure, named } from "./words.js";
+
+const KINDS = { better: "good", worse: "bad" };
+
+function verdict(told) {
+  const apart = told.value - told.other;
+  const words = told.verdict === "better" || told.verdict === "worse" ? `${told.verdict} by ${figure(Math.abs(apart))}` : told.verdict;
+  return [h("span", { class: `pill ${KINDS[told.verdict] ?? ""}` }, words), h("small", { class: "dim number" }, ` ${signed(told.low)} to ${signed(told.high)}`)];
+}
+
+const signed = (value) => `${value < 0 ? "−" : "+"}${figure(Math.abs(value))}`;
+
+export function figures(found) {
+  const beside = Object.fromEntries((found.beside ?? []).map((told) => [told.name, told]));
+  return h("dl", { class: "facts" }, Object.entries(found.figures).map(([name, value]) => h("div", {}, h("dt", {}, `Validation ${named(name)}`), h("dd", {}, figure(value)), beside[name] ? h("dd", { class: "beside" }, verdict(beside[name])) : null)));
+}
+
+export const change = (settings) => {
+  const told = Object.entries(settings).map(([key, value]) => `${key.replace(/^(head|fine_tune|augment)\./, (_, section) => ({ head: "head ", fine_tune: "tuning ", augment: "" })[section]).replaceAll("_", " ").replaceAll(".", " ")} ${shown(value)}`);
+  return told.join(", ") || "As in the run";
+};
+
+const losses = (found) => found.phases.flatMap((phase) => phase.epochs.map((row) => row.val_loss));
+
+// Up to four; those without epochs are a level line. named: [[name, experiment], …].
+export function overlay(experiments) {
+  const rows = experiments.map(([name, found]) => [name, losses(found), found.figures.loss]);
+  const longest = Math.max(2, ...rows.map(([, values]) => values.length));
+  const xs = Array.from({ length: longest }, (_, at) => at + 1);
+  const series = rows.map(([name], at) => ({ name, colour: at + 1 }));
+  const data = () => [xs, ...rows.map(([, values, level]) => xs.map((_, at) => (values.length ? values[at] ?? null : level)))];
+  return new Chart("Validation loss by epoch", series, data);
+}
+
+export function forgotten(found) {
+  const told = found.forgotten;
+  if (!told) return null;
+  const bars = told.blocks.filter((row) => row.cka !== null).map((row) => [h("span", { class: "label" }, row.block), h("meter", { min: 0, max: 1, value: Math.max(0, row.cka), "aria-label": `${row.block} is alike by ${figure(row.cka)}` }), h("span", { class: "number" }, row.cka.toFixed(2))]);
+  const own = told.own_head;
+  const source = own?.accuracy !== undefined && own?.accuracy !== null ? ` Of ${own.source_examples} examples of its own task it gets ${figure(own.accuracy)} right; it was ${figure(own.accuracy_before)}.` : "";
+  const moved = told.blocks.map((row) => row.moved).filter((value) => value !== null);
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "What the giant forgot"),
+    h("p", { class: "dim" }, "How alike the features of each block are to what they were (CKA): 1 is the same, 0 is something else altogether."),
+    bars.length ? h("div", { class: "bars" }, bars) : null,
+    h("p", {}, `Its weights have moved by up to ${(100 * Math.max(0, ...moved)).toFixed(1)} % of their length.`, own ? ` The head that it came with says the same of ${Math.round(100 * own.agreement)} % of our examples.${source}` : ""),
+  );
+}
