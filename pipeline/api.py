@@ -42,6 +42,7 @@ from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.help import leading
 from pipeline.interpreters.plan import Planner
 from pipeline.interpreters.trace import trace
+from pipeline.lab.lab import Lab
 from pipeline.outside import resolve, resolve_request
 from pipeline.recipe import nested, over, read_recipe, recipe_path, validate
 from pipeline.records import RunRecord, Step, last_of, past_runs
@@ -67,6 +68,7 @@ __all__ = [
     "Stopped",
     "StoreIsHeld",
     "configured",
+    "lab",
     "load",
     "plan",
     "rollback",
@@ -253,6 +255,29 @@ def runs(store: Path | str = STORE, recipe: str = "") -> list[RunRecord]:
         known = ", ".join(sorted({record.recipe for record in found})) or "none at all"
         raise Mistake(f"RECIPE must have runs in {str(store)!r}, got {recipe!r}: there are {known}")
     return [record for record in found if recipe in ("", record.recipe)]
+
+
+def lab(run: str = "", *, store: Path | str = STORE) -> Lab:
+    """Experiments on what a run has stored: another head at once, or more of the giant trained.
+
+    ```python
+    lab = api.lab()
+    lab.experiment({"head.dropout": 0.5})
+    lab.frame                                   # a row an experiment
+    ```
+
+    Args:
+        run: its id; the last one, where it is not given.
+
+    Raises:
+        Mistake: there is none, or what it has stored is gone.
+    """
+    opened = Store(Path(store))
+    found = {record.run_id: record for record in past_runs(opened.runs)}
+    if not found or (run and run not in found):
+        known = f"the last is {list(found)[-1]}" if found else "there is none"
+        raise Mistake(f"RUN must be the id of a run in {str(store)!r}, got {run!r}: {known}")
+    return Lab(opened, found[run] if run else list(found.values())[-1])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +30,7 @@ from models.mistakes import Mistake
 from models.quiet import import_tensorflow
 from pipeline.checks import check
 from pipeline.config import Config
-from pipeline.console import JsonLines, Log, Several
+from pipeline.console import JsonLines, Log, Several, open_log
 from pipeline.events import EVENTS, EventFile, end_file
 from pipeline.flow import Run, given, tried
 from pipeline.interpreters.aside import Aside, NotQuick
@@ -58,7 +60,11 @@ _MOST = 60
 
 
 class Lab:
-    """Experiments on what one run has stored."""
+    """Experiments on what one run has stored.
+
+    Attributes:
+        place: of what is computed beside the store, until `close` is called or nobody has the lab.
+    """
 
     def __init__(self, store: Store, record: RunRecord) -> None:
         """
@@ -75,8 +81,9 @@ class Lab:
         self.examples = self._of("ingest", Examples)
         self.model = self._of("assemble", AssembledModel)
         self.folder = store.root / LAB / record.run_id
-        self._place = tempfile.TemporaryDirectory(prefix="lab-")
-        self._aside = Aside(store, Path(self._place.name), _is_quick)
+        self.place = Path(tempfile.mkdtemp(prefix="lab-"))
+        self.close = weakref.finalize(self, shutil.rmtree, self.place, ignore_errors=True)
+        self._aside = Aside(store, self.place, _is_quick)
 
     def _of(self, stage: str, kind: type[A]) -> A:
         refs = {each["name"]: each["artifact"] for each in self.record.stages}
@@ -171,8 +178,13 @@ class Lab:
             console.close("done")
         return found
 
-    def experiment(self, settings: Mapping[str, Any], log: Log) -> Experiment:
-        """What a change comes to: at once where it can be, and kept in both cases."""
+    def experiment(self, settings: Mapping[str, Any], log: Log | None = None) -> Experiment:
+        """What a change comes to: at once where it can be, and kept in both cases.
+
+        Args:
+            log: told of what takes long; on stderr where None.
+        """
+        log = log or open_log("text")
         try:
             found = self.answer(settings)
         except NotQuick:
@@ -232,19 +244,15 @@ class Lab:
             command += ["--serving-dir", self.record.serving]
         return path, command
 
-    def close(self) -> None:
-        """Forget what is not kept."""
-        self._place.cleanup()
-
     def _part(self, run: Run, config: Config) -> Score:
         """The part of the flow that depends on what an experiment may change."""
         features = given(run, config, self.model, self.examples, config.vectors)
         return tried(run, config, self.model, self.examples, features)
 
     def _forget(self) -> None:
+        for name in self._aside.made:
+            shutil.rmtree(self.place / name, ignore_errors=True)
         self._aside.made.clear()
-        self._place.cleanup()
-        Path(self._place.name).mkdir()
 
 
 def line_of(command: list[str]) -> str:

@@ -50,6 +50,6 @@ export function forgotten(found) {
     h("h2", {}, "What the giant forgot"),
     h("p", { class: "dim" }, "How alike the features of each block are to what they were (CKA): 1 is the same, 0 is something else altogether."),
     bars.length ? h("div", { class: "bars" }, bars) : null,
-    h("p", {}, `Its weights have moved by up to ${(100 * Math.max(0, ...moved)).toFixed(1)} % of their length.`, own ? ` The head that it came with says the same of ${Math.round(100 * own.agreement)} % of our examples.${source}` : ""),
+    h("p", {}, `Its weights have moved by up to ${Number((100 * Math.max(0, ...moved)).toPrecision(2))} % of their length.`, own ? ` The head that it came with says the same of ${Math.round(100 * own.agreement)} % of our examples.${source}` : ""),
   );
 }

@@ -13,7 +13,7 @@ export function bytes(value) {
   return "";
 }
 
-const shape = (sizes) => sizes.map((size) => size ?? "length").join("×");
+const shape = (sizes) => sizes.map((size) => size ?? "length").join("\u2009×\u200b\u2009");
 const crossing = (block) => block.crossing.map(shape).join(" and ");
 
 // first: the first block that is trained, or null; choose: called with that, or with null.

@@ -261,3 +261,36 @@ def test_a_store_of_a_thousand_runs_and_ten_thousand_epochs(look: Any, tmp_path:
     print(times)
     assert times["list"] < 0.3, times
     assert times["run"] < 0.5, times
+
+
+def test_the_lab_of_a_run(look: Any, tmp_path: Path, pushed: Path) -> None:
+    """A head at once, fine-tuning as it happens, what is kept, and a recipe of it."""
+    stores.copied(pushed, tmp_path)
+    page = look()
+    page.click(".runs .name a")
+    page.click("a:text-is('Lab')")
+    page.wait_for_selector("h2:text-is('As in the run')", timeout=90_000)
+    assert page.locator(".block").count() == 5
+    assert page.locator(".block.trained").count() == 2
+    page.click(".block.head")
+    page.click("button:text-is('Compute it')")
+    page.wait_for_selector("h2:text-is('Kept')", timeout=90_000)
+    assert page.locator(".block.trained").count() == 1
+    page.locator(".knob:has-text('Dropout') input").fill("0.5")
+    page.wait_for_selector("h2:has-text('head dropout 0.5')", timeout=30_000)
+    assert "Beside the run" in page.inner_text(".bench")
+    page.click("button:text-is('Keep')")
+    page.wait_for_selector("td:has-text('head dropout 0.5')")
+    page.click("button:text-is('Fork as run …')")
+    command = page.inner_text(".fork pre")
+    assert command.startswith("python run_pipeline.py run ")
+    recipe = Path(command.split()[3])
+    assert "dropout = 0.5" in recipe.read_text()
+    page.locator("tr:has-text('dropout') button:text-is('Compare with it')").click()
+    page.wait_for_selector(".pill:text-is('compared with')")
+    page.click("button:text-is('As in the run')")
+    page.wait_for_selector("h2:text-is('As in the run')")
+    page.click("button:text-is('Set it up')")
+    page.click("button:text-is('Compute it')")
+    page.wait_for_selector("h2:text-is('What the giant forgot')", timeout=90_000)
+    assert page.locator(".bars meter").count() > 2
