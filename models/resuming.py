@@ -19,6 +19,9 @@ class Checkpoint(Protocol):
     def load(self) -> State | None:
         """What was saved last, or None."""
 
+    def is_due(self) -> bool:
+        """Whether it is time to save again."""
+
     def save(self, state: State) -> None:
         """Keep `state` in place of what was kept before."""
 

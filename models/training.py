@@ -110,8 +110,9 @@ def train(
         on_begin: called before the first epoch.
         on_epoch: called after every epoch; of those before a stop, when training goes on.
         on_step: called after every step; may end training.
-        checkpoint: is offered the state after every epoch. Where it has one already, training goes
-            on from it, and ends with the weights that it would have had without the stop.
+        checkpoint: is given the state after an epoch, where it is due. Where it has one already,
+            training goes on from it, and ends with the weights that it would have had without the
+            stop.
     """
     model.compile(
         optimizer=optimizer,
@@ -144,7 +145,7 @@ def train(
         rows.append(logs | {"learning_rate": rate})
         callbacks.on_epoch_end(epoch, logs)
         averages.on_epoch_begin(epoch + 1)  # … and the weights that training goes on from.
-        if checkpoint:
+        if checkpoint and checkpoint.is_due():
             checkpoint.save(capture(model, early, rows))
         if on_epoch:
             on_epoch(epoch, rows[-1])

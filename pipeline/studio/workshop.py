@@ -202,6 +202,7 @@ class Workshop:
                 stderr=file,
                 start_new_session=True,
             )
+        threading.Thread(target=process.wait, daemon=True).start()  # What has ended is let go.
         until = time.monotonic() + _BEGIN_SECONDS
         while time.monotonic() < until:
             ended = process.poll() is not None
@@ -219,6 +220,7 @@ class Workshop:
         for process in [self._worker.process, *(job.process for job in self._jobs.values())]:
             if process is not None and process.is_alive():
                 process.kill()
+                process.join()
 
 
 def _start(target: Callable[..., None], *given: Any) -> tuple[Any, Connection]:

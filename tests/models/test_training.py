@@ -198,6 +198,9 @@ def test_a_head_that_normalizes_keeps_its_statistics_when_saved(tmp_path: object
 class InMemory:
     """A checkpoint that outlives one call of `train`."""
 
+    def is_due(self) -> bool:
+        return True
+
     def __init__(self) -> None:
         self.state: dict[str, np.ndarray] | None = None
 
