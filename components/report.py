@@ -171,5 +171,4 @@ def _opener(exported: ExportedModel) -> Callable[[], Opened]:
 
 def _evidence(opened: Callable[[], Opened], number: int, raws: list[bytes]) -> np.ndarray:
     """(examples,), how much each speaks for the answer to a target that the first one gets."""
-    model = opened()
-    return task_of(model.targets[number]).evidence(model.ask(raws).of_each[number])
+    return opened().evidence(number, raws)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 from components.files import read_json
@@ -47,11 +49,11 @@ class Match:
         return f"{verdict}\t{self.cosine:.4f}{bound}"
 
 
-def match(path: Path, modality: str, first: str, second: str) -> Match:
-    """Ask the model at `path`, whose manifest was verified.
+def embed(path: Path, modality: str, raws: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """(examples, features), unit vectors that the model at `path` gives; and whether each is valid.
 
     Raises:
-        Mistake: it gives no vectors, or cannot read one of the two.
+        Mistake: it gives no vectors.
     """
     signatures = open_signatures(path, modality)
     if EMBED not in signatures:
@@ -59,13 +61,22 @@ def match(path: Path, modality: str, first: str, second: str) -> Match:
             f"MODEL must have the signature {EMBED}, got {str(path)!r} without: run it again, with "
             f"--serve.known above 0"
         )
+    answer = signatures[EMBED](raw=tf.constant(list(raws)))
+    return answer[EMBEDDING].numpy(), answer[VALID].numpy()
+
+
+def match(path: Path, modality: str, first: str, second: str) -> Match:
+    """Ask the model at `path`, whose manifest was verified.
+
+    Raises:
+        Mistake: it gives no vectors, or cannot read one of the two.
+    """
     is_path, names = MODALITIES[modality].raw.is_path, (first, second)
     raws = [read(name) if is_path else os.fsencode(name) for name in names]
-    answer = signatures[EMBED](raw=tf.constant(raws))
-    for name, valid in zip(names, answer[VALID].numpy(), strict=True):
-        if not valid:
+    vectors, valid = embed(path, modality, raws)
+    for name, is_valid in zip(names, valid, strict=True):
+        if not is_valid:
             raise Mistake(f"INPUT must be an example that can be read, got {printable(name)!r}")
-    vectors = answer[EMBEDDING].numpy()
     cosine = float(vectors[0] @ vectors[1])
     known = read_json(path / MANIFEST).get("match") or {}
     threshold, rate = known.get("threshold"), known.get("rate")

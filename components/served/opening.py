@@ -98,6 +98,10 @@ class Opened:
         likeness = {name: arrays[name] for name in LIKENESS if name in arrays}
         return Served(self.targets, arrays[VALID], of_each, likeness)
 
+    def evidence(self, number: int, raws: Sequence[bytes]) -> np.ndarray:
+        """(examples,), how much each speaks for the answer to a target that the first one gets."""
+        return task_of(self.targets[number]).evidence(self.ask(raws).of_each[number])
+
 
 def outputs_of(target: Target, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs of one target, by their own names."""

@@ -17,6 +17,7 @@ from pipeline.store import Store, StoreIsHeld
 from pipeline.studio import bodies
 from pipeline.studio.answers import mistaken
 from pipeline.studio.data import Data
+from pipeline.studio.explaining import Explaining
 from pipeline.studio.guard import Guard
 from pipeline.studio.of_data import OfData
 from pipeline.studio.of_lab import OfLab
@@ -51,13 +52,13 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
         del request
         return JSONResponse(known)
 
-    shelf = Shelf(store)
+    shelf, data, registry = Shelf(store), Data(store), Registry(store)
     return Starlette(
         routes=[
             Route("/api/about", about),
             *OfRuns(shelf).routes(),
-            *OfData(shelf, Data(store)).routes(),
-            *OfModels(Registry(store)).routes(),
+            *OfData(shelf, data).routes(),
+            *OfModels(registry, Explaining(registry, data)).routes(),
             *OfLab(shelf, Workshop(store)).routes(),
             *(Route(address, _page) for address in _PAGES),
             Mount("/static", StaticFiles(directory=_STATIC)),

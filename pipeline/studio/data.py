@@ -75,6 +75,10 @@ class Data:
             "rows": [_shown(row) for row in found[begin : begin + count]],
         }
 
+    def trained_on(self, record: RunRecord) -> list[dict[str, Any]]:
+        """The rows of the training examples, in their order."""
+        return [_shown(row) for row in self._dataset(record).rows if row["split"] == "train"]
+
     def raw(self, record: RunRecord, identity: str) -> tuple[bytes, str]:
         """The bytes of an example, and what kind they are.
 

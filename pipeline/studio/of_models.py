@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.studio import bodies
-from pipeline.studio.answers import as_json, aside, mistaken
+from pipeline.studio.answers import SANDBOX, as_json, aside, mistaken
+from pipeline.studio.explaining import Explaining
 from pipeline.studio.registry import Registry
 
 _ROLLBACK = 'the body must be {"to": VERSION, "reason": WHY}'
@@ -18,8 +19,8 @@ _ROLLBACK = 'the body must be {"to": VERSION, "reason": WHY}'
 class OfModels:
     """Their versions, what these say of an example, and the way back to one."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, explaining: Explaining) -> None:
+        self._registry, self._explaining = registry, explaining
 
     def routes(self) -> list[Route]:
         """Where it is asked."""
@@ -29,6 +30,9 @@ class OfModels:
             Route("/api/models/{model}/rollback", self.roll_back, methods=["POST"]),
             Route(f"{version}/check", self.check, methods=["POST"]),
             Route(f"{version}/ask", self.ask, methods=["POST"]),
+            Route(f"{version}/why", self.why, methods=["POST"]),
+            Route(f"{version}/near", self.near, methods=["POST"]),
+            Route("/why/{page}", self.page),
         ]
 
     async def models(self, request: Request) -> Response:
@@ -41,6 +45,23 @@ class OfModels:
         raw = await bodies.read(request)
         params = request.path_params
         return await as_json(self._registry.ask, params["model"], params["version"], raw)
+
+    async def why(self, request: Request) -> Response:
+        """What of the example in the body counted for the answer: the address of a page."""
+        raw = await bodies.read(request)
+        params = request.path_params
+        return await as_json(self._explaining.why, params["model"], params["version"], raw)
+
+    async def page(self, request: Request) -> Response:
+        """What `why` has found, by itself."""
+        page = self._explaining.page(request.path_params["page"])
+        return HTMLResponse(page, headers={"content-security-policy": SANDBOX})
+
+    async def near(self, request: Request) -> Response:
+        """The training examples that are most like the example in the body."""
+        raw = await bodies.read(request)
+        params = request.path_params
+        return await as_json(self._explaining.near, params["model"], params["version"], raw)
 
     async def check(self, request: Request) -> Response:
         """Whether a version still says what it said when it was exported."""

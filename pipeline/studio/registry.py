@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,22 @@ from components.files import read_json, sha256, sha256_of_json
 from components.modalities.table import MODALITIES
 from components.served.manifest import MANIFEST, targets_of, verify_manifest
 from components.served.versions import Entry, ServingDirectory
+from components.tasks.protocol import Target
 from models.quiet import import_tensorflow
 from pipeline import api
 from pipeline.records import RunRecord, past_runs
 from pipeline.store import Store
 from pipeline.studio.shelf import Missing
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a model: where it is, what it is, what it reads, and what it says."""
+
+    path: Path
+    digest: str
+    modality: str
+    targets: tuple[Target, ...]
 
 
 class Registry:
@@ -49,14 +62,33 @@ class Registry:
         from components.served.opening import Opened
         from components.served.predict import Prediction
 
+        with self.open(identity, number) as version:
+            opened = Opened(version.path, version.modality, version.targets)
+            (answered,) = opened.ask([raw]).said()
+        told = Prediction("", version.targets, *answered).as_json()
+        return {"version": number, **{k: v for k, v in told.items() if k != "input"}}
+
+    @contextlib.contextmanager
+    def open(self, identity: str, number: int) -> Iterator[Version]:
+        """A version that is whole, for one at a time to ask.
+
+        Raises:
+            Missing: there is no such version.
+            Mistake: it is not what was written.
+        """
         path = self._version(identity, number)
         with self._lock:
             manifest = self._manifest(path)
             import_tensorflow()
-            targets = targets_of(manifest)
-            (answered,) = Opened(path, manifest["modality"], targets).ask([raw]).said()
-        told = Prediction("", targets, *answered).as_json()
-        return {"version": number, **{k: v for k, v in told.items() if k != "input"}}
+            yield Version(path, self._verified[path], manifest["modality"], targets_of(manifest))
+
+    def run_of(self, identity: str, number: int) -> RunRecord | None:
+        """The run that has pushed a version, where its record is there."""
+        serving = self._directories(past_runs(self._store.runs))[identity]
+        path = serving.version(number)
+        pushed = {str(path), str(path.resolve())}
+        made = (r for r in past_runs(self._store.runs) if r.pushed in pushed and r.stages)
+        return next(made, None)
 
     def check(self, identity: str, number: int) -> int:
         """How many golden examples a version says the same of as when it was exported.

@@ -17,8 +17,8 @@ with epy.lazy_imports():
     from PIL import Image
 
 legend = (
-    "Beside the first ones: where they are red, the answer given is less probable, or a number is "
-    "less, when that part is covered."
+    "Where a picture is red, the answer given is less probable, or a number is less, when that "
+    "part is covered."
 )
 explained = 4
 # Pixels of what is shown, and of what is asked about; parts of each side that are covered.

@@ -19,8 +19,8 @@ with epy.lazy_imports():
 
 legend = (
     "The higher a line, the louder. Below it, what is heard from low to high, the brighter the "
-    "louder. With the first ones: where it is red, the answer given is less "
-    "probable, or a number is less, without that part."
+    "louder. Where it is red, the answer given is less probable, or a number is less, without "
+    "that part."
 )
 explained = 4
 # Bars of a wave, its size in pixels, parts that are silenced, and seconds that are shown.

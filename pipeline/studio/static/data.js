@@ -18,9 +18,9 @@ function shown(base, modality, { id, name }) {
   return text;
 }
 
-function card(base, modality, row) {
+export function card(base, modality, row, said = row.split) {
   const told = Object.entries(row.facts ?? {}).map(([key, value]) => `${key.replaceAll("_", " ")} ${answer(value)}`).join("\n");
-  return h("figure", { class: `example ${modality}`, title: told }, shown(base, modality, row), h("figcaption", {}, h("b", {}, row.answers.map(answer).join("; ")), h("span", { class: "dim" }, ` ${row.split}`), h("div", { class: "dim mono clipped", title: row.name }, row.name)));
+  return h("figure", { class: `example ${modality}`, title: told }, shown(base, modality, row), h("figcaption", {}, h("b", {}, row.answers.map(answer).join("; ")), h("span", { class: "dim" }, ` ${said}`), h("div", { class: "dim mono clipped", title: row.name }, row.name)));
 }
 
 // A grid of which only what is seen is there, however much there is.

@@ -22,6 +22,12 @@ export const h = (tag, attributes, ...children) =>
 export const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
+// A share of 1 as a bar.
+export function gauge(share, label) {
+  const wide = Math.round(1000 * Math.min(1, Math.max(0, share))) / 10;
+  return svg("svg", { class: "gauge-bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "meter", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": wide, "aria-label": label }, svg("rect", { width: wide, height: 10 }));
+}
+
 export function put(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child || child === 0));
   return element;

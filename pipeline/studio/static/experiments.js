@@ -1,7 +1,7 @@
 // What experiments came to: figures beside those of another, their curves, and what was forgotten.
 
 import { Chart } from "./curves.js";
-import { h } from "./dom.js";
+import { gauge, h } from "./dom.js";
 import { shown } from "./knobs.js";
 import { figure, named } from "./words.js";
 
@@ -40,7 +40,7 @@ export function overlay(experiments) {
 export function forgotten(found) {
   const told = found.forgotten;
   if (!told) return null;
-  const bars = told.blocks.filter((row) => row.cka !== null).map((row) => [h("span", { class: "label" }, row.block), h("meter", { min: 0, max: 1, value: Math.max(0, row.cka), "aria-label": `${row.block} is alike by ${figure(row.cka)}` }), h("span", { class: "number" }, row.cka.toFixed(2))]);
+  const bars = told.blocks.filter((row) => row.cka !== null).map((row) => [h("span", { class: "label" }, row.block), gauge(row.cka, `How alike ${row.block} is, in percent`), h("span", { class: "number" }, row.cka.toFixed(2))]);
   const own = told.own_head;
   const source = own?.accuracy !== undefined && own?.accuracy !== null ? ` Of ${own.source_examples} examples of its own task it gets ${figure(own.accuracy)} right; it was ${figure(own.accuracy_before)}.` : "";
   const moved = told.blocks.map((row) => row.moved).filter((value) => value !== null);

@@ -1,7 +1,8 @@
 // The models that were pushed: their versions, what they say, and the way back.
 
 import { get, post, send } from "./api.js";
-import { h, notice, put } from "./dom.js";
+import { card } from "./data.js";
+import { gauge, h, notice, put } from "./dom.js";
 import { record } from "./sound.js";
 import { day, figure, named } from "./words.js";
 
@@ -36,7 +37,7 @@ export async function modelsPage(page) {
 
 function bars(probabilities) {
   const sorted = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
-  const rows = sorted.slice(0, 8).map(([label, share]) => [h("span", { class: "label" }, label), h("meter", { min: 0, max: 1, value: share, "aria-label": label }), h("span", { class: "number" }, `${(100 * share).toFixed(1)} %`)]);
+  const rows = sorted.slice(0, 8).map(([label, share]) => [h("span", { class: "label" }, label), gauge(share, label), h("span", { class: "number" }, `${(100 * share).toFixed(1)} %`)]);
   const rest = sorted.length - rows.length;
   return [h("div", { class: "bars" }, rows), rest > 0 ? h("p", { class: "dim small" }, `and ${rest} more`) : null];
 }
@@ -96,6 +97,27 @@ function shown(modality, blob, name) {
   return [media, h("p", { class: "dim small" }, name)];
 }
 
+// What of it counted, and what it is like, where somebody wants to know.
+function because(model, version, modality, blob) {
+  const place = h("div");
+  const button = h("button", { onclick: async () => {
+    button.disabled = true;
+    put(place, h("p", { class: "dim small" }, "Asking with parts of it left out …"));
+    const why = send(`${at(model)}/${version}/why`, blob).then(({ page }) => h("iframe", { class: `why ${modality}`, src: page, title: "What of it counted" }), (error) => h("p", { role: "alert" }, `${error.message}.`));
+    const near = send(`${at(model)}/${version}/near`, blob).then((found) => nearest(found, modality), (error) => h("p", { class: "dim small" }, `${error.message}.`));
+    put(place, await why, h("p", { class: "dim small" }, "Looking for what it is like …"));
+    put(place, place.firstChild, await near);
+    button.remove();
+  } }, "Why?");
+  return [button, place];
+}
+
+function nearest({ run_id, of, rows }, modality) {
+  if (!rows.length) return h("p", { class: "dim small" }, "The run that made it is gone, and what it was trained on with it.");
+  const base = `/api/runs/${encodeURIComponent(run_id)}`;
+  return [h("h3", {}, `Most like it, of ${of.toLocaleString()} that it was trained on`), h("div", { class: "near" }, rows.map((row) => card(base, modality, row, `cosine ${row.cosine.toFixed(3)}`)))];
+}
+
 function trying(model, versions) {
   const usable = versions.filter((each) => !each.damaged);
   if (!usable.length) return null;
@@ -115,7 +137,7 @@ function trying(model, versions) {
       } catch (error) {
         told = h("p", { role: "alert" }, `${error.message}.`);
       }
-      if (mine === turn) put(column, h("h3", {}, `Version ${version}`), told);
+      if (mine === turn) put(column, h("h3", {}, `Version ${version}`), told, because(model, version, modality, blob));
     }));
   }
 

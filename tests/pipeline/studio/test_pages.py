@@ -293,4 +293,4 @@ def test_the_lab_of_a_run(look: Any, tmp_path: Path, pushed: Path) -> None:
     page.click("button:text-is('Set it up')")
     page.click("button:text-is('Compute it')")
     page.wait_for_selector("h2:text-is('What the giant forgot')", timeout=90_000)
-    assert page.locator(".bars meter").count() > 2
+    assert page.locator(".bars [role=meter]").count() > 2
