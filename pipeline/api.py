@@ -13,6 +13,7 @@ model.predict(["PHOTO.jpg"]).frame
 from __future__ import annotations
 
 import contextlib
+import html
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from etils import epy
 
 from components import disk
 from components.files import check_place, sha256
+from components.job import silence
 from components.modalities.table import MODALITIES
 from components.served import fresh, signing
 from components.served.manifest import MANIFEST, find_model, targets_of, verify_manifest
@@ -31,7 +33,7 @@ from components.served.versions import LOCK, ROLLED_BACK, ServingDirectory
 from components.tasks.protocol import Target
 from models.mistakes import Mistake, printable
 from models.quiet import import_tensorflow
-from pipeline import finalists, presets
+from pipeline import finalists, local, presets
 from pipeline.checks import check, check_giant
 from pipeline.config import Config
 from pipeline.console import JsonLines, Log, Several, open_log
@@ -74,6 +76,7 @@ __all__ = [
     "rollback",
     "run",
     "runs",
+    "studio",
 ]
 
 STORE = Path(".store")
@@ -278,6 +281,36 @@ def lab(run: str = "", *, store: Path | str = STORE) -> Lab:
         known = f"the last is {list(found)[-1]}" if found else "there is none"
         raise Mistake(f"RUN must be the id of a run in {str(store)!r}, got {run!r}: {known}")
     return Lab(opened, found[run] if run else list(found.values())[-1])
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A page over a store; a notebook on this machine shows it in a frame."""
+
+    url: str
+    process: Any
+
+    def close(self) -> None:
+        """End it; it ends with this process, too."""
+        local.end(self.process)
+
+    def _repr_html_(self) -> str:
+        # As most notebooks are: by another name of this machine, it would be another site.
+        here = html.escape(self.url.replace("127.0.0.1", "localhost"))
+        return (
+            f'<iframe src="{here}" width="100%" height="800" style="border: 0"></iframe>'
+            f'<p><a href="{here}" target="_blank">in a tab of its own</a></p>'
+        )
+
+
+def studio(*, store: Path | str = STORE, port: int = 8787) -> Studio:
+    """Open the studio over a store.
+
+    Args:
+        port: of the page; where it is in use, the next one that is free.
+    """
+    process, url = local.apart(Path(store), port, silence, framed=True)
+    return Studio(url, process)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pipeline.config import Config
 from pipeline.console import open_log, print_json
 from pipeline.hosts import Hosts
 from pipeline.interpreters.help import help_to_train
+from pipeline.local import beside
 from pipeline.prune import leftovers
 from pipeline.prune import remove as remove_leftover
 from pipeline.recipe import recipe_path
@@ -31,7 +32,6 @@ from pipeline.records import Step
 from pipeline.results import Plan, RunResult
 from pipeline.session import runtime_of
 from pipeline.store import Store
-from pipeline.studio.server import beside
 
 with epy.lazy_imports():
     from rich import console as rich_console

@@ -33,7 +33,10 @@ def departures(config: Section, prefix: str = "", *, hashed_only: bool = False) 
         elif isinstance(value, dict):
             for key, each in value.items():
                 inner = f"{prefix}{name}.{key}."
-                found |= departures(each, inner, hashed_only=hashed_only)
+                own = departures(each, inner, hashed_only=hashed_only)
+                # It is there, even where nothing in it departs.
+                first = next(iter(type(each).model_fields))
+                found |= own or {f"{inner}{first}": getattr(each, first)}
         elif value != field.get_default(call_default_factory=True):
             found[f"{prefix}{name}"] = value
     return found

@@ -32,7 +32,7 @@ def rows(
         name: of the figure, a key of the tally's.
         facts: of each example; those called `names` are looked at.
     """
-    found = [part for each in names for part in _parts(each, [row.get(each) for row in facts])]
+    found = [part for each in names for part in parts(each, [row.get(each) for row in facts])]
     sure = 1 - (1 - CONFIDENCE) / max(1, len(found))
     whole = tally.once()[name]
     told = []
@@ -53,7 +53,7 @@ def rows(
     return told
 
 
-def _parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]]:
+def parts(name: str, values: list[Any]) -> Iterator[tuple[str, str, np.ndarray]]:
     """(name, which part, the examples in it): quarters of numbers, or each of a few values."""
     values = _as_numbers(values)
     known = np.array([i for i, value in enumerate(values) if value is not None], int)

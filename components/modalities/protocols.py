@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -221,6 +221,13 @@ class Shown(Protocol):
         Args:
             ask: raw examples → how much each speaks for the answer that the first one gets,
                 (examples,), to find out what counted; None to leave that out.
+        """
+
+    def read(self, model: AssembledModel, inputs: Sequence[np.ndarray]) -> tuple[bytes, str]:
+        """What a network reads of one example, to be looked at: a file, and its media type.
+
+        Args:
+            inputs: of the network, without the axis of the batch.
         """
 
 

@@ -37,6 +37,7 @@ from pipeline.interpreters.aside import Aside, NotQuick
 from pipeline.interpreters.base import Invocation
 from pipeline.interpreters.execute import Executor, execute
 from pipeline.interpreters.plan import Planner
+from pipeline.lab import batch
 from pipeline.lab.experiment import Experiment, identity
 from pipeline.processes import TENSORFLOW
 from pipeline.recipe import merged, validate
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=Artifact)
 
 LAB, _NETWORK = "lab", "network.json"
+# What the run itself is called, among experiments.
+RUN = "run"
 # Sections of the config that an experiment may change, and keys beside them; and its task's.
 _SECTIONS, _KEYS = ("head", "fine_tune", "augment"), ("strategy",)
 # Models that are kept in mind before all are forgotten.
@@ -197,12 +200,27 @@ class Lab:
         return found
 
     def known(self, name: str) -> Experiment | None:
-        """One that was kept; the run itself where it is called so, and can be had at once."""
+        """One that was kept; or the `run` itself, where that can be had at once."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return Experiment.load(self.folder / name)
         with contextlib.suppress(NotQuick):
-            return self.answer({}) if name == identity({}) else None
+            return self.answer({}) if name in (RUN, identity({})) else None
         return None
+
+    def compared(self, found: Experiment, name: str = RUN) -> pd.DataFrame:
+        """A row a figure: what it is, that of another experiment, the interval of the difference.
+
+        Raises:
+            Mistake: none is called so; see `known`.
+        """
+        import pandas as pd
+
+        other = self.known(name)
+        if other is None:
+            names = ", ".join([RUN, *(each.id for each in self.kept())])
+            raise Mistake(f"an experiment must be one of {names}, got {name!r}")
+        columns = ["name", "value", "other", "low", "high", "verdict"]
+        return pd.DataFrame(found.beside(other))[columns].set_index("name")
 
     def kept(self) -> list[Experiment]:
         """Those that were kept, the first first; one that is damaged is passed over."""
@@ -231,6 +249,11 @@ class Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, found)
         return found
+
+    def batch(self) -> dict[str, Any]:
+        """The first batch of training, as the giant reads it; see `batch.first`."""
+        import_tensorflow()
+        return batch.first(self.config, self.model, self.examples)
 
     def fork(self, settings: Mapping[str, Any]) -> tuple[Path, list[str]]:
         """Write a recipe of the run with a change; that file, and the command's arguments."""

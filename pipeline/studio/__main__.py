@@ -1,4 +1,4 @@
-"""The studio of a run, in a process of its own that ends with the run: see `server.beside`."""
+"""The studio of a run, in a process of its own that ends with the run: see `local.apart`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import sys
 import threading
 from pathlib import Path
 
+from pipeline.local import Address
 from pipeline.store import Store
-from pipeline.studio.server import Address, serve
+from pipeline.studio.server import serve
 
 
 def _end_with_run() -> None:
@@ -19,7 +20,7 @@ def _end_with_run() -> None:
 
 
 if __name__ == "__main__":
-    store, handle = sys.argv[1:]
+    store, handle, *more = sys.argv[1:]
     address = Address(socket.socket(fileno=int(handle)), sys.stdin.readline().strip())
     threading.Thread(target=_end_with_run, daemon=True).start()
-    serve(Store(Path(store)), address, read_only=False)
+    serve(Store(Path(store)), address, read_only=False, framed="framed" in more)

@@ -39,12 +39,14 @@ _PAGES = (
 )
 
 
-def create(store: Store, *, token: str, hosts: list[str], read_only: bool = False) -> Starlette:
+def create(
+    store: Store, *, token: str, hosts: list[str], read_only: bool = False, framed: bool = False
+) -> Starlette:
     """The application.
 
     Args:
         hosts: names with a port under which it is asked, such as `127.0.0.1:8787`.
-        read_only: nothing may be changed by it.
+        read_only: and `framed`: see `Guard`.
     """
     known = {"store": str(store.root), "version": described(), "read_only": read_only}
 
@@ -63,7 +65,9 @@ def create(store: Store, *, token: str, hosts: list[str], read_only: bool = Fals
             *(Route(address, _page) for address in _PAGES),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
-        middleware=[Middleware(Guard, token=token, hosts=hosts, read_only=read_only)],
+        middleware=[
+            Middleware(Guard, token=token, hosts=hosts, read_only=read_only, framed=framed)
+        ],
         exception_handlers={
             Missing: _missing,
             Mistake: _mistaken,

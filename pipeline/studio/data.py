@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import threading
 from collections import Counter, OrderedDict
@@ -15,6 +16,8 @@ from components.examples.browsing import Finder
 from components.examples.patching import ACTIONS
 from components.examples.placing import INDEX
 from components.files import read_jsonl
+from components.judging import slices
+from components.modalities.table import MODALITIES
 from models.mistakes import Mistake
 from pipeline.records import RunRecord
 from pipeline.store import Store
@@ -39,6 +42,21 @@ class _Dataset:
     rows: list[dict[str, Any]]
     finder: Finder | None = None
 
+    @functools.cached_property
+    def parts(self) -> dict[str, list[int]]:
+        """`SLICE: PART` → the rows in it: parts that a report judges; see `judging.slices`."""
+        examples = self.examples
+        names = (*MODALITIES[examples.modality].raw.slices, *examples.slices)
+        facts = [
+            row["facts"] | dict(zip(examples.slices, row.get("cells", ()), strict=False))
+            for row in self.rows
+        ]
+        return {
+            f"{title}: {part}": inside.tolist()
+            for name in names
+            for title, part, inside in slices.parts(name, [row.get(name) for row in facts])
+        }
+
 
 class Data:
     """The examples of the runs of a store."""
@@ -49,19 +67,27 @@ class Data:
         self._lock = threading.Lock()
 
     def find(
-        self, record: RunRecord, split: str, label: str, words: str, begin: int, count: int
+        self,
+        record: RunRecord,
+        split: str,
+        label: str,
+        part: str,
+        words: str,
+        begin: int,
+        count: int,
     ) -> dict[str, Any]:
-        """The examples of a split, with a label, in whose name are all words.
+        """The examples of a split, with a label, of a part, in whose name are all words.
 
         Args:
-            split: all where it is empty; and so `label` and `words`.
+            split: all where it is empty; and so `label`, `part` and `words`.
             begin: the first that is given, of all that are found.
         """
         dataset = self._dataset(record)
         wanted = words.lower().split()
+        inside = dataset.parts.get(part, ()) if part else range(len(dataset.rows))
         found = [
             row
-            for row in dataset.rows
+            for row in (dataset.rows[at] for at in inside)
             if (not split or row["split"] == split)
             and (not label or label in _labels(row))
             and all(word in row["name"].lower() for word in wanted)
@@ -72,6 +98,7 @@ class Data:
             "total": len(found),
             "splits": dict(Counter(row["split"] for row in dataset.rows)),
             "labels": dict(Counter(each for row in dataset.rows for each in _labels(row))),
+            "parts": {name: len(inside) for name, inside in dataset.parts.items()},
             "rows": [_shown(row) for row in found[begin : begin + count]],
         }
 

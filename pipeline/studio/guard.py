@@ -17,6 +17,8 @@ PAGE_POLICY = (
     "media-src 'self' blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+# Pages of this machine, such as a notebook, whatever their port.
+_HERE = "http://localhost:* http://127.0.0.1:*"
 _SAFE = ("GET", "HEAD")
 
 
@@ -31,12 +33,20 @@ class Guard:
         token: is asked for.
         hosts: the names, with their port, under which the studio is at home.
         read_only: nothing may be changed.
+        framed: other pages of this machine, such as a notebook, may show it in a frame.
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str, hosts: Collection[str], read_only: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        hosts: Collection[str],
+        read_only: bool = False,
+        framed: bool = False,
     ) -> None:
         self._app, self._token = app, token
+        self._policy = f"{PAGE_POLICY} {_HERE}" if framed else PAGE_POLICY
         self._hosts, self._read_only = frozenset(hosts), read_only
         port = next(iter(self._hosts)).rpartition(":")[2]
         self._cookie = f"shoulders-{port}"
@@ -89,12 +99,11 @@ class Guard:
     def _is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
-    @staticmethod
-    def _with_headers(send: Send) -> Send:
+    def _with_headers(self, send: Send) -> Send:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("content-security-policy", PAGE_POLICY)
+                headers.setdefault("content-security-policy", self._policy)
                 headers.setdefault("cache-control", "no-store")
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"

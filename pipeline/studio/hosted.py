@@ -12,6 +12,7 @@ from components.served.hosting import Hosting, Policy
 from components.served.manifest import find_model, is_version
 from models.mistakes import Mistake
 from models.quiet import import_tensorflow
+from pipeline import local
 from pipeline.studio import server
 
 
@@ -52,7 +53,7 @@ def hosted(model: Path, store: Path, name: str, port: int, options: Hosted) -> i
         model: a serving directory, or the directory of a version; or a name in `store`.
         name: of the model, in addresses; that of its serving directory where it is empty.
     """
-    server.require()
+    local.require()
     from pipeline.studio import rest
 
     place = _place(model, store)
@@ -70,9 +71,9 @@ def hosted(model: Path, store: Path, name: str, port: int, options: Hosted) -> i
         threads=options.threads,
         waiting=options.waiting,
     )
-    address = server.listen(port, server.to_stderr)
+    address = local.listen(port, server.to_stderr)
     rest.watch(hosting, options.poll_seconds)
-    server.to_stderr(f"POST http://{server.LOOPBACK}:{address.port}/v1/models/{name}:predict")
+    server.to_stderr(f"POST http://{local.LOOPBACK}:{address.port}/v1/models/{name}:predict")
     server.answer(answers.app(), address)
     return 0
 

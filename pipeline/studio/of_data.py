@@ -33,12 +33,12 @@ class OfData:
         ]
 
     async def data(self, request: Request) -> Response:
-        """Examples of a run: `?split=&label=&words=&from=0&count=60`."""
+        """Examples of a run: `?split=&label=&part=&words=&from=0&count=60`."""
         given = request.query_params
         begin, count = (given.get(name, usual) for name, usual in (("from", "0"), ("count", "60")))
         if not (begin.isdecimal() and count.isdecimal()):
             return mistaken("from and count must be numbers")
-        names = [given.get(name, "") for name in ("split", "label", "words")]
+        names = [given.get(name, "") for name in ("split", "label", "part", "words")]
         record = await self._record(request)
         return await as_json(self._data.find, record, *names, int(begin), int(count))
 

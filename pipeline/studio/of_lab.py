@@ -29,6 +29,7 @@ class OfLab:
         return [
             Route(lab, self.about),
             Route(f"{lab}/network", self.network),
+            Route(f"{lab}/batch", self.batch),
             Route(f"{lab}/experiments", self.experiments),
             Route(f"{lab}/answer", self.answer, methods=["POST"]),
             Route(f"{lab}/compute", self.compute, methods=["POST"]),
@@ -44,6 +45,10 @@ class OfLab:
     async def network(self, request: Request) -> Response:
         """The blocks of the giant."""
         return await as_json(self._workshop.network, await self._record(request))
+
+    async def batch(self, request: Request) -> Response:
+        """The first batch of training, as the giant reads it."""
+        return await as_json(self._workshop.batch, await self._record(request))
 
     async def experiments(self, request: Request) -> Response:
         """Those that were kept: `?against=EXPERIMENT`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def offset_of(request: Request) -> int:
     return int(given)
 
 
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, offset: int, written: int) -> tuple[list[tuple[int, str]], int]:
+    """The lines of a file that was written then; browsers that are as far share what is read.
+
+    It is in the kernel's memory still, and no thread waits for it.
+    """
+    del written
+    return new_lines(path, offset)
+
+
 async def events(path: Path, offset: int, may_tell: Callable[[], bool]) -> AsyncIterator[str]:
     """Each line from `offset` on; the id of each is the offset after it.
 
@@ -41,13 +52,14 @@ async def events(path: Path, offset: int, may_tell: Callable[[], bool]) -> Async
     yield "retry: 1000\n\n"
     while True:
         try:
-            new = path.stat().st_size > offset
-            lines, offset = await aside(new_lines, path, offset) if new else ([], offset)
+            now = path.stat()
+            new = now.st_size > offset
+            lines, offset = _read(path, offset, now.st_mtime_ns) if new else ([], offset)
         except FileNotFoundError:
             lines = []
-        for at, text in lines:
-            yield f"id: {at}\ndata: {text}\n\n"
         if lines:
+            # At once: a message for each would be many for each browser.
+            yield "".join(f"id: {at}\ndata: {text}\n\n" for at, text in lines)
             quiet, ended = 0.0, _ENDED in lines[-1][1]
             continue
         if ended or over:

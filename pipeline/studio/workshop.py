@@ -113,6 +113,11 @@ class Workshop:
         found: list[dict[str, Any]] = self._worker.ask(record.run_id, "network")
         return found
 
+    def batch(self, record: RunRecord) -> dict[str, Any]:
+        """See `Lab.batch`."""
+        found: dict[str, Any] = self._worker.ask(record.run_id, "batch")
+        return found
+
     def experiments(self, record: RunRecord, against: str) -> list[dict[str, Any]]:
         """Those that were kept, each beside the one called `against`."""
         found: list[dict[str, Any]] = self._worker.ask(record.run_id, "kept", against)
@@ -304,6 +309,7 @@ def _kept(lab: Lab, against: str) -> list[dict[str, Any]]:
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "network": Lab.network,
+    "batch": Lab.batch,
     "answer": _told,
     "kept": _kept,
 }

@@ -1,96 +1,122 @@
-"""What it costs a run to be watched: by 20 browsers, of which one never reads, and by nobody.
+"""What it costs a run to be watched: by a studio with 20 browsers, of which one never reads.
 
-Turn by turn, with the same training in the same store.
+In one run: they are stopped and let go on again, in turns of some seconds, while it trains; so that
+what else the machine does is in both.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import selectors
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from pipeline import api
+from components.files import read_jsonl
+from pipeline import api, local
 from pipeline.records import past_runs
 from pipeline.store import Store
 from tests.benchmarks.setting import Nobody, Tell
 from tests.conftest import ROOT
 
-_TURNS, _BROWSERS = 5, 20
+_BROWSERS, _SECONDS = 20, 4.0
+# After a turn has begun, what was not told meanwhile is told.
+_SETTLED = 0.5
 _CHANGES = {
     "control.enabled": False,
-    "head.features": "last",
-    "head.epochs": 300,
-    "head.patience": 300,
-    "fine_tune.patience": 60,
+    "fine_tune.epochs": 5000,
+    "fine_tune.patience": 5000,
     "bless.force": "a benchmark",
 }
+Turn = tuple[float, float, bool]
 
 
 def measure(work: Path, tell: Tell) -> None:
-    """Seconds of the stages that train, and the ratio of the medians."""
-    api.run("digits", _CHANGES, store=work, log=Nobody())
-    took: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(2 * _TURNS):
-        watched = turn % 2 == 1
-        took[watched].append(_seconds(work, seed=turn // 2 + 1, watched=watched))
-    medians = {watched: statistics.median(each) for watched, each in took.items()}
-    ratios = [b / a for a, b in zip(took[False], took[True], strict=True)]
+    """The ratio of the time of an epoch, watched and not, over neighbouring turns."""
+    turns: list[Turn] = []
+    stop = threading.Event()
+    watching = threading.Thread(target=_watch, args=(work, turns, stop))
+    watching.start()
+    result = api.run("digits", _CHANGES, store=work, log=Nobody())
+    stop.set()
+    watching.join()
+    events = read_jsonl(Store(work).runs / result.run_id / "events.jsonl")
+    told = [each for each in events if each["event"] == "epoch" and each["stage"] == "fine_tune"]
+    at = [datetime.fromisoformat(each["time"]).timestamp() for each in told]
+    pace = [(watched, _pace(at, begin, end)) for begin, end, watched in turns]
+    known = [(watched, each) for watched, each in pace if each]
+    ratios = [
+        (one if watched else other) / (other if watched else one)
+        for (watched, one), (_, other) in itertools.pairwise(known)
+    ]
+    error = statistics.stdev(ratios) / len(ratios) ** 0.5
     tell(
         {
-            "alone, seconds": medians[False],
-            "watched, seconds": medians[True],
-            "ratio": medians[True] / medians[False],
-            "ratio of each turn": [round(ratio, 3) for ratio in ratios],
+            "epochs": len(at),
+            "turns": len(known),
+            "ratio": round(statistics.median(ratios), 4),
+            "mean": round(statistics.mean(ratios), 4),
+            "standard error": round(error, 4),
         }
     )
 
 
-def _seconds(store: Path, *, seed: int, watched: bool) -> float:
-    """Of train_head and fine_tune, both trained anew."""
-    changes = {**_CHANGES, "seed": 100 + seed + 50 * watched}
-    stop = threading.Event()
-    browsers = threading.Thread(target=_watch, args=(store, stop))
-    if watched:
-        browsers.start()
-    result = api.run("digits", changes, store=store, log=Nobody())
-    stop.set()
-    if watched:
-        browsers.join()
-    return sum(s.seconds for s in result.steps if s.name in ("train_head", "fine_tune"))
+def _pace(at: list[float], begin: float, end: float) -> float:
+    """Seconds of an epoch within a turn; 0 where there are too few."""
+    inside = [moment for moment in at if begin + _SETTLED <= moment <= end]
+    return (inside[-1] - inside[0]) / (len(inside) - 1) if len(inside) > 20 else 0.0
 
 
-def _watch(store: Path, stop: threading.Event) -> None:
-    """A studio, and a process with all browsers, for the newest run."""
-    before = {record.run_id for record in past_runs(Store(store).runs)}
-    found: set[str] = set()
-    while not found and not stop.is_set():
-        found = {record.run_id for record in past_runs(Store(store).runs)} - before
+def _watch(store: Path, turns: list[Turn], stop: threading.Event) -> None:
+    """A studio and all browsers, for the newest run, in turns."""
+    while not past_runs(Store(store).runs):
         time.sleep(0.05)
-    command = [sys.executable, "-m", "tests.pipeline.studio.stores", str(store)]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        port = server.stdout.readline().strip()
-        words = [sys.executable, "-m", __name__, port, *found, str(_BROWSERS)]
-        with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE) as browsers:
-            stop.wait()
-            browsers.kill()
-        server.kill()
+    (record,) = past_runs(Store(store).runs)
+    server, url = local.apart(store, 0, lambda said: None)
+    host, token = url.removeprefix("http://").split("/?token=")
+    words = [sys.executable, "-m", __name__, host, token, record.run_id]
+    with subprocess.Popen(words, cwd=ROOT) as browsers:
+        watched = True
+        while not stop.is_set():
+            begin = time.time()
+            stop.wait(_SECONDS)
+            turns.append((begin, time.time(), watched))
+            watched = not watched
+            for process in (server, browsers):
+                os.kill(process.pid, signal.SIGCONT if watched else signal.SIGSTOP)
+        for process in (server, browsers):
+            os.kill(process.pid, signal.SIGCONT)
+        browsers.kill()
+    local.end(server)
 
 
-def _browse(port: int, run_id: str, count: int) -> None:
+def _browse(host: str, token: str, run_id: str) -> None:
     """All of them but one read what they are told."""
-    from tests.pipeline.studio.stores import At, Stream
-
-    streams = [Stream(At(port), run_id) for _ in range(count)]
-    streams[0].read(until=1)
-    for stream in streams[1:]:
-        threading.Thread(target=stream.read, kwargs={"seconds": 600.0}).start()
+    name, port = host.split(":")
+    request = f"GET /api/runs/{run_id}/events HTTP/1.1\r\nHost: {host}\r\n"
+    request += f"Authorization: Bearer {token}\r\n\r\n"
+    chosen = selectors.DefaultSelector()
+    kept: list[Any] = []
+    for number in range(_BROWSERS):
+        connected = socket.create_connection((name, int(port)), 60)
+        connected.sendall(request.encode())
+        kept.append(connected)
+        if number:
+            chosen.register(connected, selectors.EVENT_READ)
+    while chosen.get_map():
+        for key, _ in chosen.select():
+            reading: Any = key.fileobj
+            if not reading.recv(1 << 16):
+                chosen.unregister(reading)
 
 
 if __name__ == "__main__":
-    _browse(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    _browse(*sys.argv[1:])

@@ -163,6 +163,9 @@ def test_from_python(store: Store, run: RunRecord, stored: Experiment) -> None:
     assert list(found.frame.index.names) == ["phase", "epoch"]
     assert len(found.frame) == len(found.phases[0]["epochs"])
     assert {found.id, stored.id} <= set(opened.frame.index)
+    assert list(opened.compared(found, stored.id).index) == ["loss", "accuracy"]
+    with pytest.raises(Mistake, match=f"must be one of run, .*{stored.id}"):
+        opened.compared(found, "another")
     assert api.lab(store=store.root).record.run_id == past_runs(store.runs)[-1].run_id
     with pytest.raises(Mistake, match="RUN must be the id of a run"):
         api.lab("none", store=store.root)

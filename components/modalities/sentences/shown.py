@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from etils import epy
 
-from components.modalities.sentences.raw import is_blank
+from components.artifacts import AssembledModel
+from components.modalities.sentences.raw import Sentence, is_blank
+
+with epy.lazy_imports():
+    from models import encoders
 
 legend = (
     "Without a red word the answer given is less probable, without a blue one more; point at a "
@@ -41,3 +49,16 @@ def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
     ]
     rest = f" … and {len(words) - _EXPLAINED} more words" if len(words) > _EXPLAINED else ""
     return f'<blockquote class="text">{" ".join(marked)}{rest}</blockquote>'
+
+
+def read(model: AssembledModel, inputs: Sequence[np.ndarray]) -> tuple[bytes, str]:
+    """The tokens, a space between each: text."""
+    tokenizer = _tokenizer(Sentence(**model.form).family, model.directory / "preset")
+    token_ids, mask = inputs
+    pieces = [str(tokenizer.id_to_token(int(token))) for token in token_ids[mask > 0]]
+    return " ".join(pieces).encode(), "text/plain; charset=utf-8"
+
+
+@functools.lru_cache(maxsize=2)
+def _tokenizer(family: str, folder: Path) -> Any:
+    return encoders.open_tokenizer(family, folder)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from etils import epy
 
+from components.artifacts import AssembledModel
 from components.modalities.sounds import raw as sounds
+from components.modalities.sounds.form import Sound
 
 with epy.lazy_imports():
     from PIL import Image
@@ -54,6 +56,11 @@ def show(raw: bytes, ask: Callable[[list[bytes]], np.ndarray] | None) -> str:
         f'<div class="sound">{_drawn(signal, counted)}{_spectrogram(signal, rate)}'
         f'<audio controls preload="none" src="data:audio/wav;base64,{played}"></audio></div>'
     )
+
+
+def read(model: AssembledModel, inputs: Sequence[np.ndarray]) -> tuple[bytes, str]:
+    """The samples: a WAV file."""
+    return _wav(inputs[0], Sound(**model.form).rate), "audio/wav"
 
 
 def _drawn(signal: np.ndarray, counted: np.ndarray) -> str:

@@ -89,6 +89,7 @@ async function browse(place, base) {
   const first = await get(`${base}/data?count=1`);
   const split = choices("Split", first.splits, "All splits");
   const label = choices("Label", first.labels, "All labels");
+  const part = choices("Part", first.parts, "All parts");
   const words = h("input", { type: "search", placeholder: "Words of a name", "aria-label": "Search names" });
   const count = h("span", { class: "dim number" });
   const box = h("div");
@@ -96,7 +97,7 @@ async function browse(place, base) {
 
   async function find() {
     grid?.remove();
-    const mine = (grid = new Grid(base, new URLSearchParams({ split: split.value, label: label.value, words: words.value }).toString()));
+    const mine = (grid = new Grid(base, new URLSearchParams({ split: split.value, label: label.value, part: part.value, words: words.value }).toString()));
     await mine.chunk(0);
     if (mine !== grid) return;
     count.textContent = `${mine.total.toLocaleString()} example${mine.total === 1 ? "" : "s"}`;
@@ -105,12 +106,12 @@ async function browse(place, base) {
   }
 
   let soon = 0;
-  for (const each of [split, label]) each.addEventListener("change", find);
+  for (const each of [split, label, part]) each.addEventListener("change", find);
   words.addEventListener("input", () => {
     clearTimeout(soon);
     soon = setTimeout(find, 200);
   });
-  put(place, h("div", { class: "filters" }, split, Object.keys(first.labels).length > 1 ? label : null, words, count), box);
+  put(place, h("div", { class: "filters" }, split, Object.keys(first.labels).length > 1 ? label : null, Object.keys(first.parts).length ? part : null, words, count), box);
   await find();
 }
 
@@ -161,8 +162,30 @@ async function doubts(place, base, about) {
   put(place, h("p", {}, `${rows.length} labels that heads doubt which had not seen them, the most doubtful first.`), about.read_only ? null : h("p", { class: "patching" }, write, told), h("div", { class: "doubts" }, cards));
 }
 
+// The first batch of the first epoch: what the network is given, and what other views are like.
+async function batch(place, base, about) {
+  if (about.read_only) {
+    put(place, h("p", { class: "dim" }, "The studio was started with --read-only, and computes nothing."));
+    return;
+  }
+  put(place, h("p", { class: "dim" }, "Reading it as the giant does …"));
+  const { rows, size, views, modality } = await get(`${base}/lab/batch`);
+  const several = rows[0]?.views.length > 1;
+  const cards = rows.map((row) => h("figure", { class: `example ${modality}` }, h("div", { class: "views" }, row.views.map(({ view, kind, data }) => given(kind, data, `${row.name}, view ${view}`))), h("figcaption", {}, h("b", {}, row.answers.map(answer).join("; ")), several ? h("span", { class: "dim" }, ` as it is, and ${row.views.length - 1} more views`) : null, h("div", { class: "dim mono clipped", title: row.name }, row.name))));
+  const said = views === "fresh" ? "Each epoch has views of its own." : views === 1 ? "The run has one view of each example: as it is." : `The run has ${views} views of each example, one after the other.`;
+  put(place, h("p", {}, `The first ${rows.length} of the ${size} examples that the head was given first, as the giant reads them. ${said}`), h("div", { class: "batch" }, cards));
+}
+
+function given(kind, data, name) {
+  if (kind.startsWith("image/")) return h("img", { src: `data:${kind};base64,${data}`, alt: name, title: name });
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  if (kind.startsWith("audio/")) return h("audio", { controls: true, preload: "none", title: name, src: URL.createObjectURL(new Blob([bytes], { type: kind })) });
+  return h("blockquote", { class: "mono", title: name }, new TextDecoder().decode(bytes));
+}
+
 const TABS = [
   ["All examples", browse],
+  ["The first batch", batch],
   ["Set aside", aside],
   ["Labels in doubt", doubts],
 ];

@@ -18,10 +18,10 @@ from typing import Any
 import uvicorn
 
 from pipeline.events import EVENTS, line
+from pipeline.local import Address, listen
 from pipeline.records import RunRecord
 from pipeline.store import Store
 from pipeline.studio.app import create
-from pipeline.studio.server import Address, listen
 
 TOKEN = "a-token"
 STAGES = ("ingest", "validate", "train_head", "push")

@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 
 from models.mistakes import Mistake
 from pipeline.events import EVENTS, end_file, line
+from pipeline.local import listen
 from pipeline.store import Store
 from pipeline.studio.app import create
 from pipeline.studio.following import Followed, Phase, new_lines, sparkline
-from pipeline.studio.server import listen
 from tests.conftest import ROOT, write_classes
 from tests.pipeline.studio import stores
 from tests.pipeline.studio.stores import TOKEN, Stream, beginning, epoch, record, tell
