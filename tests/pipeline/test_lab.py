@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.files import read_json
 from components.judging import by_example
@@ -155,6 +158,17 @@ def test_the_network_is_drawn_with_what_crosses_each_cut(lab: Lab) -> None:
     assert blocks[0]["crossing"] in ([[16, 16, 3]], ((16, 16, 3),))
     assert sum(block["weights"] for block in blocks) == lab.model.stats["frozen_weights"]
     assert lab.network() == read_json(lab.folder / "network.json")
+
+
+def test_the_first_batch_is_what_the_giant_reads(lab: Lab) -> None:
+    told = lab.batch()
+    # Batches are as even as can be: 42 examples are two of 21.
+    assert (lab.examples.counts["train"], told["size"]) == (42, 21)
+    assert len(told["rows"]) == 12
+    for row in told["rows"]:
+        (view,) = row["views"]
+        assert view["kind"] == "image/png"
+        assert Image.open(io.BytesIO(base64.b64decode(view["data"]))).size == (16, 16)
 
 
 def test_from_python(store: Store, run: RunRecord, stored: Experiment) -> None:

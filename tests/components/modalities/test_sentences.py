@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from components.served.agreement import TOLERANCE
 from components.served.opening import open_model
 from models.encoders import FAMILIES
 from models.mistakes import Mistake
+from pipeline import api
 from tests.helpers import ingested, tfds_of
 from tests.presets import GOOD, write_preset, write_table
 from tests.presets import sentences as written
@@ -105,6 +107,11 @@ def test_pulse(in_process: Call, recipe: Path, tmp_path: Path) -> None:
     contract = json.loads((Path(pushed) / "assets.extra" / "contract.json").read_text())
     assert contract["tokenizer"] == "BertTokenizer"
     assert contract["most_tokens"] == 16
+
+    row = api.lab(store=tmp_path / "store").batch()["rows"][0]
+    tokens = base64.b64decode(row["views"][0]["data"]).decode().split()
+    assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]")
+    assert 2 < len(tokens) <= 16
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import struct
+import types
 from pathlib import Path
 from typing import Any
 
@@ -422,3 +423,12 @@ def test_a_few_bytes_that_are_hours_are_not_decoded(monkeypatch: pytest.MonkeyPa
     assert sounds.converted(buffer.getvalue()).startswith(b"RIFF")
     monkeypatch.setattr(sounds, "MOST_BYTES", 60_000)
     assert sounds.converted(buffer.getvalue()) == buffer.getvalue()
+
+
+def test_what_is_heard_can_be_heard_again() -> None:
+    given: Any = types.SimpleNamespace(form=FORM.model_dump())
+    samples = np.sin(np.arange(FORM.samples) / 9).astype(np.float32)
+    content, kind = shown.read(given, [samples])
+    again, rate = soundfile.read(io.BytesIO(content))
+    assert (kind, rate) == ("audio/wav", RATE)
+    np.testing.assert_allclose(again, samples, atol=1e-3)
