@@ -162,6 +162,8 @@ class Lab:
             at_work(store, runtime.serving, config.runtime.deadline),
             EventFile(folder / EVENTS) as events,
         ):
+            for ended in folder.glob("*.end"):  # Of the same experiment, before.
+                ended.unlink()
             began = time.monotonic()
             console = Several(log, JsonLines(events.write, every=1.0))
             last = {each["name"]: each["artifact"] for each in self.record.stages}
@@ -201,6 +203,8 @@ class Lab:
 
     def known(self, name: str) -> Experiment | None:
         """One that was kept; or the `run` itself, where that can be had at once."""
+        if not name.isalnum():  # Nothing that leads to another folder.
+            return None
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return Experiment.load(self.folder / name)
         with contextlib.suppress(NotQuick):

@@ -18,8 +18,9 @@ from components.judging import by_example
 from models.mistakes import Mistake
 from pipeline import api
 from pipeline.console import Several
+from pipeline.events import end_file
 from pipeline.interpreters.aside import NotQuick
-from pipeline.lab.experiment import Experiment
+from pipeline.lab.experiment import Experiment, identity
 from pipeline.lab.lab import Lab
 from pipeline.records import RunRecord, past_runs
 from pipeline.store import Store, StoreIsHeld
@@ -169,6 +170,16 @@ def test_the_first_batch_is_what_the_giant_reads(lab: Lab) -> None:
         (view,) = row["views"]
         assert view["kind"] == "image/png"
         assert Image.open(io.BytesIO(base64.b64decode(view["data"]))).size == (16, 16)
+
+
+def test_an_experiment_goes_on_that_was_ended_before(lab: Lab) -> None:
+    settings = {"fine_tune.learning_rate": 2e-3, "fine_tune.epochs": 3, "fine_tune.patience": 3}
+    folder = lab.folder / identity(settings)
+    folder.mkdir(parents=True)
+    end_file(folder, "fine_tune").touch()
+    found = lab.compute(settings, QUIET)
+    assert len(found.phases[-1]["epochs"]) == 3
+    assert lab.known(f"../{lab.record.run_id}/{found.id}") is None
 
 
 def test_from_python(store: Store, run: RunRecord, stored: Experiment) -> None:
