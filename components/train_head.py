@@ -94,7 +94,7 @@ def train_head(
         )
     keras.utils.set_random_seed(seed)
     trials = Trials(features, training_data(job, features, "pooled", learning), seed, start)
-    if config.epochs == 0:
+    if config.kind == "untrained":
         return _untrained(job, trials, config)
 
     def decide() -> dict[str, Any]:

@@ -64,10 +64,12 @@ def _check_features(config: Config) -> None:
             )
     head = config.head
     _check_prototypes(config)
-    if head.epochs == 0 and not config.unfreeze:
+    if head.kind == "untrained" and head.features == "taps":
+        raise Mistake("head.features must be last where head.kind is untrained, got 'taps'")
+    if head.kind == "untrained" and not config.unfreeze:
         raise Mistake(
-            "head.epochs must be at least 1 where nothing is fine-tuned with the head, got 0: say "
-            "--fine-tune.unfreeze as well"
+            "head.kind must be one that is trained where nothing is fine-tuned with it, got "
+            "'untrained': say --fine-tune.unfreeze as well"
         )
     if head.features != "taps":
         return

@@ -17,16 +17,16 @@ class HeadConfig(PhaseConfig):
     `taps`, the pooled outputs of several blocks (arXiv:2201.03529), and is fitted exactly, in
     seconds; `auto`: fitted to what the examples speak for, but `last` where anything else of this
     section is not as it is by default."""
-    kind: Literal["linear", "prototype", "auto"] = "linear"
+    kind: Literal["linear", "prototype", "auto", "untrained"] = "linear"
     """`prototype`: the mean of each class on normalized features (arXiv:1911.04623); it trains
     nothing, makes do with one example of each class, and classes can be added to it. `auto`:
-    that, where it is better beyond noise than what is fitted exactly."""
+    that, where it is better beyond noise than what is fitted exactly. `untrained`: as it begins, to
+    see what that does to a giant that is fine-tuned with it."""
     begin: Literal["zeros", "random", "prototypes"] = "zeros"
     """What a head that is trained by epochs begins with: `random`, as Keras would; class means
     where it is linear."""
-    epochs: int = Field(20, ge=0, le=10_000)
-    """Most epochs to train; 0 leaves it as it begins, to see what that does to a giant that is
-    fine-tuned with it."""
+    epochs: int = Field(20, ge=1, le=10_000)
+    """Most epochs to train."""
     learning_rate: float | Literal["auto"] = 1e-3
     """Adam's, at its highest: it rises for `warmup_epochs`, then falls along a cosine. `auto`
     finds one by a range test."""

@@ -6,14 +6,17 @@ import base64
 from typing import Any
 
 import numpy as np
+from etils import epy
 
 from components.artifacts import AssembledModel, Examples
-from components.examples import dataset
 from components.examples.placing import INDEX
 from components.files import read_jsonl
 from components.modalities.table import MODALITIES, open_reader
 from models import minibatches
 from pipeline.config import Config
+
+with epy.lazy_imports():
+    from components.examples import dataset
 
 # So many are looked at, and so many views of each.
 _EXAMPLES, _VIEWS = 12, 4

@@ -116,7 +116,7 @@ def test_fine_tuning_is_kept_and_reused_by_a_fork(lab: Lab, store: Store) -> Non
 
 
 def test_a_head_that_is_not_trained_destroys_what_it_is_trained_with(lab: Lab) -> None:
-    destroying = {"head.epochs": 0, "head.begin": "random", "fine_tune.learning_rate": 0.5}
+    destroying = {"head.kind": "untrained", "head.begin": "random", "fine_tune.learning_rate": 0.5}
     destroying |= {"fine_tune.unfreeze": "all", "fine_tune.epochs": 2}
     destroyed = lab.experiment(destroying, QUIET)
     careful = lab.experiment({"fine_tune.unfreeze": "all", "fine_tune.epochs": 2}, QUIET)
@@ -142,7 +142,7 @@ def test_what_cannot_be_tried_is_told_in_a_line(lab: Lab, store: Store, run: Run
         ({"data.path": "elsewhere"}, "an experiment must change one of head, fine_tune"),
         ({"head.dropot": 1}, "dropot"),
         ({"head.dropout": 2}, "head.dropout must be below 1"),
-        ({**HEAD, "head.epochs": 0}, "head.epochs must be at least 1 where nothing is fine-tuned"),
+        ({**HEAD, "head.kind": "untrained"}, "head.kind must be one that is trained where nothing"),
         ({"fine_tune.unfreeze": "blocks"}, "fine_tune.unfreeze must be a block"),
     ):
         with pytest.raises(Mistake, match=message):

@@ -11,7 +11,7 @@ import { duration, figure, named } from "./words.js";
 
 const SOON = 150;
 // With a rate for a head, and a head that knows nothing: what the guides warn of.
-const DESTROY = { "head.features": "last", "head.epochs": 0, "head.begin": "random", "fine_tune.unfreeze": "all", "fine_tune.learning_rate": 0.01, "fine_tune.epochs": 3 };
+const DESTROY = { "head.features": "last", "head.kind": "untrained", "head.begin": "random", "fine_tune.unfreeze": "all", "fine_tune.learning_rate": 0.01, "fine_tune.epochs": 3 };
 const NEEDS = {
   extract: "The giant has to read the examples once more: what it gives there is not stored yet.",
   fine_tune: "Blocks of the giant are trained.",
