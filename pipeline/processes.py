@@ -118,7 +118,7 @@ def _child(there: Connection, work: Work) -> None:
     if work.backend != TENSORFLOW:
         hide_gpus()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
-    threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(there,), daemon=True).start()
     lock = threading.Lock()
 
     def send(kind: str, value: Any) -> None:
@@ -144,7 +144,7 @@ def _child(there: Connection, work: Work) -> None:
         send("done", result)
 
 
-def _end_with_parent(there: Connection) -> None:
+def end_with_parent(there: Connection) -> None:
     """The parent never says anything: there is something to read when it has ended."""
     with contextlib.suppress(EOFError, OSError):
         there.recv()

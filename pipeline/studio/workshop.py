@@ -24,6 +24,7 @@ from pipeline.events import EVENTS, end_file
 from pipeline.interpreters.aside import NotQuick
 from pipeline.lab.experiment import identity
 from pipeline.lab.lab import LAB, Lab, line_of
+from pipeline.processes import end_with_parent
 from pipeline.records import RunRecord, past_runs
 from pipeline.store import Store, StoreIsHeld
 from pipeline.studio.shelf import Missing
@@ -34,7 +35,7 @@ _OPEN = 2
 _BEGIN_SECONDS = 60.0
 _PROGRAM = Path(__file__).parents[2] / "run_pipeline.py"
 # What a person is told as it is.
-_TOLD = (Mistake, StoreIsHeld, NotQuick, Missing)
+_TOLD = (Mistake, StoreIsHeld, NotQuick)
 
 
 @dataclass
@@ -265,7 +266,7 @@ def _answer(there: Connection, root: Path) -> None:
 def _compute(there: Connection, root: Path, run_id: str, settings: dict[str, Any]) -> None:
     """Compute one experiment; what is wrong with it is said."""
     _begin()
-    threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(there,), daemon=True).start()
     silent: Log = Several()
     try:
         _open(root, run_id).compute(settings, silent)
@@ -278,13 +279,6 @@ def _begin() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _end_with_parent(there: Connection) -> None:
-    """The parent never says anything: there is something to read when it has ended."""
-    with contextlib.suppress(EOFError, OSError):
-        there.recv()
-    os._exit(1)
 
 
 def _open(root: Path, run_id: str) -> Lab:
