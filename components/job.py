@@ -39,6 +39,10 @@ def silence(_: str) -> None:
     """Nobody listens."""
 
 
+def unwatched(what: str, done: int, total: int, note: str = "") -> None:
+    """Nobody looks how far it is."""
+
+
 def no_earlier() -> Iterator[Artifact]:
     """A stage has made nothing yet."""
     return iter(())
@@ -65,7 +69,7 @@ class Job:
     directory: Path
     activations: Path
     scratch: Path
-    progress: Progress
+    progress: Progress = unwatched
     say: Callable[[str], None] = silence
     tell: Tell = nobody
     end: Path | None = None

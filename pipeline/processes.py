@@ -20,7 +20,7 @@ from typing import Any, cast
 from etils import epy
 
 from components.artifacts import Artifact
-from components.job import Job, nobody
+from components.job import Job, nobody, silence, unwatched
 from models.quiet import hide_gpus, import_tensorflow
 
 with epy.lazy_imports():
@@ -83,7 +83,7 @@ def do_apart(work: Work) -> Artifact:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    silent = replace(work, job=replace(work.job, progress=_silence, say=_nobody, tell=nobody))
+    silent = replace(work, job=replace(work.job, progress=unwatched, say=silence, tell=nobody))
     process = context.Process(target=_child, args=(there, silent), daemon=True)
     with _environment(KERAS_BACKEND=work.backend):
         process.start()
@@ -149,14 +149,6 @@ def end_with_parent(there: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         there.recv()
     os._exit(1)
-
-
-def _silence(what: str, done: int, total: int, note: str = "") -> None:
-    """The progress of a job on its way to another process."""
-
-
-def _nobody(_: str) -> None:
-    """Who is told of a job on its way to another process."""
 
 
 @contextlib.contextmanager

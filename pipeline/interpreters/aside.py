@@ -60,7 +60,6 @@ class Aside(Interpreter):
             directory=place / "artifact",
             activations=self.store.activations,
             scratch=place / "scratch",
-            progress=_silence,
             beam=BeamConfig(),
         )
         with contextlib.redirect_stdout(io.StringIO()):
@@ -69,7 +68,3 @@ class Aside(Interpreter):
         made = made.model_copy(update={"digest": call.fingerprint})
         self.made[call.fingerprint] = made
         return made
-
-
-def _silence(what: str, done: int, total: int, note: str = "") -> None:
-    """Nobody waits for long."""

@@ -20,6 +20,8 @@ def _end_with_run() -> None:
 
 
 if __name__ == "__main__":
+    # What a page shows can wait; the run does not wait for it.
+    os.nice(10)
     store, handle, *more = sys.argv[1:]
     address = Address(socket.socket(fileno=int(handle)), sys.stdin.readline().strip())
     threading.Thread(target=_end_with_run, daemon=True).start()

@@ -25,6 +25,7 @@ from pipeline.studio.of_models import OfModels
 from pipeline.studio.of_runs import OfRuns
 from pipeline.studio.registry import Registry
 from pipeline.studio.shelf import Missing, Shelf
+from pipeline.studio.streaming import Streams
 from pipeline.studio.workshop import Workshop
 
 _STATIC = Path(__file__).parent / "static"
@@ -55,13 +56,14 @@ def create(
         return JSONResponse(known)
 
     shelf, data, registry = Shelf(store), Data(store), Registry(store)
+    streams = Streams()
     return Starlette(
         routes=[
             Route("/api/about", about),
-            *OfRuns(shelf).routes(),
+            *OfRuns(shelf, streams).routes(),
             *OfData(shelf, data).routes(),
             *OfModels(registry, Explaining(registry, data)).routes(),
-            *OfLab(shelf, Workshop(store)).routes(),
+            *OfLab(shelf, Workshop(store), streams).routes(),
             *(Route(address, _page) for address in _PAGES),
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import secrets
 import threading
 from collections import OrderedDict
@@ -12,6 +13,7 @@ import numpy as np
 from etils import epy
 
 from components.modalities.table import MODALITIES
+from components.tasks.protocol import Target
 from models.mistakes import Mistake
 from pipeline.records import RunRecord
 from pipeline.studio.data import Data
@@ -60,7 +62,10 @@ class Explaining:
             if not opened.ask([raw]).valid[0]:
                 raise Mistake("the example must be one that can be read, got one that cannot")
             shown = MODALITIES[version.modality].shown
-            content = shown.show(raw, functools.partial(opened.evidence, 0))
+            content = "".join(
+                _titled(target) + shown.show(raw, functools.partial(opened.evidence, at))
+                for at, target in enumerate(version.targets)
+            )
         name = secrets.token_hex(8)
         with self._lock:
             self._pages[name] = _PAGE.format(content=content, legend=shown.legend)
@@ -118,6 +123,11 @@ class Explaining:
             while len(self._vectors) > _MODELS:
                 self._vectors.popitem(last=False)
         return self._vectors[version.digest]
+
+
+def _titled(target: Target) -> str:
+    """Which of several answers is explained."""
+    return f"<h3>{html.escape(target.name)}</h3>" if target.name else ""
 
 
 def _evenly(count: int) -> list[int]:

@@ -6,22 +6,23 @@ import json
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from models.mistakes import Mistake
 from pipeline.records import RunRecord
-from pipeline.studio import bodies, streaming
+from pipeline.studio import bodies
 from pipeline.studio.answers import as_json, aside
 from pipeline.studio.shelf import Shelf
+from pipeline.studio.streaming import Streams
 from pipeline.studio.workshop import Workshop
 
 
 class OfLab:
     """Experiments on what a run has stored."""
 
-    def __init__(self, shelf: Shelf, workshop: Workshop) -> None:
-        self._shelf, self._workshop = shelf, workshop
+    def __init__(self, shelf: Shelf, workshop: Workshop, streams: Streams) -> None:
+        self._shelf, self._workshop, self._streams = shelf, workshop, streams
 
     def routes(self) -> list[Route]:
         """Where it is asked."""
@@ -86,8 +87,7 @@ class OfLab:
         def may_tell() -> bool:
             return self._workshop.is_at_work(record.run_id, name)
 
-        stream = streaming.events(path, streaming.offset_of(request), may_tell)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return self._streams.response(request, path, may_tell)
 
     async def end(self, request: Request) -> Response:
         """`{"stage": NAME}`: end the training of a stage; or all, where none is named."""

@@ -6,19 +6,14 @@ import json
 import time
 
 from starlette.requests import Request
-from starlette.responses import (
-    FileResponse,
-    HTMLResponse,
-    JSONResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from models.mistakes import Mistake
-from pipeline.studio import bodies, streaming
+from pipeline.studio import bodies
 from pipeline.studio.answers import SANDBOX, as_json, aside, mistaken
 from pipeline.studio.shelf import Missing, Shelf
+from pipeline.studio.streaming import Streams
 
 # The last event of a run may come so long after its record.
 _AFTER_SECONDS = 5.0
@@ -27,8 +22,8 @@ _AFTER_SECONDS = 5.0
 class OfRuns:
     """The list, one run, and its events."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, streams: Streams) -> None:
+        self._shelf, self._streams = shelf, streams
 
     def routes(self) -> list[Route]:
         """Where it is asked."""
@@ -89,10 +84,7 @@ class OfRuns:
         """
         run_id = request.path_params["run_id"]
         path = await aside(self._shelf.events, run_id)
-        stream = streaming.events(
-            path, streaming.offset_of(request), lambda: self._may_tell(run_id)
-        )
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return self._streams.response(request, path, lambda: self._may_tell(run_id))
 
     def _may_tell(self, run_id: str) -> bool:
         """Whether a run may have more to tell.

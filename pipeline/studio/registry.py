@@ -84,10 +84,10 @@ class Registry:
 
     def run_of(self, identity: str, number: int) -> RunRecord | None:
         """The run that has pushed a version, where its record is there."""
-        serving = self._directories(past_runs(self._store.runs))[identity]
-        path = serving.version(number)
+        records = past_runs(self._store.runs)
+        path = self._directories(records)[identity].version(number)
         pushed = {str(path), str(path.resolve())}
-        made = (r for r in past_runs(self._store.runs) if r.pushed in pushed and r.stages)
+        made = (record for record in records if record.pushed in pushed and record.stages)
         return next(made, None)
 
     def check(self, identity: str, number: int) -> int:
@@ -108,8 +108,7 @@ class Registry:
             Missing: there is no such version.
             Mistake: it is not what was written; or no reason is given.
         """
-        self._version(identity, to)
-        place = self._directories(past_runs(self._store.runs))[identity].path
+        place = self._having(identity, to).path
         return int(api.rollback(place, to, reason, store=self._store.root).name)
 
     def _directories(self, records: list[RunRecord]) -> dict[str, ServingDirectory]:
@@ -122,11 +121,15 @@ class Registry:
                 found[f"{path.name}-{sha256_of_json(place)[:8]}"] = path
         return {name: ServingDirectory(path) for name, path in found.items()}
 
-    def _version(self, identity: str, number: int) -> Path:
+    def _having(self, identity: str, number: int) -> ServingDirectory:
+        """The serving directory that has a version."""
         serving = self._directories(past_runs(self._store.runs)).get(identity)
         if serving is None or number not in serving.versions():
             raise Missing(f"there is no version {number} of {identity!r}")
-        return serving.version(number).resolve()
+        return serving
+
+    def _version(self, identity: str, number: int) -> Path:
+        return self._having(identity, number).version(number).resolve()
 
     def _manifest(self, path: Path) -> dict[str, Any]:
         """Verified once while it is the same."""

@@ -31,11 +31,13 @@ const COUNT = {
   },
   "stage began": (run, event) =>
     Object.assign(stageOf(run, event.stage), { status: "running", began: event.time, expected: event.expected }),
-  progress: (run, event) => {
-    stageOf(run, event.stage).progress = event;
+  progress: (run, { stage, work, done, total, note, time }) => {
+    stageOf(run, stage).progress = { work, done, total, note, time };
   },
-  "stage ended": (run, event) =>
-    Object.assign(stageOf(run, event.stage), { status: event.status, seconds: event.seconds, stats: event.stats, remarks: event.remarks, progress: null }),
+  "stage ended": (run, { stage: name, status, seconds, stats, remarks, artifact }) => {
+    const stage = Object.assign(stageOf(run, name), { status, seconds, stats, remarks, artifact });
+    delete stage.progress;
+  },
   "phase began": (run, event) => {
     const { time, level, event: _, stage, phase, before, ...stopping } = event;
     Object.assign(phaseOf(run, event), { stopping, before });
@@ -60,12 +62,17 @@ const COUNT = {
   message: (run, event) => run.messages.push(event),
 };
 
+// One event more.
+export function count(run, event) {
+  COUNT[event.event]?.(run, event);
+}
+
 // Calls `changed` when there is something new, and once with `over` when nothing more will come.
 export function follow(run, changed, of = `/api/runs/${encodeURIComponent(run.run_id)}`) {
   const source = new EventSource(`${of}/events?from=${run.offset}`);
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
-    COUNT[event.event]?.(run, event);
+    count(run, event);
     run.offset = Number(message.lastEventId);
     changed();
   };

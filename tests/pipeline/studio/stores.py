@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.testclient import TestClient
 
 from pipeline.events import EVENTS, line
 from pipeline.local import Address, listen
@@ -24,6 +25,7 @@ from pipeline.store import Store
 from pipeline.studio.app import create
 
 TOKEN = "a-token"
+HOST = "127.0.0.1:8787"
 STAGES = ("ingest", "validate", "train_head", "push")
 
 
@@ -96,6 +98,13 @@ def studio(store: Path, *, read_only: bool = False) -> Iterator[Address]:
         server.should_exit = True
         thread.join()
         address.listening.close()
+
+
+def client(store: Path, *, token: bool = True, **options: Any) -> TestClient:
+    """Somebody who asks, under the name that the studio is at home under."""
+    app = create(Store(store), token=TOKEN, hosts=[HOST, "localhost:8787"], **options)
+    headers = {"host": HOST} | ({"authorization": f"Bearer {TOKEN}"} if token else {})
+    return TestClient(app, base_url=f"http://{HOST}", headers=headers, follow_redirects=False)
 
 
 def copied(pushed: Path, store: Path) -> Path:

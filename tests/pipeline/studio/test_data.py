@@ -14,8 +14,7 @@ from components.examples.browsing import Finder
 from components.files import read_json, write_jsonl
 from components.tasks.protocol import Column, Space, Target
 from pipeline.store import Store
-from tests.pipeline.studio.stores import copied
-from tests.pipeline.studio.test_server import client
+from tests.pipeline.studio.stores import client, copied
 
 LABELS = ("ant", "bee", "cat")
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.studio.stores import copied
-from tests.pipeline.studio.test_server import client
+from tests.pipeline.studio.stores import client, copied
 
 
 def test_why_a_model_says_what_it_says(pushed: Path, tmp_path: Path) -> None:

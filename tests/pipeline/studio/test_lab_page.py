@@ -15,8 +15,7 @@ from components.files import read_json
 from pipeline.records import past_runs
 from pipeline.store import Store
 from pipeline.studio.workshop import Workshop
-from tests.pipeline.studio.stores import copied
-from tests.pipeline.studio.test_server import client
+from tests.pipeline.studio.stores import client, copied
 
 
 @pytest.fixture(scope="module")
