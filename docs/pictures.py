@@ -17,13 +17,15 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import ViewportSize, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from pipeline import local
 from pipeline.records import past_runs
 from pipeline.store import Store
 
 DOCS = Path(__file__).parent
 REPORT = ViewportSize(width=1000, height=1330)
-PAGE = ViewportSize(width=1280, height=860)
+PAGE = ViewportSize(width=1280, height=960)
 COLOURS = 64
 QUALITY = 82
 
@@ -68,9 +70,18 @@ def of_lab(page: Any, base: str) -> None:
     """Another head, beside the run."""
     page.goto(f"{base}/lab")
     page.get_by_text("Answered in").wait_for()
-    page.get_by_label("Learning rate").first.fill("0.0003")
-    page.get_by_text("Beside the run").wait_for(timeout=60_000)
-    page.wait_for_timeout(600)
+    for block in (".block:has-text('block3')", ".block.head"):
+        page.locator(block).click()
+        page.wait_for_timeout(1000)
+        compute = page.get_by_role("button", name="Compute it")
+        compute.or_(page.get_by_text("Beside the run")).first.wait_for(timeout=60_000)
+        if compute.count():
+            compute.click()
+        page.get_by_text("Beside the run").wait_for(timeout=120_000)
+        page.wait_for_timeout(600)
+    page.get_by_label("Show the curve of trained from block3 on").check()
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(400)
     save(page.screenshot(), "studio-lab.webp")
 
 
@@ -95,9 +106,9 @@ def of_asking(page: Any, base: str, example: bytes) -> None:
     page.goto(base)
     given = {"name": "digit.png", "mimeType": "image/png", "buffer": example}
     page.locator("input[type=file]").set_input_files(given)
-    page.get_by_role("button", name="Why?").click(timeout=60_000)
-    page.locator(".near figure img").last.wait_for(timeout=60_000)
-    page.wait_for_timeout(800)
+    page.get_by_role("button", name="Why?").click(timeout=20_000)
+    page.locator(".near figure img").last.wait_for(timeout=20_000)
+    top(page, "Ask it")
     save(page.screenshot(), "studio-ask.webp")
 
 

@@ -150,6 +150,9 @@ def test_the_make_targets_that_are_named_exist() -> None:
 def test_the_readme_can_be_read_at_once() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 150
     assert (ROOT / "docs" / "report.png").stat().st_size <= 200_000
+    pictures = [path.stat().st_size for path in ROOT.glob("docs/studio-*.webp")]
+    assert len(pictures) == 4
+    assert sum(pictures) <= 400_000
 
 
 def test_links_lead_somewhere() -> None:

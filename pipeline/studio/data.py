@@ -8,7 +8,7 @@ import io
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts import SUSPECTS, Examples, Suspects
@@ -36,11 +36,56 @@ _RIFF = {b"WAVE": "audio/wav", b"WEBP": "image/webp"}
 PATCHES = "patches"
 
 
+@dataclass(frozen=True)
+class Query:
+    """Which examples are looked for: all that are of a split, with a label, of a part, in whose
+    name are all words. What is empty is not asked.
+    """
+
+    split: str = ""
+    label: str = ""
+    part: str = ""
+    words: str = ""
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether an example is such a one, but for its part."""
+        name = row["name"].lower()
+        return (
+            (not self.split or row["split"] == self.split)
+            and (not self.label or self.label in _labels(row))
+            and all(word in name for word in self.words.lower().split())
+        )
+
+
 @dataclass
 class _Dataset:
     examples: Examples
     rows: list[dict[str, Any]]
-    finder: Finder | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    last: tuple[Query, list[dict[str, Any]]] | None = None
+
+    def find(self, query: Query) -> list[dict[str, Any]]:
+        """The rows of a query; who scrolls asks the same one again."""
+        last = self.last
+        if last is None or last[0] != query:
+            inside = self.parts.get(query.part, ()) if query.part else range(len(self.rows))
+            last = query, [row for row in (self.rows[at] for at in inside) if query.fits(row)]
+            self.last = last
+        return last[1]
+
+    @functools.cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many there are of each split, label and part."""
+        return {
+            "splits": dict(Counter(row["split"] for row in self.rows)),
+            "labels": dict(Counter(each for row in self.rows for each in _labels(row))),
+            "parts": {name: len(inside) for name, inside in self.parts.items()},
+        }
+
+    @functools.cached_property
+    def finder(self) -> Finder:
+        """Where their bytes are."""
+        return Finder.of(self.examples.dataset, self.examples.modality)
 
     @functools.cached_property
     def parts(self) -> dict[str, list[int]]:
@@ -66,39 +111,15 @@ class Data:
         self._known: OrderedDict[str, _Dataset] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(
-        self,
-        record: RunRecord,
-        split: str,
-        label: str,
-        part: str,
-        words: str,
-        begin: int,
-        count: int,
-    ) -> dict[str, Any]:
-        """The examples of a split, with a label, of a part, in whose name are all words.
-
-        Args:
-            split: all where it is empty; and so `label`, `part` and `words`.
-            begin: the first that is given, of all that are found.
-        """
+    def find(self, record: RunRecord, query: Query, begin: int, count: int) -> dict[str, Any]:
+        """`count` of the examples that are looked for, from the one at `begin` on."""
         dataset = self._dataset(record)
-        wanted = words.lower().split()
-        inside = dataset.parts.get(part, ()) if part else range(len(dataset.rows))
-        found = [
-            row
-            for row in (dataset.rows[at] for at in inside)
-            if (not split or row["split"] == split)
-            and (not label or label in _labels(row))
-            and all(word in row["name"].lower() for word in wanted)
-        ]
+        found = dataset.find(query)
         count = min(count, _MOST_ROWS)
         return {
             "modality": dataset.examples.modality,
             "total": len(found),
-            "splits": dict(Counter(row["split"] for row in dataset.rows)),
-            "labels": dict(Counter(each for row in dataset.rows for each in _labels(row))),
-            "parts": {name: len(inside) for name, inside in dataset.parts.items()},
+            **dataset.counts,
             "rows": [_shown(row) for row in found[begin : begin + count]],
         }
 
@@ -113,11 +134,9 @@ class Data:
             Missing: there is no such example.
         """
         dataset = self._dataset(record)
-        with self._lock:
-            if dataset.finder is None:
-                examples = dataset.examples
-                dataset.finder = Finder.of(examples.dataset, examples.modality)
-        raw = dataset.finder.raw(identity)
+        with dataset.lock:  # Pages ask for many at once.
+            finder = dataset.finder
+        raw = finder.raw(identity)
         if raw is None:
             raise Missing(f"there is no example {identity!r}")
         return raw, _kind(raw, dataset.examples.modality)

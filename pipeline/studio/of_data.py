@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from pipeline.records import RunRecord
 from pipeline.studio import bodies
 from pipeline.studio.answers import as_json, aside, mistaken
-from pipeline.studio.data import Data
+from pipeline.studio.data import Data, Query
 from pipeline.studio.shelf import Shelf
 
 
@@ -38,9 +39,9 @@ class OfData:
         begin, count = (given.get(name, usual) for name, usual in (("from", "0"), ("count", "60")))
         if not (begin.isdecimal() and count.isdecimal()):
             return mistaken("from and count must be numbers")
-        names = [given.get(name, "") for name in ("split", "label", "part", "words")]
+        asked = {each.name: given.get(each.name, "") for each in fields(Query)}
         record = await self._record(request)
-        return await as_json(self._data.find, record, *names, int(begin), int(count))
+        return await as_json(self._data.find, record, Query(**asked), int(begin), int(count))
 
     async def raw(self, request: Request) -> Response:
         """An example, as it was given; it is never a page."""

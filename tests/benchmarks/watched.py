@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from components.files import read_jsonl
 from pipeline import api, local
 from pipeline.records import past_runs
@@ -112,8 +114,8 @@ def _watch(store: Path, turns: list[Turn], taken: dict[str, float], stop: thread
 
 def _cpu(pid: int) -> float:
     """Seconds of a processor that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    taken = psutil.Process(pid).cpu_times()
+    return float(taken.user + taken.system)
 
 
 def _browse(host: str, token: str, run_id: str) -> None:

@@ -9,9 +9,12 @@ const SIZES = { image: { wide: 168, high: 196 }, text: { wide: 420, high: 132 },
 
 const answer = (value) => (Array.isArray(value) ? value.join(", ") : typeof value === "number" ? figure(value) : String(value ?? "–"));
 
+// What has few pixels is shown by its pixels.
+export const enlarge = ({ target }) => target.classList.toggle("tiny", target.naturalWidth < 64);
+
 function shown(base, modality, { id, name }) {
   const address = `${base}/data/${encodeURIComponent(id)}/raw`;
-  if (modality === "image") return h("img", { src: address, alt: name, loading: "lazy", decoding: "async" });
+  if (modality === "image") return h("img", { src: address, alt: name, loading: "lazy", decoding: "async", onload: enlarge });
   if (modality === "sound") return h("audio", { controls: true, preload: "none", src: address });
   const text = h("blockquote", { class: "clipped" });
   fetch(address).then((found) => found.text()).then((content) => (text.textContent = content), () => (text.textContent = name));

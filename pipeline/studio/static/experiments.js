@@ -20,21 +20,39 @@ export function figures(found) {
   return h("dl", { class: "facts" }, Object.entries(found.figures).map(([name, value]) => h("div", {}, h("dt", {}, `Validation ${named(name)}`), h("dd", {}, figure(value)), beside[name] ? h("dd", { class: "beside" }, verdict(beside[name])) : null)));
 }
 
+const SECTIONS = { head: "head ", fine_tune: "tuning ", augment: "" };
+const unfrozen = (first) => (first === 0 ? "all frozen" : first === "all" ? "nothing frozen" : `trained from ${shown(first)} on`);
+
+function changed([key, value]) {
+  if (key === "fine_tune.unfreeze") return unfrozen(value);
+  const name = key.replace(/^(head|fine_tune|augment)\./, (_, section) => SECTIONS[section]);
+  return `${name.replaceAll("_", " ").replaceAll(".", " ")} ${shown(value)}`;
+}
+
+// What an experiment changes, in words.
 export const change = (settings) => {
-  const told = Object.entries(settings).map(([key, value]) => `${key.replace(/^(head|fine_tune|augment)\./, (_, section) => ({ head: "head ", fine_tune: "tuning ", augment: "" })[section]).replaceAll("_", " ").replaceAll(".", " ")} ${shown(value)}`);
-  return told.join(", ") || "As in the run";
+  const rest = Object.entries(settings).filter(([key]) => key !== "strategy" || !("fine_tune.unfreeze" in settings));
+  return rest.map(changed).join(", ") || "As in the run";
 };
 
 const losses = (found) => found.phases.flatMap((phase) => phase.epochs.map((row) => row.val_loss));
 
-// Up to four; those without epochs are a level line. named: [[name, experiment], …].
+// Where the last phase of the longest one begins.
+function begins(experiments) {
+  const phases = experiments.map(([, found]) => found.phases.filter((phase) => phase.epochs.length)).sort((one, other) => other.length - one.length)[0];
+  if (phases.length < 2) return [];
+  const before = phases.slice(0, -1).reduce((sum, phase) => sum + phase.epochs.length, 0);
+  return [{ x: before + 1, name: named(phases.at(-1).name), of: "dim" }];
+}
+
+// Up to four, of which the first is on top; those without epochs are a level line.
+// experiments: [[name, experiment], …].
 export function overlay(experiments) {
-  const rows = experiments.map(([name, found]) => [name, losses(found), found.figures.loss]);
-  const longest = Math.max(2, ...rows.map(([, values]) => values.length));
+  const rows = experiments.map(([name, found], at) => ({ name, colour: at + 1, values: losses(found), level: found.figures.loss })).reverse();
+  const longest = Math.max(2, ...rows.map(({ values }) => values.length));
   const xs = Array.from({ length: longest }, (_, at) => at + 1);
-  const series = rows.map(([name], at) => ({ name, colour: at + 1 }));
-  const data = () => [xs, ...rows.map(([, values, level]) => xs.map((_, at) => (values.length ? values[at] ?? null : level)))];
-  return new Chart("Validation loss by epoch", series, data);
+  const data = () => [xs, ...rows.map(({ values, level }) => xs.map((_, at) => (values.length ? values[at] ?? null : level)))];
+  return new Chart("Validation loss by epoch", rows, data, { lines: () => begins(experiments) });
 }
 
 export function forgotten(found) {

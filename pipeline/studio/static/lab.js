@@ -145,7 +145,7 @@ class Lab {
       this.against ||= found.id;
     }
     this.chart?.remove();
-    const shown = [...(this.run && this.run.id !== found.id ? [["the run", this.run]] : []), ["now", found], ...this.kept.filter((each) => this.ticked.has(each.id) && each.id !== found.id).map((each) => [said(each.settings), each])].slice(0, 4);
+    const shown = [["now", found], ...(this.run && this.run.id !== found.id ? [["the run", this.run]] : []), ...this.kept.filter((each) => this.ticked.has(each.id) && each.id !== found.id).map((each) => [said(each.settings), each])].slice(0, 4);
     this.chart = overlay(shown);
     const isKept = this.kept.some((each) => each.id === found.id);
     const keep = h("button", { disabled: isKept, onclick: () => this.keep(found) }, isKept ? "Kept" : "Keep");

@@ -1,7 +1,7 @@
 // The models that were pushed: their versions, what they say, and the way back.
 
 import { get, post, send } from "./api.js";
-import { card } from "./data.js";
+import { card, enlarge } from "./data.js";
 import { gauge, h, notice, put } from "./dom.js";
 import { record } from "./sound.js";
 import { day, figure, named } from "./words.js";
@@ -92,7 +92,7 @@ function giving(modality, ask) {
 function shown(modality, blob, name) {
   if (modality === "text") return h("blockquote", {}, name);
   const url = URL.createObjectURL(blob);
-  const media = modality === "sound" ? h("audio", { controls: true, src: url }) : h("img", { src: url, alt: name, class: "asked" });
+  const media = modality === "sound" ? h("audio", { controls: true, src: url }) : h("img", { src: url, alt: name, class: "asked", onload: enlarge });
   media.addEventListener("error", () => media.replaceWith(h("p", { class: "dim" }, `${name} cannot be shown by this browser.`)));
   return [media, h("p", { class: "dim small" }, name)];
 }

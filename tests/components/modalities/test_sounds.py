@@ -227,6 +227,7 @@ def test_the_whole_of_a_run(tmp_path: Path) -> None:
         *("--model.weights", "none", "--sounds.seconds", 0.4, "--sounds.mels", 32),
         *("--sounds.hop", 0.3, "--sounds.longest", 1.0),
         *("--augment.views", 2, "--head.features", "last", "--head.learning-rate", 0.01),
+        *("--head.epochs", 100, "--head.patience", 30),
         *("--fine-tune.unfreeze", 1, "--fine-tune.epochs", 2, "--bless.force", "a test"),
         *("--control.enabled", "true", "--control.epochs", 2),
     )

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,14 @@ class At:
     @property
     def hosts(self) -> list[str]:
         return [f"127.0.0.1:{self.port}"]
+
+    def get(self, path: str) -> bytes:
+        """What is answered there."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        asked = urllib.request.Request(f"http://{self.hosts[0]}{path}", headers=headers)
+        with urllib.request.urlopen(asked) as answer:
+            content: bytes = answer.read()
+        return content
 
 
 class Stream:
