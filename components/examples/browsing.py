@@ -74,47 +74,41 @@ def _records(buffer: mmap.mmap) -> Iterator[tuple[int, int]]:
         at = begin + length + _AFTER
 
 
-class _Field(NamedTuple):
-    number: int
-    begin: int
-    end: int
-
-
 def _bytes_features(
     buffer: mmap.mmap, begin: int, end: int
 ) -> Iterator[tuple[str, tuple[int, int]]]:
     """The name of each feature that has bytes → where the first of them are."""
-    for features in _within(buffer, _Field(0, begin, end)):
-        for entry in _within(buffer, features):
-            parts = {field.number: field for field in _fields(buffer, entry)}
+    for features, *whole in _fields(buffer, begin, end):
+        if features != _FIRST:
+            continue
+        for _, *entry in _fields(buffer, *whole):
+            parts = {number: (start, stop) for number, start, stop in _fields(buffer, *entry)}
             if _FIRST not in parts or _VALUE not in parts:
                 continue
-            key = parts[_FIRST]
-            for values in _within(buffer, parts[_VALUE]):
-                for first in _within(buffer, values):
-                    name = buffer[key.begin : key.end].decode()
-                    yield name, (first.begin, first.end - first.begin)
+            for kind, *values in _fields(buffer, *parts[_VALUE]):
+                if kind == _FIRST and (found := _fields(buffer, *values)):
+                    _, start, stop = found[0]
+                    yield buffer[slice(*parts[_FIRST])].decode(), (start, stop - start)
                     break
 
 
-def _within(buffer: mmap.mmap, field: _Field) -> Iterator[_Field]:
-    """The first ones in a field, by their number."""
-    return (each for each in _fields(buffer, field) if each.number == _FIRST)
-
-
-def _fields(buffer: mmap.mmap, within: _Field) -> Iterator[_Field]:
-    """Those in a protocol buffer that have a length."""
-    at = within.begin
-    while at < within.end:
+def _fields(buffer: mmap.mmap, at: int, end: int) -> list[tuple[int, int, int]]:
+    """The number of each field that has a length, in a message at so many bytes; where it is."""
+    found = []
+    while at < end:
         tag, at = _varint(buffer, at)
         if tag & 7 != _OF_LENGTH:
-            return  # Numbers: there is nothing in them.
+            break  # Numbers: there is nothing in them.
         length, at = _varint(buffer, at)
-        yield _Field(tag >> 3, at, at + length)
+        found.append((tag >> 3, at, at + length))
         at += length
+    return found
 
 
 def _varint(buffer: mmap.mmap, at: int) -> tuple[int, int]:
+    byte = buffer[at]
+    if byte < 0x80:
+        return byte, at + 1
     value = shift = 0
     while True:
         byte = buffer[at]

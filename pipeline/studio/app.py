@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from models.mistakes import Mistake
 from models.version import described
 from pipeline.store import Store, StoreIsHeld
 from pipeline.studio import bodies
 from pipeline.studio.answers import mistaken
+from pipeline.studio.assets import Assets
 from pipeline.studio.data import Data
 from pipeline.studio.explaining import Explaining
 from pipeline.studio.guard import Guard
@@ -28,7 +26,6 @@ from pipeline.studio.shelf import Missing, Shelf
 from pipeline.studio.streaming import Streams
 from pipeline.studio.workshop import Workshop
 
-_STATIC = Path(__file__).parent / "static"
 # Addresses that a person sees; what they say is for the page to show.
 _PAGES = (
     "/",
@@ -56,7 +53,7 @@ def create(
         return JSONResponse(known)
 
     shelf, data, registry = Shelf(store), Data(store), Registry(store)
-    streams = Streams()
+    streams, assets = Streams(), Assets()
     return Starlette(
         routes=[
             Route("/api/about", about),
@@ -64,8 +61,8 @@ def create(
             *OfData(shelf, data).routes(),
             *OfModels(registry, Explaining(registry, data)).routes(),
             *OfLab(shelf, Workshop(store), streams).routes(),
-            *(Route(address, _page) for address in _PAGES),
-            Mount("/static", StaticFiles(directory=_STATIC)),
+            *(Route(address, assets.page) for address in _PAGES),
+            *assets.routes(),
         ],
         middleware=[
             Middleware(Guard, token=token, hosts=hosts, read_only=read_only, framed=framed)
@@ -77,11 +74,6 @@ def create(
             bodies.TooLarge: _too_large,
         },
     )
-
-
-async def _page(request: Request) -> Response:
-    del request
-    return FileResponse(_STATIC / "index.html")
 
 
 async def _missing(request: Request, error: Exception) -> Response:

@@ -32,7 +32,8 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Why</titl
 body {{ margin: 0; font: 15px/1.6 system-ui, sans-serif; }}
 p {{ font-size: 13px; opacity: .75; margin: 8px 0 0; }} h3 {{ font-size: 13px; margin: 0 0 6px; }}
 img {{ max-width: 100%; border-radius: 6px; }} .pair {{ display: flex; gap: 8px; }}
-.pair img {{ max-width: 48%; }} blockquote {{ margin: 0; }} svg {{ width: 100%; height: 80px; }}
+.pair img {{ height: 160px; max-width: 48%; object-fit: contain; }}
+blockquote {{ margin: 0; }} svg {{ width: 100%; height: 80px; }}
 audio {{ width: 100%; }} span[title] {{ border-radius: 3px; padding: 0 1px; }}
 </style><body>{content}<p>{legend}</p></body></html>"""
 
@@ -50,8 +51,9 @@ class Explaining:
         self._vectors: OrderedDict[str, tuple[list[dict[str, Any]], np.ndarray]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def why(self, identity: str, number: int, raw: bytes) -> dict[str, str]:
-        """The address of a page that shows what of an example counted.
+    def why(self, identity: str, number: int, raw: bytes) -> dict[str, Any]:
+        """`page`, the address of one that shows what of an example counted; `parts`, for how many
+        answers.
 
         Raises:
             Missing: there is no such version.
@@ -62,16 +64,16 @@ class Explaining:
             if not opened.ask([raw]).valid[0]:
                 raise Mistake("the example must be one that can be read, got one that cannot")
             shown = MODALITIES[version.modality].shown
-            content = "".join(
+            parts = [
                 _titled(target) + shown.show(raw, functools.partial(opened.evidence, at))
                 for at, target in enumerate(version.targets)
-            )
+            ]
         name = secrets.token_hex(8)
         with self._lock:
-            self._pages[name] = _PAGE.format(content=content, legend=shown.legend)
+            self._pages[name] = _PAGE.format(content="".join(parts), legend=shown.legend)
             while len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
-        return {"page": f"/why/{name}"}
+        return {"page": f"/why/{name}", "parts": len(parts)}
 
     def page(self, name: str) -> str:
         """One that was made, as long as it is kept.

@@ -97,13 +97,16 @@ function shown(modality, blob, name) {
   return [media, h("p", { class: "dim small" }, name)];
 }
 
+// What is shown of a target, and its legend, in pixels: the page itself may not tell how high it is.
+const HIGH = { image: 220, text: 150, sound: 320 };
+
 // What of it counted, and what it is like, where somebody wants to know.
 function because(model, version, modality, blob) {
   const place = h("div");
   const button = h("button", { onclick: async () => {
     button.disabled = true;
     put(place, h("p", { class: "dim small" }, "Asking with parts of it left out …"));
-    const why = send(`${at(model)}/${version}/why`, blob).then(({ page }) => h("iframe", { class: `why ${modality}`, src: page, title: "What of it counted" }), (error) => h("p", { role: "alert" }, `${error.message}.`));
+    const why = send(`${at(model)}/${version}/why`, blob).then(({ page, parts }) => h("iframe", { class: "why", height: HIGH[modality] * parts, src: page, title: "What of it counted" }), (error) => h("p", { role: "alert" }, `${error.message}.`));
     const near = send(`${at(model)}/${version}/near`, blob).then((found) => nearest(found, modality), (error) => h("p", { class: "dim small" }, `${error.message}.`));
     put(place, await why, h("p", { class: "dim small" }, "Looking for what it is like …"));
     put(place, place.firstChild, await near);

@@ -44,14 +44,8 @@ export function record(give) {
       return;
     }
     const context = new AudioContext();
-    const source = context.createMediaStreamSource(stream);
     const parts = [];
-    await context.audioWorklet.addModule("/static/recorder.js");
-    const node = new AudioWorkletNode(context, "recorder");
-    node.port.onmessage = (message) => parts.push(message.data);
-    source.connect(node);
     const timer = setTimeout(() => stop?.(), MOST_SECONDS * 1000);
-    button.textContent = "Stop, and ask";
     stop = () => {
       clearTimeout(timer);
       stop = null;
@@ -60,6 +54,16 @@ export function record(give) {
       context.close();
       if (parts.length) give(wav(parts, context.sampleRate));
     };
+    try {
+      await context.audioWorklet.addModule(new URL("./worklets/recorder.js", import.meta.url));
+      const node = new AudioWorkletNode(context, "recorder");
+      node.port.onmessage = (message) => parts.push(message.data);
+      context.createMediaStreamSource(stream).connect(node);
+      button.textContent = "Stop, and ask";
+    } catch (error) {
+      stop?.();
+      notice(`Nothing can be recorded: ${error.message}.`);
+    }
   }
 
   return button;

@@ -13,6 +13,9 @@ from tests.pipeline.studio import stores
 from tests.pipeline.studio.stores import TOKEN
 
 CHROMIUM = shutil.which("chromium")
+# A microphone that beeps, and nobody who has to allow it.
+FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+ARGUMENTS = ["--no-sandbox", *FAKE]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def chromium() -> Iterator[Any]:
         pytest.skip("there is no Chromium on this machine")
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
 

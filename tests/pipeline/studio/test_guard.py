@@ -30,12 +30,18 @@ def test_only_the_page_itself_is_answered(
     tmp_path: Path, headers: dict[str, str], status: int, said: str
 ) -> None:
     """No foreign page, no foreign name, nobody without the token."""
-    for path in ("/api/runs", "/", "/static/app.js"):
+    for path in ("/api/runs", "/", asset(tmp_path)):
         answer = client(tmp_path).get(path, headers=headers)
         assert answer.status_code == status, path
         assert said in answer.text
         assert "connect-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def asset(store: Path) -> str:
+    """The address of a file that the page is made of."""
+    page = client(store).get("/").text
+    return page.partition('<script src="')[2].partition('"')[0]
 
 
 def test_the_token_goes_from_the_address_into_a_cookie(tmp_path: Path) -> None:

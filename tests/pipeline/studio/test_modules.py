@@ -1,11 +1,13 @@
-"""What a browser makes of events as they come is what the server makes of all of them."""
+"""What modules of the pages compute, run in a browser: of events, and of a microphone."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from pipeline.events import EVENTS, line
 from pipeline.studio.following import Followed
@@ -40,11 +42,25 @@ def events() -> list[str]:
     ]
 
 
-FOLD = """async ([run, lines]) => {
-  const { count } = await import("/static/live.js");
+def module(name: str) -> str:
+    """The address of a module of the page, in JavaScript."""
+    return f"document.querySelector(\"link[href$='/{name}']\").href"
+
+
+FOLD = f"""async ([run, lines]) => {{
+  const {{ count }} = await import({module("live.js")});
   for (const line of lines) count(run, JSON.parse(line));
   return run;
-}"""
+}}"""
+RECORD = f"""async () => {{
+  const {{ record }} = await import({module("sound.js")});
+  const heard = await new Promise((resolve) => {{
+    const button = record(resolve);
+    button.click();
+    setTimeout(() => button.click(), 2500);
+  }});
+  return [...new Uint8Array(await heard.arrayBuffer())];
+}}"""
 
 
 def test_a_browser_counts_as_the_server_does(look: Any, tmp_path: Path) -> None:
@@ -62,3 +78,11 @@ def test_a_browser_counts_as_the_server_does(look: Any, tmp_path: Path) -> None:
         seen = page.evaluate(FOLD, [begun.as_json(), told[known:]])
         expected = whole.as_json() | {"offset": begun.offset}
         assert {name: seen[name] for name in expected} == expected, known
+
+
+def test_what_a_microphone_hears_can_be_read(look: Any) -> None:
+    """As what a model of sounds is asked about."""
+    raw = bytes(look().evaluate(RECORD))
+    samples, rate = soundfile.read(io.BytesIO(raw))
+    assert 0.5 < len(samples) / rate < 4
+    assert abs(samples).max() > 0.05
