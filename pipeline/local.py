@@ -48,7 +48,8 @@ def listen(port: int, say: Callable[[str], None]) -> Address:
         Mistake: none of the next ones is.
     """
     for at in range(port, min(port + _PORTS, 1 << 16)):
-        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # By name: asyncio sends without delay (TCP_NODELAY) only where it knows that it is TCP.
+        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind((LOOPBACK, at))

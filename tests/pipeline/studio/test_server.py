@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import statistics
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +18,8 @@ import pytest
 from models.mistakes import Mistake
 from pipeline.local import listen
 from tests.conftest import ROOT
-from tests.pipeline.studio.stores import record
+from tests.pipeline.studio import stores
+from tests.pipeline.studio.stores import TOKEN, record
 
 
 def test_a_port_in_use_gives_the_next_one() -> None:
@@ -33,6 +37,20 @@ def test_a_port_in_use_gives_the_next_one() -> None:
         second.listening.close()
     with pytest.raises(Mistake, match="--port must be one that is free"):
         listen(70_000, said.append)
+
+
+def test_an_answer_waits_for_no_acknowledgement(tmp_path: Path) -> None:
+    """40 ms, where the head and the body of an answer are sent with Nagle's algorithm."""
+    times = []
+    with stores.studio(tmp_path) as address:
+        connection = http.client.HTTPConnection(address.hosts[0])
+        for _ in range(30):
+            started = time.monotonic()
+            connection.request("GET", "/api/about", headers={"Authorization": f"Bearer {TOKEN}"})
+            assert b"store" in connection.getresponse().read()
+            times.append(time.monotonic() - started)
+        connection.close()
+    assert statistics.median(times) < 0.03, times
 
 
 def test_the_command(tmp_path: Path) -> None:
