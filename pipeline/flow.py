@@ -46,6 +46,7 @@ from components.served.manifest import ServedModel
 from components.served.versions import ServingDirectory
 from components.shortcut import shortcut
 from components.suspect import suspect
+from components.tasks.learning import Learning
 from components.tasks.protocol import Target
 from components.track import track
 from components.train_control import train_control
@@ -283,20 +284,29 @@ def scored(run: Run, config: Config, outside: Outside) -> Score:
     """From raw examples to how a model does on the examples to validate with."""
     examples, checks = checked(run, config, outside)
     model, features = frozen(run, config, outside, examples, checks)
-    return tried(run, config, model, examples, features)
+    return tried(run, config, model, examples, features, config.learning.judged)
 
 
 def tried(
-    run: Run, config: Config, model: AssembledModel, examples: Examples, features: Features
+    run: Run,
+    config: Config,
+    model: AssembledModel,
+    examples: Examples,
+    features: Features,
+    judged: Learning,
 ) -> Score:
-    """From what a frozen giant gives to how a model does on the examples to validate with."""
+    """From what a frozen giant gives to how a model does on the examples to validate with.
+
+    Args:
+        judged: by whose loss; the same one for all that are compared.
+    """
     way, learning, seed = config.way, config.learning, config.seed
     if config.fits_all:
         head = run(train_head, features, way, learning, seed=seed, clean=True)
     else:  # The very head of a run.
         head = run(train_head, features, way, learning, start=None, seed=seed)
     tuned, _ = tuned_from(run, config, model, examples, features, head)
-    return run(score, tuned, learning)
+    return run(score, tuned, judged)
 
 
 def pretrain(run: Run, config: Config, outside: Outside) -> TrainedModel:

@@ -26,6 +26,15 @@ class Learning(BaseModel):
     weights: dict[str, float] = {}
     by_uncertainty: bool = False
 
+    @property
+    def judged(self) -> Learning:
+        """By whose loss models are compared, however each was trained; see `Task.judged`."""
+        own = {
+            name: TASKS[name].judged(TASKS[name].config(**given)).model_dump()
+            for name, given in self.own.items()
+        }
+        return self.model_copy(update={"own": own})
+
     def section(self, target: Target) -> Section:
         """The section of the config that is its task's own."""
         return TASKS[target.task].config(**self.own.get(target.task, {}))

@@ -202,6 +202,12 @@ def watched(space: Space) -> tuple[Watched, ...]:
     return (objectives.Watched("mae", error, more_is_better=False),)
 
 
+def judged(own: Any) -> Section:
+    """What outliers count is a matter of what is wanted."""
+    found: Section = own
+    return found
+
+
 def loss(own: Any, targets: np.ndarray) -> PerExample:
     del targets
     return objectives.huber(own.delta) if own.loss == "huber" else objectives.squared

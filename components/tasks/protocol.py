@@ -296,6 +296,9 @@ class Task(Protocol):
     def watched(self, space: Space) -> tuple[Watched, ...]:
         """What is followed in training, in the order of `monitors`."""
 
+    def judged(self, own: Any) -> Section:
+        """The section by whose loss models are compared: without what only helps to learn."""
+
     def loss(self, own: Any, targets: np.ndarray) -> PerExample:
         """What is minimized, by the task's section and the targets of the training examples."""
 

@@ -274,7 +274,8 @@ class Lab:
     def _part(self, run: Run, config: Config) -> Score:
         """The part of the flow that depends on what an experiment may change."""
         features = given(run, config, self.model, self.examples, config.vectors)
-        return tried(run, config, self.model, self.examples, features)
+        judged = self.config.learning.judged  # What an experiment minimizes is its own.
+        return tried(run, config, self.model, self.examples, features, judged)
 
     def _forget(self) -> None:
         for name in self._aside.made:

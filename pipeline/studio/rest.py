@@ -15,6 +15,8 @@ import anyio.to_thread
 from etils import epy
 from google.protobuf import json_format
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +24,7 @@ from starlette.routing import Route
 from components.served import rest
 from components.served.hosting import Hosting, Unknown, Version
 from models.mistakes import Mistake
+from pipeline.local import LOOPBACK
 from pipeline.studio import bodies
 
 with epy.lazy_imports():
@@ -71,7 +74,10 @@ class Rest:
                 Route(f"{model}/metadata", self._told(self._metadata)),
                 Route(model, self._told(self._status)),
             ]
-        return Starlette(routes=routes, exception_handlers={404: _malformed, 405: _malformed})
+        # Another name can be made to mean this machine by a page that a browser here has open.
+        hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])
+        missing = {404: _malformed, 405: _malformed}
+        return Starlette(routes=routes, middleware=[hosts], exception_handlers=missing)
 
     async def _predict(self, request: Request) -> Response:
         version = self._version(request)

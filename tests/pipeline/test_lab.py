@@ -72,6 +72,18 @@ def test_a_head_comes_to_what_a_run_with_that_config_comes_to(
     )
 
 
+def test_what_is_minimized_is_not_what_is_compared(lab: Lab, stored: Experiment) -> None:
+    """A smoothed label has a loss that no answer is below, and 0 is what can be reached."""
+    smoothed = {"one_label.label_smoothing": 0.6, "head.epochs": 60, "head.learning_rate": 0.02}
+    found = lab.answer({**HEAD, **smoothed})
+    (phase,) = found.phases
+    least = -(0.6 * np.log(0.6) + 0.4 * np.log(0.2))
+    assert min(epoch["val_loss"] for epoch in phase["epochs"]) > least - 1e-3
+    assert found.figures["loss"] < least / 2
+    weighed = lab.answer({**HEAD, "one_label.focal_gamma": 5.0})
+    assert weighed.figures["loss"] > 0.1 * stored.figures["loss"]
+
+
 def test_a_head_is_tried_while_another_run_holds_the_store(
     store: Store, run: RunRecord, stored: Experiment
 ) -> None:

@@ -20,13 +20,13 @@ export function figures(found) {
   return h("dl", { class: "facts" }, Object.entries(found.figures).map(([name, value]) => h("div", {}, h("dt", {}, `Validation ${named(name)}`), h("dd", {}, figure(value)), beside[name] ? h("dd", { class: "beside" }, verdict(beside[name])) : null)));
 }
 
-const SECTIONS = { head: "head ", fine_tune: "tuning ", augment: "" };
+const SECTIONS = { head: "head ", fine_tune: "tuning " };
 const unfrozen = (first) => (first === 0 ? "all frozen" : first === "all" ? "nothing frozen" : `trained from ${shown(first)} on`);
 
 function changed([key, value]) {
   if (key === "fine_tune.unfreeze") return unfrozen(value);
-  const name = key.replace(/^(head|fine_tune|augment)\./, (_, section) => SECTIONS[section]);
-  return `${name.replaceAll("_", " ").replaceAll(".", " ")} ${shown(value)}`;
+  const [section, ...name] = key.split(".");
+  return `${SECTIONS[section] ?? ""}${(name.join(" ") || section).replaceAll("_", " ")} ${shown(value)}`;
 }
 
 // What an experiment changes, in words.
@@ -45,9 +45,10 @@ function begins(experiments) {
   return [{ x: before + 1, name: named(phases.at(-1).name), of: "dim" }];
 }
 
-// Up to four, of which the first is on top; those without epochs are a level line.
+// Without epochs there is no curve, as of heads that are fitted exactly. Up to four, of which the first is on top; those without epochs are a level line.
 // experiments: [[name, experiment], …].
 export function overlay(experiments) {
+  if (!experiments.some(([, found]) => losses(found).length)) return null;
   const rows = experiments.map(([name, found], at) => ({ name, colour: at + 1, values: losses(found), level: found.figures.loss })).reverse();
   const longest = Math.max(2, ...rows.map(({ values }) => values.length));
   const xs = Array.from({ length: longest }, (_, at) => at + 1);

@@ -152,9 +152,9 @@ class Lab {
     put(
       this.places.result,
       h("section", { class: "card", "aria-live": "polite" }, h("div", { class: "head" }, h("h2", {}, said(found.settings)), h("span", { class: "push" }, keep, h("button", { onclick: () => this.fork(found, false) }, "Fork as run …"))), figures(found), beside(found, this.nameOf(this.against)), h("p", { class: "dim small" }, `It has ${found.kept}. Answered in ${duration(found.seconds)}.`), h("div", { class: "fork" })),
-      h("section", { class: "card" }, h("div", { class: "charts" }, this.chart.element)),
+      this.chart ? h("section", { class: "card" }, h("div", { class: "charts" }, this.chart.element)) : null,
     );
-    this.chart.draw();
+    this.chart?.draw();
     put(this.places.forgot, forgotten(found));
   }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterable
@@ -16,7 +17,11 @@ from pyarrow import parquet
 from sklearn import metrics
 
 from components.served.manifest import targets_of
+from pipeline.lab.lab import Lab
+from pipeline.records import past_runs
+from pipeline.store import Store
 from tests.conftest import InProcess
+from tests.pipeline.studio.stores import client
 
 LABELS = ("blue", "green", "red")
 Call = Callable[..., tuple[int, str, str]]
@@ -189,7 +194,8 @@ def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: 
     assert {"dropout/accuracy", "light/mae", "light/r2"} <= figures.keys()
     assert figures["light/mae"] < 30
     served = tf.saved_model.load(model).signatures["serving_default"]
-    answer = served(raw=tf.constant([(folder / "0.png").read_bytes(), b"nothing"]))
+    raw = (folder / "0.png").read_bytes()
+    answer = served(raw=tf.constant([raw, b"nothing"]))
     numbers = {"light/value", "light/deviation", "light/low", "light/high"}
     of_dropout = {f"dropout/{name}" for name in ("probabilities", "labels", "prediction_set")}
     assert answer.keys() == of_dropout | numbers | {"valid", "known", "distance", "nearest"}
@@ -200,6 +206,14 @@ def test_two_targets_some_of_whose_answers_are_missing(here: InProcess, recipe: 
     assert "dropout/accuracy" in listed
     said = here("predict", model, folder / "0.png").stdout.split("\t")
     assert said[1:3] == ["valid", "plain"] or said[1:3] == ["valid", "red"]
+    # In the studio, each target is explained, and an experiment looks at both.
+    asked = client(here.store).post("/api/models/tiny/1/why", content=raw).json()
+    assert asked["parts"] == 2
+    (run,) = past_runs(here.store / "runs")
+    with contextlib.closing(Lab(Store(here.store), run)) as lab:
+        tried = lab.answer({"head.dropout": 0.5})
+        names = {row["name"] for row in tried.beside(lab.answer({}))}
+    assert names == tried.figures.keys() == {"loss", "dropout/accuracy", "light/mae"}
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def hosting(pushed: Path) -> Hosting:
 
 def rest(hosting: Hosting, **options: Any) -> TestClient:
     known = {"most": 64, "most_bytes": 1 << 20, "threads": 2, "waiting": 64} | options
-    return TestClient(Rest(hosting, "photos", **known).app())
+    return TestClient(Rest(hosting, "photos", **known).app(), base_url="http://localhost:8501")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +167,11 @@ def test_limits(hosting: Hosting, raws: list[dict[str, str]]) -> None:
     assert said.status_code == 413
     none = rest(hosting, threads=1, waiting=-1)
     assert none.post("/v1/models/photos:predict", json={"instances": raws}).status_code == 503
+
+
+def test_another_name_for_this_machine_is_refused(client: TestClient) -> None:
+    for host, status in (("evil.example:8501", 400), ("127.0.0.1:8501", 200)):
+        assert client.get("/v1/models/photos", headers={"host": host}).status_code == status
 
 
 def test_other_paths(client: TestClient) -> None:
