@@ -115,7 +115,7 @@ def of_asking(page: Any, base: str, example: bytes) -> None:
 def main(root: Path) -> None:
     """Take all of them."""
     store = Store(root)
-    run = past_runs(store.runs)[0]
+    run = past_runs(store.runs)[-1]
     assert run.report, "the run has no report"
     with sync_playwright() as started, studio(store) as url:
         browser = started.chromium.launch(

@@ -40,15 +40,16 @@ def line(level: str, event: str, facts: Mapping[str, Any]) -> str:
     try:
         return json.dumps(entry, default=str, allow_nan=False) + "\n"
     except ValueError:
-        return json.dumps(_finite(entry), default=str) + "\n"
+        return json.dumps(finite(entry), default=str) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same, with null in the place of what is no finite number, as JSON has none."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return list(map(_finite, value)) if isinstance(value, list | tuple) else value
+        return {key: finite(each) for key, each in value.items()}
+    return list(map(finite, value)) if isinstance(value, list | tuple) else value
 
 
 class EventFile:

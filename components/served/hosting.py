@@ -86,15 +86,15 @@ class Hosting:
     def refresh(self) -> None:
         """Load what is new, and then let go of what is not wanted any more.
 
-        A version that cannot be loaded leaves those that answer as they are; it is tried again
-        when it is another one.
+        A version that cannot be loaded leaves those that answer as they are; one that is not what
+        was written is tried again when it is another one.
         """
         with self._lock:
             there = self._there()
             wanted = self._policy.wanted(sorted(there))
             for number in wanted:
                 self._load(number, there[number])
-            answering = [n for n in wanted if self._versions[n].state == "AVAILABLE"]
+            answering = [v for v in self.states() if v.number in wanted and v.state == "AVAILABLE"]
             for number in [*self._versions]:
                 # The last one that answers stays until another one does.
                 gone = number not in there
@@ -150,8 +150,12 @@ class Hosting:
             manifest = verify_manifest(path)
             # Its golden examples are asked, which is what warms it up.
             model, _ = opening.load(path, manifest["modality"])
-        except (Mistake, OSError) as error:
-            self._say(f"version {number} cannot be loaded: {error}")
+        except Exception as error:
+            if not isinstance(error, Mistake):
+                # It may be that of this machine, such as a full disk: it is tried again.
+                self._digests.pop(number)
+            if before is None or before.error != str(error):
+                self._say(f"version {number} cannot be loaded: {error}")
             if before is None or before.state != "AVAILABLE":
                 self._put(Version(number, path, "END", error=str(error)))
             return

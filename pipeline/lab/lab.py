@@ -113,11 +113,10 @@ class Lab:
         check(config)
         return config
 
-    @property
-    def first_block(self) -> str | None:
-        """The first block that the run has unfrozen."""
+    def first_block(self, settings: Mapping[str, Any]) -> str | None:
+        """The first block that an experiment unfreezes; the run, without settings."""
         blocks = dict.fromkeys(self.model.stats["blocks"], 0)
-        return splitting.resolve_block(blocks, self.config.unfreeze)
+        return splitting.resolve_block(blocks, self.config_of(settings).unfreeze)
 
     def settled(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Of the settings, those that are not as in the run."""

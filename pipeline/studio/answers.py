@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import anyio.to_thread
 from starlette.responses import JSONResponse, Response
 
+from pipeline.events import finite
+
 T = TypeVar("T")
 
 # A page that was written before, with what it needs in it: it may run that, and ask for nothing.
@@ -17,9 +19,19 @@ SANDBOX = (
 )
 
 
+class Told(JSONResponse):
+    """JSON, with null for what is no finite number, such as a loss that has diverged."""
+
+    def render(self, content: Any) -> bytes:
+        try:
+            return super().render(content)
+        except ValueError:
+            return super().render(finite(content))
+
+
 async def as_json(read: Callable[..., Any], *given: Any) -> Response:
     """What `read` gives, as JSON."""
-    return await aside(lambda: JSONResponse(read(*given)))
+    return await aside(lambda: Told(read(*given)))
 
 
 async def aside(work: Callable[..., T], *given: Any) -> T:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +17,7 @@ PAGE_POLICY = (
     "media-src 'self' blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+_FRAME = "frame-ancestors 'self'"
 # Pages of this machine, such as a notebook, whatever their port.
 _HERE = "http://localhost:* http://127.0.0.1:*"
 _SAFE = ("GET", "HEAD")
@@ -46,7 +47,7 @@ class Guard:
         framed: bool = False,
     ) -> None:
         self._app, self._token = app, token
-        self._policy = f"{PAGE_POLICY} {_HERE}" if framed else PAGE_POLICY
+        self._framed = framed
         self._hosts, self._read_only = frozenset(hosts), read_only
         port = next(iter(self._hosts)).rpartition(":")[2]
         self._cookie = f"shoulders-{port}"
@@ -93,8 +94,8 @@ class Guard:
         return response
 
     def _of_cookie(self, headers: Headers) -> str | None:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-        return cookies[self._cookie].value if self._cookie in cookies else None
+        # As browsers write them: those of other programs on this machine are among them.
+        return cookie_parser(headers.get("cookie", "")).get(self._cookie)
 
     def _is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
@@ -103,7 +104,10 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("content-security-policy", self._policy)
+                policy = headers.setdefault("content-security-policy", PAGE_POLICY)
+                if self._framed and policy.endswith(_FRAME):
+                    # All that a page shows in frames of its own is in the notebook's frame, too.
+                    headers["content-security-policy"] = f"{policy} {_HERE}"
                 headers.setdefault("cache-control", "no-store")
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"

@@ -61,10 +61,9 @@ class OfLab:
         given = await _body(request)
         record = await self._record(request)
         against, keep = str(given.get("against", "")), bool(given.get("keep"))
-        found = await aside(
+        return await as_json(
             lambda: self._workshop.answer(record, given["settings"], against, keep=keep)
         )
-        return JSONResponse(found)
 
     async def compute(self, request: Request) -> Response:
         """`{"settings": {…}}`: begin an experiment that takes long."""

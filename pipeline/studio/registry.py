@@ -83,10 +83,15 @@ class Registry:
             yield Version(path, self._verified[path], manifest["modality"], targets_of(manifest))
 
     def run_of(self, identity: str, number: int) -> RunRecord | None:
-        """The run that has pushed a version, where its record is there."""
-        records = past_runs(self._store.runs)
-        path = self._directories(records)[identity].version(number)
+        """The run that has made a version, where its record is there.
+
+        Raises:
+            Missing: there is no such version.
+        """
+        serving = self._having(identity, number)
+        path = serving.version(_made_as(_ways_back(serving), number))
         pushed = {str(path), str(path.resolve())}
+        records = past_runs(self._store.runs)
         made = (record for record in records if record.pushed in pushed and record.stages)
         return next(made, None)
 
@@ -142,13 +147,26 @@ class Registry:
         return manifest
 
 
+def _ways_back(serving: ServingDirectory) -> dict[int, int]:
+    """A version that is an earlier one once more → that."""
+    return {entry.version: entry.to for entry in serving.journal() if entry.version and entry.to}
+
+
+def _made_as(back: Mapping[int, int], number: int) -> int:
+    """The version that a run has pushed, which this one is."""
+    while back.get(number, number) < number:
+        number = back[number]
+    return number
+
+
 def _versions(serving: ServingDirectory, by: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
     entries = {entry.version: entry for entry in serving.journal() if entry.version}
-    there = serving.versions()
+    there, back = serving.versions(), _ways_back(serving)
     rows = []
     for number in reversed(there):
         path = serving.version(number)
-        record = by.get(str(path)) or by.get(str(path.resolve()))
+        made = serving.version(_made_as(back, number))
+        record = by.get(str(made)) or by.get(str(made.resolve()))
         rows.append(
             {
                 "version": number,

@@ -5,6 +5,7 @@ As https://www.tensorflow.org/tfx/serving/api_rest has it, so that its clients n
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -151,7 +152,8 @@ def watch(hosting: Hosting, seconds: float) -> None:
     def work() -> None:
         while True:
             time.sleep(seconds)
-            hosting.refresh()
+            with contextlib.suppress(OSError):  # The folder cannot be read just now.
+                hosting.refresh()
 
     threading.Thread(target=work, name="versions", daemon=True).start()
 

@@ -34,8 +34,10 @@ _OPEN = 2
 # A run that is started has begun after so many seconds, or has not.
 _BEGIN_SECONDS = 60.0
 _PROGRAM = Path(__file__).parents[2] / "run_pipeline.py"
+# A process that is told to end may take so long.
+_LEAVE_SECONDS = 2.0
 # What a person is told as it is.
-_TOLD = (Mistake, StoreIsHeld, NotQuick)
+_TOLD = (Mistake, StoreIsHeld)
 
 
 @dataclass
@@ -55,9 +57,11 @@ class _Job:
                 self.why = self.there.recv()
         if self.process.is_alive():
             return "running"
-        if self.process.exitcode == 0 and not self.why:
-            return "done"
-        return "failed" if self.why else "stopped"
+        if self.process.exitcode == -signal.SIGTERM and not self.why:
+            return "stopped"
+        if self.process.exitcode and not self.why:
+            self.why = _ended(self.process.exitcode)
+        return "failed" if self.why else "done"
 
 
 @dataclass
@@ -78,10 +82,7 @@ class _Worker:
                 kind, value = self.here.recv()
             except (EOFError, OSError) as error:
                 self.process.join()
-                raise Mistake(
-                    f"the lab's process must go on, got its end with status "
-                    f"{self.process.exitcode}; one that takes too much memory is killed"
-                ) from error
+                raise Mistake(_ended(self.process.exitcode)) from error
         if kind == "raised":
             raise value
         return value
@@ -105,7 +106,7 @@ class Workshop:
             "task": sorted({column.task for column in lab.config.columns}),
             "modality": lab.config.data.modality,
             "counts": lab.examples.counts,
-            "first": lab.first_block,
+            "first": lab.first_block({}),
             "jobs": self.jobs(record.run_id),
         }
 
@@ -128,12 +129,8 @@ class Workshop:
         self, record: RunRecord, settings: Mapping[str, Any], against: str, *, keep: bool
     ) -> dict[str, Any]:
         """What a change comes to, beside another experiment; or the stage that takes long."""
-        try:
-            told: dict[str, Any] = self._worker.ask(
-                record.run_id, "answer", dict(settings), against, keep
-            )
-        except NotQuick as stage:
-            return {"needs": str(stage)}
+        given = (dict(settings), against, keep)
+        told: dict[str, Any] = self._worker.ask(record.run_id, "answer", *given)
         return told
 
     def compute(self, record: RunRecord, settings: Mapping[str, Any]) -> str:
@@ -222,11 +219,21 @@ class Workshop:
         raise Mistake(said[-1] if said else f"the run did not begin: see {str(log)!r}")
 
     def close(self) -> None:
-        """End all that is at work, but the runs."""
+        """End all that is at work, but the runs; who answers takes away what it has written."""
+        if self._worker.here is not None:
+            self._worker.here.close()
+            self._worker.process.join(_LEAVE_SECONDS)
         for process in [self._worker.process, *(job.process for job in self._jobs.values())]:
             if process is not None and process.is_alive():
                 process.kill()
                 process.join()
+
+
+def _ended(status: int) -> str:
+    return (
+        f"the lab's process must go on, got its end with status {status}; one that takes too much "
+        f"memory is killed"
+    )
 
 
 def _start(target: Callable[..., None], *given: Any) -> tuple[Any, Connection]:
@@ -271,7 +278,7 @@ def _compute(there: Connection, root: Path, run_id: str, settings: dict[str, Any
     try:
         _open(root, run_id).compute(settings, silent)
     except Exception as error:
-        there.send(f"{error}")
+        there.send(f"{error}" or type(error).__name__)
         sys.exit(1)
 
 
@@ -287,11 +294,16 @@ def _open(root: Path, run_id: str) -> Lab:
 
 
 def _told(lab: Lab, settings: dict[str, Any], against: str, keep: bool) -> dict[str, Any]:
-    found = lab.answer(settings)
+    first = lab.first_block(settings)
+    try:
+        found = lab.answer(settings)
+    except NotQuick as stage:
+        return {"needs": str(stage), "first": first}
     if keep:
         lab.keep(found)
     other = lab.known(against)
-    return {**found.as_json(), "beside": found.beside(other) if other else []}
+    beside = found.beside(other) if other else []
+    return {**found.as_json(), "beside": beside, "first": first}
 
 
 def _kept(lab: Lab, against: str) -> list[dict[str, Any]]:

@@ -1,6 +1,12 @@
 // What the server is asked.
 
-export class Failed extends Error {}
+// status: of the answer; 0 where there was none.
+export class Failed extends Error {
+  constructor(why, status = 0) {
+    super(why);
+    this.status = status;
+  }
+}
 
 async function answer(response) {
   if (response.ok) return response.json();
@@ -9,7 +15,7 @@ async function answer(response) {
   try {
     said = JSON.parse(text).error ?? said;
   } catch {}
-  throw new Failed(said || `the studio answered ${response.status}`);
+  throw new Failed(said || `the studio answered ${response.status}`, response.status);
 }
 
 async function ask(path, options) {

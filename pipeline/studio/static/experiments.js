@@ -35,6 +35,8 @@ export const change = (settings) => {
   return rest.map(changed).join(", ") || "As in the run";
 };
 
+// What is minimized is not what is compared where one of these is another.
+const OWN_LOSS = /\.(label_smoothing|focal_gamma|class_weights|positive_weights|loss|delta)$/;
 const losses = (found) => found.phases.flatMap((phase) => phase.epochs.map((row) => row.val_loss));
 
 // Where the last phase of the longest one begins.
@@ -48,12 +50,13 @@ function begins(experiments) {
 // Without epochs there is no curve, as of heads that are fitted exactly. Up to four, of which the first is on top; those without epochs are a level line.
 // experiments: [[name, experiment], …].
 export function overlay(experiments) {
+  const apart = experiments.some(([, { settings }]) => Object.keys(settings).some((key) => OWN_LOSS.test(key)));
   if (!experiments.some(([, found]) => losses(found).length)) return null;
   const rows = experiments.map(([name, found], at) => ({ name, colour: at + 1, values: losses(found), level: found.figures.loss })).reverse();
   const longest = Math.max(2, ...rows.map(({ values }) => values.length));
   const xs = Array.from({ length: longest }, (_, at) => at + 1);
-  const data = () => [xs, ...rows.map(({ values, level }) => xs.map((_, at) => (values.length ? values[at] ?? null : level)))];
-  return new Chart("Validation loss by epoch", rows, data, { lines: () => begins(experiments) });
+  const data = () => [xs, ...rows.map(({ values, level }) => xs.map((_, at) => (values.length ? values[at] ?? null : apart ? null : level)))];
+  return new Chart(apart ? "Validation loss by epoch, of each what it minimizes" : "Validation loss by epoch", rows, data, { lines: () => begins(experiments) });
 }
 
 export function forgotten(found) {

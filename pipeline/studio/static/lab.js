@@ -10,6 +10,7 @@ import { network } from "./network.js";
 import { duration, figure, named } from "./words.js";
 
 const SOON = 150;
+const DRAW = 250;
 // With a rate for a head, and a head that knows nothing: what the guides warn of.
 const DESTROY = { "head.features": "last", "head.kind": "untrained", "head.begin": "random", "fine_tune.unfreeze": "all", "fine_tune.learning_rate": 0.01, "fine_tune.epochs": 3 };
 const NEEDS = {
@@ -29,6 +30,8 @@ class Lab {
     this.now = null;
     this.against = "";
     this.ticked = new Set();
+    this.closed = false;
+    this.counted = about.first;
     this.leave = () => {};
     this.places = Object.fromEntries(["head", "network", "controls", "result", "job", "forgot", "kept"].map((name) => [name, h("div")]));
     const { head, network: drawing, controls, result, job, forgot, kept } = this.places;
@@ -76,7 +79,9 @@ class Lab {
     const unfreeze = this.at("fine_tune.unfreeze");
     if (!("fine_tune.unfreeze" in this.settings)) return this.about.first;
     if (unfreeze === "all") return this.blocks[0].name;
-    return unfreeze === 0 ? null : unfreeze;
+    if (unfreeze === 0) return null;
+    // A share or a number of blocks is counted by the server.
+    return this.blocks.some((block) => block.name === unfreeze) ? unfreeze : this.counted;
   }
 
   draw() {
@@ -90,6 +95,7 @@ class Lab {
       this.places.network.querySelector("[aria-pressed=true]").focus();
     };
     put(this.places.network, h("section", { class: "card" }, h("h2", {}, "What is frozen"), network(this.blocks, this.first(), examples, choose)));
+    this.drawn = this.first();
     const net = this.places.network.querySelector(".net");
     net.scrollLeft = scroll ?? net.scrollWidth;
   }
@@ -124,6 +130,8 @@ class Lab {
     this.places.result.classList.add("waiting");
     try {
       const found = await post(`${this.base}/answer`, { settings, against: this.against });
+      this.counted = found.first;
+      if (this.drawn !== undefined && this.first() !== this.drawn) this.draw();
       if (found.needs) this.needs(settings, found.needs);
       else this.tell(found);
     } catch (error) {
@@ -179,6 +187,7 @@ class Lab {
   }
 
   follow(id, settings) {
+    if (this.closed) return;
     this.leave();
     const state = { run_id: this.id, offset: 0, stages: [], phases: [], alerts: [], messages: [], began: {}, ended: {} };
     let curves = null;
@@ -203,17 +212,25 @@ class Lab {
       put(buttons, phase && !phase.ended ? h("button", { onclick: () => act(phase.stage) }, "End training, keep the best") : null, h("button", { onclick: () => act("") }, "Stop"));
     };
     draw();
+    let timer = 0;
     const close = follow(state, (what) => {
-      draw();
-      if (what === "over") this.done(id, settings, curves);
+      timer ||= setTimeout(() => {
+        timer = 0;
+        draw();
+      }, DRAW);
+      if (what !== "over") return;
+      clearTimeout(timer);
+      this.done(id, settings, curves).catch((error) => put(this.places.result, h("section", { class: "card", role: "alert" }, h("p", {}, `${error.message}.`))));
     }, `${this.base}/${id}`);
     this.leave = () => {
       close();
+      clearTimeout(timer);
       curves?.remove();
     };
   }
 
   async done(id, settings, curves) {
+    if (this.closed) return;
     curves?.remove();
     put(this.places.job);
     const { jobs } = await get(this.base);
@@ -283,6 +300,7 @@ class Lab {
   }
 
   close() {
+    this.closed = true;
     clearTimeout(this.soon);
     this.chart?.remove();
     this.leave();

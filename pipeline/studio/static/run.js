@@ -75,6 +75,7 @@ export async function runPage(page, known, id) {
   let curves = null;
   let asked = "";
   let gone = false;
+  let wrong = "";
   let lost = false;
 
   function head() {
@@ -103,6 +104,7 @@ export async function runPage(page, known, id) {
   function alerts() {
     const told = run.alerts.map((alert) => h("li", { class: alert.level }, h("b", {}, `${alert.stage}: `), `${alert.message}.`));
     if (gone) told.unshift(h("li", { class: "error" }, h("b", {}, "This run is gone: "), "its record was removed from the store."));
+    if (wrong) told.unshift(h("li", { class: "error" }, h("b", {}, "This page tells nothing more: "), `${wrong}.`));
     put(places.alerts, told.length ? h("ul", { class: "alerts", "aria-label": "Alerts" }, told) : null);
   }
 
@@ -187,8 +189,9 @@ export async function runPage(page, known, id) {
         const { outcome, says, seconds, figures, version, has } = await get(`/api/runs/${encodeURIComponent(id)}`);
         Object.assign(run, { outcome, says, seconds, figures, version, has });
         if (/^(failed|killed|stopped)/.test(outcome)) for (const stage of run.stages) if (stage.status === "running") stage.status = "failed";
-      } catch {
-        gone = true;
+      } catch (error) {
+        gone = error.status === 404;
+        if (!gone) wrong = `${error.message}`;
       }
     }
     lost = what === "lost";

@@ -37,11 +37,14 @@ export function record(give) {
 
   async function start() {
     let stream;
+    button.disabled = true; // Until a person has allowed it.
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch {
       notice("There is no microphone that this page may use.");
       return;
+    } finally {
+      button.disabled = false;
     }
     const context = new AudioContext();
     const parts = [];

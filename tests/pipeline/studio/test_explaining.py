@@ -35,6 +35,10 @@ def test_why_a_model_says_what_it_says(pushed: Path, tmp_path: Path) -> None:
         assert refused.status_code == 400
         assert "must be one that can be read" in refused.text
         assert asked.post(f"/api/models/photos/7/{what}", content=raw).status_code == 404
+        assert asked.post(f"/api/models/nothing/1/{what}", content=raw).status_code == 404
     assert asked.get("/why/none").status_code == 404
+    reason = {"to": 1, "reason": "a test"}
+    assert asked.post("/api/models/photos/rollback", json=reason).json() == {"version": 2}
+    assert asked.post("/api/models/photos/2/near", content=raw).json()["run_id"] == run.stem
     run.unlink()
     assert asked.post(f"{version}/near", content=raw).json()["rows"] == []

@@ -59,6 +59,27 @@ def test_the_token_goes_from_the_address_into_a_cookie(tmp_path: Path) -> None:
     assert away.headers["location"].startswith("/evil.example")
 
 
+def test_cookies_of_other_programs_are_passed_over(tmp_path: Path) -> None:
+    """All ports of a machine share them."""
+    others = 'ui={"theme":"dark"}; a/b=1; version=2; a[b]=c'
+    browser = client(tmp_path, token=False)
+    asked = {"cookie": f"{others}; shoulders-8787={TOKEN}"}
+    assert browser.get("/api/runs", headers=asked).status_code == 200
+    assert browser.get("/api/runs", headers={"cookie": others}).status_code == 401
+
+
+def test_a_notebook_may_frame_what_pages_frame(tmp_path: Path) -> None:
+    page = tmp_path / "report" / "x" / "report.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<p>here</p>")
+    record(tmp_path, "RUN", report=str(page))
+    for path in ("/", "/runs/RUN/report"):
+        for framed in (False, True):
+            policy = client(tmp_path, framed=framed).get(path).headers["content-security-policy"]
+            assert policy.count("frame-ancestors 'self'") == 1
+            assert ("http://localhost:*" in policy) == framed, path
+
+
 def test_read_only_changes_nothing(tmp_path: Path) -> None:
     folder = stores.running(tmp_path)
     tell(folder, beginning())

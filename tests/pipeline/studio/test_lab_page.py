@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from starlette.testclient import TestClient
 
 from components.files import read_json
 from pipeline.records import past_runs
 from pipeline.store import Store
+from pipeline.studio.answers import Told
 from pipeline.studio.workshop import Workshop
 from tests.pipeline.studio.stores import client, copied
 
@@ -79,6 +82,39 @@ def test_what_is_wrong_is_told_in_a_line(asked: TestClient, lab: str, body: Any,
         assert answer.status_code == 400
         assert said in answer.text
         assert answer.text.count("\n") == 1
+
+
+def test_which_block_is_the_first_is_counted(asked: TestClient, lab: str) -> None:
+    """Of a number of blocks, or a share of them; whether it is answered or takes long."""
+    first = {0: None, 1: "block3", 2: "block2", "all": "stem", "25%": "block3"}
+    for unfreeze, name in first.items():
+        body = {"settings": {"fine_tune.unfreeze": unfreeze}}
+        assert asked.post(f"{lab}/answer", json=body).json()["first"] == name, unfreeze
+
+
+def test_what_diverged_is_told(asked: TestClient, lab: str) -> None:
+    """A loss that is no number any more is one that is not known."""
+    wild = {"fine_tune.learning_rate": 1e25, "fine_tune.epochs": 3, "fine_tune.patience": 0}
+    asked.post(f"{lab}/compute", json={"settings": wild})
+    job = ended(asked, lab)
+    listed = asked.get(f"{lab}/experiments")
+    assert listed.status_code == 200
+    assert job["state"] in ("done", "failed")
+    assert job["state"] == "failed" or job["id"] in [each["id"] for each in listed.json()]
+    assert (
+        Told({"loss": math.nan, "rows": [1.5, math.inf]}).body == b'{"loss":null,"rows":[1.5,null]}'
+    )
+
+
+def test_an_experiment_that_is_killed_has_failed(asked: TestClient, lab: str) -> None:
+    """As where it takes too much memory; nobody has stopped it."""
+    long = {"fine_tune.learning_rate": 0.006, "fine_tune.epochs": 5000, "fine_tune.patience": 5000}
+    asked.post(f"{lab}/compute", json={"settings": long})
+    (child,) = (p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline()))
+    child.kill()
+    job = ended(asked, lab)
+    assert job["state"] == "failed"
+    assert "status -9" in job["why"]
 
 
 def test_a_store_that_is_held_is_told_of(asked: TestClient, lab: str, store: Store) -> None:

@@ -64,3 +64,5 @@ def test_golden_examples_and_the_way_back(served: TestClient) -> None:
     (model,) = served.get("/api/models").json()
     assert model["versions"][0]["version"] == 4
     assert model["versions"][0]["reason"] == "back to version 1: the last one was worse"
+    # Made by the run that has made version 1.
+    assert model["versions"][0]["run_id"] == model["versions"][-1]["run_id"] is not None

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from components.served import opening
 from components.served.hosting import Hosting, Policy, Unknown
 from models.mistakes import Mistake
 from pipeline.studio.hosted import Hosted
@@ -227,6 +228,29 @@ def test_a_new_version_answers_and_a_damaged_one_does_not(pushed: Path, tmp_path
     hosting.refresh()
     with pytest.raises(Unknown):
         hosting.find()
+
+
+def test_what_is_this_machines_fault_is_tried_again(
+    pushed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing that it meets ends the thread that looks for new versions."""
+    place, said = tmp_path / "photos", list[str]()
+    shutil.copytree(pushed, place / "1")
+    hosting = Hosting(place, policy=Policy(latest=0), say=said.append)
+    load = opening.load
+    for error in (OSError("No space left on device"), RuntimeError("out of memory")):
+
+        def fail(*_: Any, error: Exception = error) -> Any:
+            raise error
+
+        monkeypatch.setattr(opening, "load", fail)
+        hosting.refresh()
+        hosting.refresh()
+        assert [version.state for version in hosting.states()] == ["END"]
+    assert len(said) == 2
+    monkeypatch.setattr(opening, "load", load)
+    hosting.refresh()
+    assert hosting.find().number == 1
 
 
 @pytest.mark.slow
