@@ -33,6 +33,13 @@ export function put(element, ...children) {
   return element;
 }
 
+// The same, but for what is there already: what has the focus, was scrolled or is being clicked stays.
+export function keep(element, ...children) {
+  const wanted = children.flat(Infinity).filter(Boolean);
+  const same = wanted.length === element.childNodes.length && wanted.every((child, at) => child.isEqualNode(element.childNodes[at]));
+  return same ? element : put(element, wanted);
+}
+
 let fading;
 export function notice(text) {
   const place = document.getElementById("notice");

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { Curves } from "./curves.js";
-import { h, notice, put } from "./dom.js";
+import { h, keep, notice, put } from "./dom.js";
 import { change as said, figures, forgotten, overlay } from "./experiments.js";
 import * as knobs from "./knobs.js";
 import { follow } from "./live.js";
@@ -209,7 +209,7 @@ class Lab {
         put(place, curves.element);
       }
       curves?.draw();
-      put(buttons, phase && !phase.ended ? h("button", { onclick: () => act(phase.stage) }, "End training, keep the best") : null, h("button", { onclick: () => act("") }, "Stop"));
+      keep(buttons, phase && !phase.ended ? h("button", { "data-stage": phase.stage, onclick: () => act(phase.stage) }, "End training, keep the best") : null, h("button", { onclick: () => act("") }, "Stop"));
     };
     draw();
     let timer = 0;

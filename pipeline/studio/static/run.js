@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { Curves } from "./curves.js";
-import { h, notice, put } from "./dom.js";
+import { h, keep, notice, put } from "./dom.js";
 import { flow } from "./flow.js";
 import { follow } from "./live.js";
 import { said, state } from "./stopping.js";
@@ -81,11 +81,11 @@ export async function runPage(page, known, id) {
   function head() {
     const pill = h("span", { class: `pill ${kind(run.outcome)}` }, brief(run.outcome), run.outcome === "pushed" ? ` ${run.version ?? ""}` : "");
     const stage = run.phases.find((phase) => !phase.ended && run.stages.find((each) => each.name === phase.stage)?.status === "running")?.stage;
-    const end = isLive(run) && stage && !about.read_only ? h("button", { disabled: asked === stage, onclick: () => endTraining(stage) }, asked === stage ? "Ending …" : "End training, keep the best") : null;
+    const end = isLive(run) && stage && !about.read_only ? h("button", { disabled: asked === stage, "data-stage": stage, onclick: () => endTraining(stage) }, asked === stage ? "Ending …" : "End training, keep the best") : null;
     const data = run.stages.some((each) => each.name === "ingest" && each.status !== "would run" && each.status !== "running") ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/data` }, "Data") : null;
     const report = run.has.report ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/report`, target: "_blank", rel: "noopener" }, "Report") : null;
     const lab = run.stages.some((each) => each.name === "train_head" && ["ran", "reused", "skipped"].includes(each.status)) && !about.read_only ? h("a", { class: "button", href: `/runs/${encodeURIComponent(id)}/lab` }, "Lab") : null;
-    put(places.head, h("div", { class: "head" }, h("h1", {}, run.recipe), pill, lost ? h("span", { class: "dim small" }, "not connected, trying again") : null, h("span", { class: "push" }, end, data, lab, report)), h("p", { class: "dim mono" }, run.run_id));
+    keep(places.head, h("div", { class: "head" }, h("h1", {}, run.recipe), pill, lost ? h("span", { class: "dim small" }, "not connected, trying again") : null, h("span", { class: "push" }, end, data, lab, report)), h("p", { class: "dim mono" }, run.run_id));
   }
 
   async function endTraining(stage) {
@@ -105,7 +105,7 @@ export async function runPage(page, known, id) {
     const told = run.alerts.map((alert) => h("li", { class: alert.level }, h("b", {}, `${alert.stage}: `), `${alert.message}.`));
     if (gone) told.unshift(h("li", { class: "error" }, h("b", {}, "This run is gone: "), "its record was removed from the store."));
     if (wrong) told.unshift(h("li", { class: "error" }, h("b", {}, "This page tells nothing more: "), `${wrong}.`));
-    put(places.alerts, told.length ? h("ul", { class: "alerts", "aria-label": "Alerts" }, told) : null);
+    keep(places.alerts, told.length ? h("ul", { class: "alerts", "aria-label": "Alerts" }, told) : null);
   }
 
   function training() {
@@ -143,7 +143,7 @@ export async function runPage(page, known, id) {
 
   function log() {
     const told = run.messages.slice(-200);
-    put(places.log, told.length ? h("section", { class: "card" }, h("h2", {}, "Messages"), h("ul", { class: "log", tabindex: 0, "aria-label": "Messages" }, told.map((each) => h("li", {}, h("time", { datetime: each.time }, clock(each.time)), h("span", { class: "stage" }, each.stage ?? ""), h("span", {}, each.message))))) : null);
+    keep(places.log, told.length ? h("section", { class: "card" }, h("h2", {}, "Messages"), h("ul", { class: "log", tabindex: 0, "aria-label": "Messages" }, told.map((each) => h("li", {}, h("time", { datetime: each.time }, clock(each.time)), h("span", { class: "stage" }, each.stage ?? ""), h("span", {}, each.message))))) : null);
   }
 
   function graph() {
@@ -162,7 +162,7 @@ export async function runPage(page, known, id) {
     put(places.facts, h("section", { class: "card" }, facts(run)));
     graph();
     training();
-    put(places.outcome, outcome(run));
+    keep(places.outcome, outcome(run));
     log();
   }
 

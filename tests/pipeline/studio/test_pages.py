@@ -58,12 +58,15 @@ def test_training_as_it_happens_and_how_it_is_ended(look: Any, tmp_path: Path) -
     page = look("/runs/RUN")
     said = page.locator(".stop p")
     said.filter(has_text="Best so far: epoch 1").wait_for()
+    button = page.get_by_role("button", name="End training").element_handle()
     tell(folder, [epoch(1, 0.5), epoch(2, 0.6), epoch(3, 0.7)])
     said.filter(has_text="Best so far: epoch 2, validation loss 0.6000").wait_for()
     assert "Where the next epoch is not below 0.6000, training ends and epoch 2 is kept" in (
         said.inner_text()
     )
     assert page.locator(".patience .used").count() == 2
+    # Who is about to press it presses it.
+    assert button.evaluate("button => button.isConnected")
     alert = {"stage": "train_head", "kind": "diverges", "message": "it diverges"}
     tell(folder, [line("warning", "alert", alert)])
     page.get_by_text("it diverges").wait_for()
