@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,11 @@ def test_why_a_model_says_what_it_says(pushed: Path, tmp_path: Path) -> None:
         assert asked.post(f"/api/models/photos/7/{what}", content=raw).status_code == 404
         assert asked.post(f"/api/models/nothing/1/{what}", content=raw).status_code == 404
     assert asked.get("/why/none").status_code == 404
+    serving = store / "serving" / "photos"
+    shutil.copytree(serving / "1", serving / "2")  # Nobody knows whose it is.
+    assert asked.post("/api/models/photos/2/near", content=raw).json()["run_id"] is None
     reason = {"to": 1, "reason": "a test"}
-    assert asked.post("/api/models/photos/rollback", json=reason).json() == {"version": 2}
-    assert asked.post("/api/models/photos/2/near", content=raw).json()["run_id"] == run.stem
+    assert asked.post("/api/models/photos/rollback", json=reason).json() == {"version": 3}
+    assert asked.post("/api/models/photos/3/near", content=raw).json()["run_id"] == run.stem
     run.unlink()
     assert asked.post(f"{version}/near", content=raw).json()["rows"] == []
