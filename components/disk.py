@@ -25,7 +25,7 @@ def mistake_of(error: BaseException, *places: Path) -> Mistake | None:
     Args:
         places: where is written to.
     """
-    if not _is_of_disk(error):
+    if not is_of_disk(error):
         return None
     disks = {_nearest(place).stat().st_dev: place for place in reversed(places)}
     free = ", ".join(f"{size(_free(place))} free for {str(place)!r}" for place in disks.values())
@@ -62,7 +62,8 @@ def _nearest(place: Path) -> Path:
     return next(path for path in [place, *place.absolute().parents] if path.exists())
 
 
-def _is_of_disk(error: BaseException | None) -> bool:
+def is_of_disk(error: BaseException | None) -> bool:
+    """Whether a disk that is full, or fails, is the cause of an error."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

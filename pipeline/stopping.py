@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from components.disk import is_of_disk
 from components.section import seconds_of
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class _Losses:
     def __call__(self, lost: UnraisableHookArgs) -> None:
         if isinstance(lost.exc_value, Stopped):
             _tell_after(_SOON, lost.exc_value)
-        else:
-            self._before(lost)
+        elif not is_of_disk(lost.exc_value):
+            self._before(lost)  # Of a full disk it was raised; HDF5 says it of all its parts again.
 
 
 def _hear_of_losses() -> None:

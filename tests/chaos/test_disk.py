@@ -79,6 +79,19 @@ def test_what_libraries_say_of_a_disk(tmp_path: Path) -> None:
         disk.require_room(tmp_path / "not" / "there", 10**15, "the model")
 
 
+@pytest.mark.parametrize("why", ["No space left on device", "anything else"])
+def test_what_was_said_of_a_disk_is_not_said_again(why: str) -> None:
+    """HDF5 does, of each part of a file that it could not close."""
+    code = (
+        "import sys; from pipeline.stopping import on_signals; on_signals()\n"
+        "class Part:\n    def __del__(self): raise RuntimeError(f'it failed: {sys.argv[1]}')\n"
+        "part = Part(); del part"
+    )
+    command = [sys.executable, "-c", code, why]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stderr == "") == (why == "No space left on device")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_kill_matrix() -> None:
