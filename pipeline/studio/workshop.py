@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import multiprocessing
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from models.mistakes import Mistake
-from pipeline.console import Log, Several
 from pipeline.events import EVENTS, end_file
-from pipeline.interpreters.aside import NotQuick
 from pipeline.lab.experiment import identity
 from pipeline.lab.lab import LAB, Lab, line_of
-from pipeline.processes import end_with_parent
 from pipeline.records import RunRecord, past_runs
-from pipeline.store import Store, StoreIsHeld
+from pipeline.store import Store
+from pipeline.studio import benches
 from pipeline.studio.shelf import Missing
 
-# Labs whose network and features stay in memory.
-_OPEN = 2
 # A run that is started has begun after so many seconds, or has not.
 _BEGIN_SECONDS = 60.0
 _PROGRAM = Path(__file__).parents[2] / "run_pipeline.py"
 # A process that is told to end may take so long.
 _LEAVE_SECONDS = 2.0
-# What a person is told as it is.
-_TOLD = (Mistake, StoreIsHeld)
 
 
 @dataclass
@@ -60,7 +51,7 @@ class _Job:
         if self.process.exitcode == -signal.SIGTERM and not self.why:
             return "stopped"
         if self.process.exitcode and not self.why:
-            self.why = _ended(self.process.exitcode)
+            self.why = benches.ended(self.process.exitcode)
         return "failed" if self.why else "done"
 
 
@@ -76,13 +67,13 @@ class _Worker:
     def ask(self, run_id: str, what: str, *given: Any) -> Any:
         with self.lock:
             if self.process is None or not self.process.is_alive():
-                self.process, self.here = _start(_answer, self.root)
+                self.process, self.here = benches.start(benches.answer, self.root)
             try:
                 self.here.send((run_id, what, given))
                 kind, value = self.here.recv()
             except (EOFError, OSError) as error:
                 self.process.join()
-                raise Mistake(_ended(self.process.exitcode)) from error
+                raise Mistake(benches.ended(self.process.exitcode)) from error
         if kind == "raised":
             raise value
         return value
@@ -148,7 +139,7 @@ class Workshop:
             )
         path = self.events(record, name)
         path.unlink(missing_ok=True)
-        process, here = _start(_compute, self._store.root, record.run_id, settled)
+        process, here = benches.start(benches.compute, self._store.root, record.run_id, settled)
         self._jobs[record.run_id, name] = _Job(settled, process, here)
         return name
 
@@ -227,95 +218,3 @@ class Workshop:
             if process is not None and process.is_alive():
                 process.kill()
                 process.join()
-
-
-def _ended(status: int) -> str:
-    return (
-        f"the lab's process must go on, got its end with status {status}; one that takes too much "
-        f"memory is killed"
-    )
-
-
-def _start(target: Callable[..., None], *given: Any) -> tuple[Any, Connection]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=target, args=(there, *given))
-    process.start()
-    there.close()
-    return process, here
-
-
-def _answer(there: Connection, root: Path) -> None:
-    """Answer what is asked until nobody is there to ask."""
-    _begin()
-    labs: OrderedDict[str, Lab] = OrderedDict()
-    while True:
-        try:
-            run_id, what, given = there.recv()
-        except EOFError:
-            break
-        try:
-            if run_id not in labs:
-                labs[run_id] = _open(root, run_id)
-                while len(labs) > _OPEN:
-                    labs.popitem(last=False)[1].close()
-            told = ("done", _ANSWERS[what](labs[run_id], *given))
-        except _TOLD as error:
-            told = ("raised", error)
-        except Exception as error:
-            labs.clear()
-            told = ("raised", Mistake(f"{type(error).__name__}: {error}"))
-        there.send(told)
-    for lab in labs.values():
-        lab.close()
-
-
-def _compute(there: Connection, root: Path, run_id: str, settings: dict[str, Any]) -> None:
-    """Compute one experiment; what is wrong with it is said."""
-    _begin()
-    threading.Thread(target=end_with_parent, args=(there,), daemon=True).start()
-    silent: Log = Several()
-    try:
-        _open(root, run_id).compute(settings, silent)
-    except Exception as error:
-        there.send(f"{error}" or type(error).__name__)
-        sys.exit(1)
-
-
-def _begin() -> None:
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent is interrupted, too, and ends this.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _open(root: Path, run_id: str) -> Lab:
-    store = Store(root)
-    return Lab(store, RunRecord.read(store.runs, run_id))
-
-
-def _told(lab: Lab, settings: dict[str, Any], against: str, keep: bool) -> dict[str, Any]:
-    first = lab.first_block(settings)
-    try:
-        found = lab.answer(settings)
-    except NotQuick as stage:
-        return {"needs": str(stage), "first": first}
-    if keep:
-        lab.keep(found)
-    other = lab.known(against)
-    beside = found.beside(other) if other else []
-    return {**found.as_json(), "beside": beside, "first": first}
-
-
-def _kept(lab: Lab, against: str) -> list[dict[str, Any]]:
-    other = lab.known(against)
-    return [
-        {**each.as_json(), "beside": each.beside(other) if other else []} for each in lab.kept()
-    ]
-
-
-_ANSWERS: dict[str, Callable[..., Any]] = {
-    "network": Lab.network,
-    "batch": Lab.batch,
-    "answer": _told,
-    "kept": _kept,
-}
