@@ -43,7 +43,6 @@ def job(directory: Path) -> Job:
         directory=directory,
         activations=directory.parent / "activations",
         scratch=scratch,
-        progress=lambda *_: None,
     )
 
 

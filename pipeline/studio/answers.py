@@ -19,7 +19,7 @@ SANDBOX = (
 )
 
 
-class Told(JSONResponse):
+class FiniteJSONResponse(JSONResponse):
     """JSON, with null for what is no finite number, such as a loss that has diverged."""
 
     def render(self, content: Any) -> bytes:
@@ -31,7 +31,7 @@ class Told(JSONResponse):
 
 async def as_json(read: Callable[..., Any], *given: Any) -> Response:
     """What `read` gives, as JSON."""
-    return await aside(lambda: Told(read(*given)))
+    return await aside(lambda: FiniteJSONResponse(read(*given)))
 
 
 async def aside(work: Callable[..., T], *given: Any) -> T:

@@ -52,7 +52,8 @@ def create(
         del request
         return JSONResponse(known)
 
-    shelf, data, registry = Shelf(store), Data(store), Registry(store)
+    shelf, data = Shelf(store), Data(store)
+    registry = Registry(shelf)
     streams, assets = Streams(), Assets()
     return Starlette(
         routes=[

@@ -16,6 +16,7 @@ from typing import Any
 from models.mistakes import Mistake
 from pipeline.console import Log, Several
 from pipeline.interpreters.aside import NotQuick
+from pipeline.lab.experiment import Experiment
 from pipeline.lab.lab import Lab
 from pipeline.processes import end_with_parent
 from pipeline.records import RunRecord
@@ -101,16 +102,16 @@ def _told(lab: Lab, settings: dict[str, Any], against: str, keep: bool) -> dict[
         return {"needs": str(stage), "first": first}
     if keep:
         lab.keep(found)
-    other = lab.known(against)
-    beside = found.beside(other) if other else []
-    return {**found.as_json(), "beside": beside, "first": first}
+    return {**_beside(found, lab.known(against)), "first": first}
 
 
 def _kept(lab: Lab, against: str) -> list[dict[str, Any]]:
     other = lab.known(against)
-    return [
-        {**each.as_json(), "beside": each.beside(other) if other else []} for each in lab.kept()
-    ]
+    return [_beside(each, other) for each in lab.kept()]
+
+
+def _beside(found: Experiment, other: Experiment | None) -> dict[str, Any]:
+    return {**found.as_json(), "beside": found.beside(other) if other else []}
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

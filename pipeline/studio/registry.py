@@ -16,9 +16,8 @@ from components.served.versions import Entry, ServingDirectory
 from components.tasks.protocol import Target
 from models.quiet import import_tensorflow
 from pipeline import api
-from pipeline.records import RunRecord, past_runs
-from pipeline.store import Store
-from pipeline.studio.shelf import Missing
+from pipeline.records import RunRecord
+from pipeline.studio.shelf import Missing, Shelf
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,15 @@ class Version:
 class Registry:
     """The serving directories of a store, and those elsewhere that its runs have pushed to."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
         self._verified: dict[Path, str] = {}
         # TensorFlow is imported once, and a model loaded once.
         self._lock = threading.Lock()
 
     def models(self) -> list[dict[str, Any]]:
         """A row a model, with a row a version, the highest first."""
-        records = past_runs(self._store.runs)
+        records = self._shelf.records()
         rows = []
         for identity, serving in sorted(self._directories(records).items()):
             by = {record.pushed: record for record in records if record.pushed}
@@ -91,7 +90,7 @@ class Registry:
         serving = self._having(identity, number)
         path = serving.version(_made_as(_ways_back(serving), number))
         pushed = {str(path), str(path.resolve())}
-        records = past_runs(self._store.runs)
+        records = self._shelf.records()
         made = (record for record in records if record.pushed in pushed and record.stages)
         return next(made, None)
 
@@ -114,11 +113,11 @@ class Registry:
             Mistake: it is not what was written; or no reason is given.
         """
         place = self._having(identity, to).path
-        return int(api.rollback(place, to, reason, store=self._store.root).name)
+        return int(api.rollback(place, to, reason, store=self._shelf.store.root).name)
 
     def _directories(self, records: list[RunRecord]) -> dict[str, ServingDirectory]:
         """By a name that an address can have."""
-        inside = self._store.root / "serving"
+        inside = self._shelf.store.root / "serving"
         found = {path.name: path for path in inside.glob("*") if path.is_dir()}
         for place in {record.serving for record in records}:
             path = Path(place)
@@ -128,7 +127,7 @@ class Registry:
 
     def _having(self, identity: str, number: int) -> ServingDirectory:
         """The serving directory that has a version."""
-        serving = self._directories(past_runs(self._store.runs)).get(identity)
+        serving = self._directories(self._shelf.records()).get(identity)
         if serving is None or number not in serving.versions():
             raise Missing(f"there is no version {number} of {identity!r}")
         return serving

@@ -58,6 +58,13 @@ class Shelf:
         stages = told["stages"] or [dict(stage) for stage in record.stages]
         return {**_row(record), "has": files, **told, "stages": stages}
 
+    def records(self) -> list[RunRecord]:
+        """All that can be read, the oldest first."""
+        with self._lock:
+            known = self._read_records()
+        records = [record for _, record in known.values()]
+        return sorted(records, key=lambda record: (record.started, record.run_id))
+
     def sparklines(self, run_ids: list[str]) -> dict[str, list[float]]:
         """The validation loss of each of them, in a few points."""
         found = {}

@@ -88,8 +88,7 @@ class Streams:
                     yield ": nothing new\n\n"
         finally:
             self._browsers -= 1
-            if not self._browsers:
-                self._asked.clear()
+            self._asked.pop(path, None)  # What comes there next is asked about anew.
 
     async def _next_look(self) -> float:
         """Wait for it; the seconds that were waited."""

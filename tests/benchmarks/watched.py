@@ -2,7 +2,7 @@
 
 In one run: they are stopped and let go on again, in turns of some seconds, while it trains; so that
 what else the machine does is in both. That noise is ten times what is looked for, so that it takes
-many turns; and what they take of a processor is told as well, which is the most that it can cost.
+many turns; and what they take of a processor is told as well.
 """
 
 from __future__ import annotations

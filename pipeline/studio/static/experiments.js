@@ -47,11 +47,11 @@ function begins(experiments) {
   return [{ x: before + 1, name: named(phases.at(-1).name), of: "dim" }];
 }
 
-// Without epochs there is no curve, as of heads that are fitted exactly. Up to four, of which the first is on top; those without epochs are a level line.
-// experiments: [[name, experiment], …].
+// Up to four, of which the first is on top. A head that is fitted exactly has no epochs and is a level line; of such alone there
+// is no chart. experiments: [[name, experiment], …].
 export function overlay(experiments) {
-  const apart = experiments.some(([, { settings }]) => Object.keys(settings).some((key) => OWN_LOSS.test(key)));
   if (!experiments.some(([, found]) => losses(found).length)) return null;
+  const apart = experiments.some(([, { settings }]) => Object.keys(settings).some((key) => OWN_LOSS.test(key)));
   const rows = experiments.map(([name, found], at) => ({ name, colour: at + 1, values: losses(found), level: found.figures.loss })).reverse();
   const longest = Math.max(2, ...rows.map(({ values }) => values.length));
   const xs = Array.from({ length: longest }, (_, at) => at + 1);

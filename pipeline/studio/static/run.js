@@ -191,7 +191,7 @@ export async function runPage(page, known, id) {
         if (/^(failed|killed|stopped)/.test(outcome)) for (const stage of run.stages) if (stage.status === "running") stage.status = "failed";
       } catch (error) {
         gone = error.status === 404;
-        if (!gone) wrong = `${error.message}`;
+        if (!gone) wrong = error.message;
       }
     }
     lost = what === "lost";
